@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from '@jest/globals';
+import { childKinds } from '../../operator/src/desired/children.ts';
+import { pathOf } from '../../operator/src/kube/objects.ts';
+import { revisionResource } from '../../operator/src/rollout/revision.ts';
+import { eventually } from '../eventually.ts';
+import { modelDeployments } from './model-deployments.ts';
+import { operatorSuite } from './operator-suite.ts';
+import { makeNamespace } from './test-cluster.ts';
+
+const { client, namespace, models, edit } = operatorSuite();
+
+describe('what is wrong is explained', () => {
+  test('a spec that the API server refuses for a child, which holds up no other child, and a good one recovers', async () => {
+    const toleration = { key: 'a', operator: 'Equal', value: 'b', tolerationSeconds: 60 };
+    await models.create('refused', { replicas: 2, pod: { tolerations: [toleration] } });
+    const condition = await models.condition('refused', 'Stalled', ({ status }) => status === 'True');
+    expect(condition).toMatchObject({
+      reason: 'ApplyRefused',
+      message: expect.stringContaining('the API server refuses the Deployment'),
+    });
+    expect(condition.message).toContain('tolerationSeconds');
+    await models.requireChild('Service', 'refused');
+    await models.requireChild('PodDisruptionBudget', 'refused');
+    await models.patch('refused', { pod: { tolerations: [{ ...toleration, effect: 'NoExecute' }] } });
+    await models.condition('refused', 'Stalled', ({ status }) => status === 'False');
+    await models.requireChild('Deployment', 'refused');
+  });
+
+  test('a revision that nobody owns any more is taken over', async () => {
+    await models.create('orphan');
+    await models.settled('orphan');
+    const [revision] = await models.revisions('orphan');
+    if (revision === undefined) throw new Error('there is no revision');
+    await models.delete('orphan');
+    await eventually(
+      async () => [
+        ...(await models.revisions('orphan')),
+        ...(await Promise.all(childKinds.map((kind) => models.child(kind, 'orphan')))),
+      ],
+      (left) => left.every((object) => object === undefined),
+    );
+    // As `kubectl delete --cascade=orphan` leaves it.
+    const { name, labels } = revision.metadata;
+    await client.call('POST', pathOf(revisionResource, namespace), {
+      body: { ...revision, metadata: { name, labels } },
+    });
+    const again = await models.create('orphan');
+    await models.settled('orphan');
+    const [taken] = await models.revisions('orphan');
+    expect(taken?.metadata.name).toBe(name);
+    expect(taken?.metadata.ownerReferences?.[0]?.uid).toBe(again.metadata.uid);
+  });
+
+  test('pods that a quota forbids', async () => {
+    const small = await makeNamespace(client);
+    await client.call('POST', `/api/v1/namespaces/${small}/resourcequotas`, {
+      body: { metadata: { name: 'none' }, spec: { hard: { pods: '0' } } },
+    });
+    await sleep(1000);
+    const there = modelDeployments(client, small);
+    await there.create('quota');
+    const condition = await there.condition('quota', 'Ready', ({ reason }) => reason === 'PodsCannotBeCreated');
+    expect(condition.message).toMatch(/exceeded quota.*raise the quota of the namespace/);
+    const events = await there.events('quota');
+    expect(events.map(({ type, reason }) => `${type} ${reason}`)).toContain('Warning PodsCannotBeCreated');
+  });
+
+  test('pods that Pod Security forbids are none of ours: they are restricted', async () => {
+    const restricted = await makeNamespace(client, { 'pod-security.kubernetes.io/enforce': 'restricted' });
+    const there = modelDeployments(client, restricted);
+    await there.create('restricted');
+    await eventually(
+      () => there.pods(),
+      (pods) => pods.length === 1,
+    );
+  });
+
+  test('a Deployment that somebody has paused', async () => {
+    await models.create('paused');
+    await models.settled('paused');
+    await edit('Deployment', 'paused', { spec: { paused: true } });
+    await models.patch('paused', { model: { version: '2' } });
+    const condition = await models.condition('paused', 'Ready', ({ reason }) => reason === 'Paused');
+    expect(condition.message).toContain('kubectl rollout resume deployment');
+    expect((await models.requireChild('Deployment', 'paused')).spec.paused).toBe(true);
+  });
+});

@@ -1,0 +1,239 @@
+import { childResources } from '../../operator/src/desired/children.ts';
+import type { KubeClient } from '../../operator/src/kube/client.ts';
+import { pathOf } from '../../operator/src/kube/objects.ts';
+import { revisionResource } from '../../operator/src/rollout/revision.ts';
+import { eventually } from '../eventually.ts';
+import { modelDeployments } from './model-deployments.ts';
+import { brokenVersion } from './pod-life.ts';
+import { type AnyObject, testClient } from './test-cluster.ts';
+
+/** What users do to one ModelDeployment, `iris`, in a namespace of its own. */
+export interface User {
+  readonly namespace: string;
+  readonly client: KubeClient;
+  readonly models: ReturnType<typeof modelDeployments>;
+  create(spec?: object): Promise<void>;
+  change(spec: object): Promise<void>;
+  /** What `kubectl rollout undo` sends, to the ReplicaSet of a version. */
+  undoTo(version: string): Promise<void>;
+  /** Waits until the Deployment runs a version and is complete on it. */
+  running(version: string): Promise<void>;
+}
+
+export interface FaultScenario {
+  readonly name: string;
+  /** Whether the operator is down while the user acts; otherwise it is there, and what it sees first is up to chance. */
+  readonly whileDown?: true;
+  /** What has happened and settled before faults begin. */
+  prepare(user: User): Promise<void>;
+  act(user: User): Promise<void>;
+  /** Whether what was done has taken effect. */
+  done(user: User): Promise<boolean>;
+}
+
+export const scenarios: readonly FaultScenario[] = [
+  {
+    name: 'create',
+    prepare: async () => undefined,
+    act: (user) => user.create({ replicas: 2 }),
+    done: (user) => isComplete(user, '1'),
+  },
+  {
+    name: 'new version',
+    prepare: (user) => created(user),
+    act: (user) => user.change({ model: { version: '2' } }),
+    done: (user) => isComplete(user, '2'),
+  },
+  {
+    name: 'undo',
+    prepare: (user) => createdTwice(user),
+    act: (user) => user.undoTo('1'),
+    done: async (user) => (await isComplete(user, '1')) && (await rollbackOf(user)) !== undefined,
+  },
+  {
+    name: 'undo and a new spec while the operator is down',
+    whileDown: true,
+    prepare: (user) => createdTwice(user),
+    async act(user) {
+      await user.undoTo('1');
+      // What the controller of Deployments makes of it must not be up to chance.
+      await eventually(
+        () => user.models.requireChild('Deployment', 'iris'),
+        ({ status, metadata }) => status?.observedGeneration === metadata.generation,
+      );
+      await user.change({ model: { version: '3' } });
+    },
+    done: (user) => isComplete(user, '3'),
+  },
+  {
+    name: 'undo while the operator is down',
+    whileDown: true,
+    prepare: (user) => createdTwice(user),
+    act: (user) => user.undoTo('1'),
+    done: async (user) => (await isComplete(user, '1')) && (await rollbackOf(user)) !== undefined,
+  },
+  {
+    name: 'an adopted undo, then a new spec',
+    async prepare(user) {
+      await createdTwice(user);
+      await user.undoTo('1');
+      await eventually(
+        () => rollbackOf(user),
+        (rollback) => rollback !== undefined,
+      );
+      await user.running('1');
+    },
+    act: (user) => user.change({ model: { version: '3' } }),
+    done: (user) => isComplete(user, '3'),
+  },
+  {
+    name: 'a version that fails',
+    prepare: (user) => created(user, { rollout: { progressDeadlineSeconds: 1 } }),
+    act: (user) => user.change({ model: { version: brokenVersion } }),
+    done: async (user) => (await isComplete(user, '1')) && (await rollbackOf(user)) !== undefined,
+  },
+  {
+    name: 'autoscaling on',
+    prepare: (user) => created(user),
+    act: (user) => user.change({ replicas: null, autoscaling }),
+    done: async ({ models }) => (await models.child('HorizontalPodAutoscaler', 'iris')) !== undefined,
+  },
+  {
+    name: 'autoscaling off',
+    prepare: (user) => created(user, { replicas: undefined, autoscaling }),
+    act: (user) => user.change({ replicas: 3, autoscaling: null }),
+    done: async ({ models }) => (await models.child('Deployment', 'iris'))?.status?.readyReplicas === 3,
+  },
+  {
+    name: 'delete and create again',
+    prepare: (user) => created(user),
+    async act(user) {
+      await user.models.delete('iris');
+      await eventually(
+        async () => [...(await user.models.replicaSets()), ...(await user.models.revisions('iris'))],
+        (left) => left.length === 0,
+      );
+      await user.create({ replicas: 2 });
+    },
+    done: (user) => isComplete(user, '1'),
+  },
+];
+
+const autoscaling = { minReplicas: 2, maxReplicas: 4, triggers: [{ type: 'Memory', averageValue: '1Gi' }] };
+
+async function created(user: User, spec: object = {}): Promise<void> {
+  await user.create({ replicas: 2, ...spec });
+  await user.running('1');
+}
+
+async function createdTwice(user: User): Promise<void> {
+  await created(user);
+  await user.change({ model: { version: '2' } });
+  await user.running('2');
+}
+
+async function rollbackOf({ models }: User): Promise<object | undefined> {
+  return (await models.get('iris')).status?.rollback;
+}
+
+async function isComplete({ models }: User, version: string): Promise<boolean> {
+  const deployment = await models.child('Deployment', 'iris');
+  const { status, metadata, spec } = deployment ?? {};
+  return (
+    deployment !== undefined &&
+    spec.template.metadata.labels['app.kubernetes.io/version'] === version &&
+    status?.observedGeneration === metadata?.generation &&
+    [status.replicas, status.updatedReplicas, status.availableReplicas].every((count) => count === spec.replicas)
+  );
+}
+
+export function userOf(namespace: string): User {
+  const client = testClient();
+  const kubectl = testClient('kubectl/v1.37.2');
+  const models = modelDeployments(client, namespace);
+  const user: User = {
+    namespace,
+    client,
+    models,
+    create: async (spec = {}) => void (await models.create('iris', spec)),
+    change: async (spec) => void (await models.patch('iris', spec)),
+    async undoTo(version) {
+      const replicaSets = await models.replicaSets();
+      const target = replicaSets.find(
+        ({ spec }) => spec.template.metadata.labels['app.kubernetes.io/version'] === version,
+      );
+      const deployment = await models.requireChild('Deployment', 'iris');
+      const { 'pod-template-hash': _, ...labels } = target?.spec.template.metadata.labels ?? {};
+      const template = { ...target?.spec.template, metadata: { ...target?.spec.template.metadata, labels } };
+      const kept = Object.entries(deployment.metadata.annotations ?? {}).filter(([key]) => isKeptByUndo(key));
+      const brought = Object.entries(target?.metadata.annotations ?? {}).filter(([key]) => !isKeptByUndo(key));
+      await kubectl.call('PATCH', pathOf(childResources.Deployment, namespace, 'iris'), {
+        contentType: 'application/json-patch+json',
+        body: [
+          { op: 'replace', path: '/spec/template', value: template },
+          { op: 'replace', path: '/metadata/annotations', value: Object.fromEntries([...kept, ...brought]) },
+        ],
+      });
+    },
+    async running(version) {
+      await eventually(
+        () => isComplete(user, version),
+        (complete) => complete,
+        { seconds: 40 },
+      );
+      // The record of its health is the last thing that is written.
+      await eventually(
+        async () => (await models.get('iris')).status,
+        (status) => status?.history?.[0]?.modelVersion === version && status.history[0].healthySince !== undefined,
+        { seconds: 40 },
+      );
+    },
+  };
+  return user;
+}
+
+/** The annotations of the Deployment that kubectl leaves as they are. */
+function isKeptByUndo(key: string): boolean {
+  return key === 'kubectl.kubernetes.io/last-applied-configuration' || key.startsWith('deployment.kubernetes.io/');
+}
+
+/** Everything of a ModelDeployment that must not depend on what went wrong on the way; without times and identities. */
+export async function endState({ namespace, client, models }: User): Promise<object> {
+  const list = async (path: string) => {
+    const { items }: { items: AnyObject[] } = await client.call('GET', path);
+    return items.map(plain).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  };
+  const { status, metadata } = await models.get('iris');
+  const state = {
+    status,
+    isSeen: status?.observedGeneration === metadata.generation,
+    revisions: await list(pathOf(revisionResource, namespace)),
+    deployments: await list(pathOf(childResources.Deployment, namespace)),
+    services: await list(pathOf(childResources.Service, namespace)),
+    autoscalers: await list(pathOf(childResources.HorizontalPodAutoscaler, namespace)),
+    disruptionBudgets: await list(pathOf(childResources.PodDisruptionBudget, namespace)),
+    replicaSets: await list(`/apis/apps/v1/namespaces/${namespace}/replicasets`),
+  };
+  const text = JSON.stringify(state)
+    .replaceAll(namespace, 'NAMESPACE')
+    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, 'TIME')
+    .replaceAll(/"clusterIPs?":(\[[^\]]*\]|"[^"]*")/g, '"clusterIP":"IP"');
+  return JSON.parse(text);
+}
+
+function plain({ metadata, spec, ...rest }: AnyObject & { readonly revision?: number; readonly data?: unknown }) {
+  const { name, labels, annotations, ownerReferences = [], managedFields = [] } = metadata;
+  return {
+    name,
+    labels,
+    annotations,
+    owners: ownerReferences.map((reference) => `${reference.kind} ${reference.name}`),
+    // Who owns what is a part of the state: what another has added could not be removed.
+    managers: managedFields
+      .map(({ manager, operation, subresource }) => `${manager} ${operation} ${subresource ?? ''}`)
+      .toSorted(),
+    spec,
+    revision: rest.revision,
+    data: rest.data,
+  };
+}

@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from '@jest/globals';
+import { load } from 'js-yaml';
+import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
+import { childKinds } from '../../operator/src/desired/children.ts';
+import { pathOf } from '../../operator/src/kube/objects.ts';
+import { eventually } from '../eventually.ts';
+import type { FaultProxy } from './fault-proxy.ts';
+import { type InProcessOperator, startInProcessOperator } from './in-process-operator.ts';
+import { modelDeployments } from './model-deployments.ts';
+import { operatorSuite } from './operator-suite.ts';
+import { startOperator } from './running-operator.ts';
+import { type AnyObject, makeNamespace } from './test-cluster.ts';
+
+const { client, namespace, models, operator } = operatorSuite();
+
+const autoscaling = { minReplicas: 2, maxReplicas: 5, triggers: [{ type: 'CPU', averageUtilization: 70 }] };
+const resources = { requests: { cpu: '250m' } };
+
+describe('two operators', () => {
+  test('never work at once: the second waits, and takes over when the first ends', async () => {
+    const second = startOperator();
+    await sleep(2000);
+    await models.create('handover');
+    await models.settled('handover');
+    await eventually(
+      async () => operator.writesFor('handover'),
+      (writes) => writes.includes('create-revision'),
+    );
+    await operator.replaceBy(second);
+    await models.patch('handover', { replicas: 2 });
+    await eventually(
+      () => models.requireChild('Deployment', 'handover'),
+      ({ spec }) => spec.replicas === 2,
+    );
+    await eventually(
+      async () => operator.writesFor('handover'),
+      (writes) => writes.includes('apply Deployment'),
+    );
+  });
+});
+
+describe('a leader', () => {
+  test('that is killed is replaced, and nothing is made twice', async () => {
+    await models.create('killed');
+    await models.settled('killed');
+    const before = await models.requireChild('Deployment', 'killed');
+    const second = startOperator();
+    await sleep(1000);
+    await models.patch('killed', { replicas: 2 });
+    await operator.killAndReplaceBy(second);
+    await eventually(
+      () => models.requireChild('Deployment', 'killed'),
+      ({ spec, metadata }) => spec.replicas === 2 && metadata.uid === before.metadata.uid,
+    );
+    expect(await models.revisions('killed')).toHaveLength(1);
+  });
+
+  test.each([
+    ['whose lease another has taken', 2000, () => stealLease(own)],
+    ['that cannot renew its lease', 13_000, async () => cutLease(leader.proxy)],
+  ])('%s writes nothing more', async (_, milliseconds, lose) => {
+    own = await makeNamespace(client);
+    leader = await startInProcessOperator(own);
+    const ownModels = modelDeployments(client, own);
+    await ownModels.create('lost');
+    await ownModels.settled('lost');
+    await leader.quiet();
+    await lose();
+    await sleep(milliseconds);
+    const writes = leader.proxy.writes.length;
+    await ownModels.patch('lost', { model: { version: '2' } });
+    await sleep(1000);
+    expect(leader.proxy.writes).toHaveLength(writes);
+    await expect(leader.stop()).rejects.toThrow('the lease was lost');
+  });
+
+  let own: string;
+  let leader: InProcessOperator;
+
+  function cutLease(proxy: FaultProxy): void {
+    proxy.decide = ({ resource }) => ({ kind: resource === 'leases' ? 'cut' : 'pass' });
+  }
+
+  async function stealLease(from: string): Promise<void> {
+    await client.call('PATCH', `/apis/coordination.k8s.io/v1/namespaces/${from}/leases/slipway-operator`, {
+      contentType: 'application/merge-patch+json',
+      body: { spec: { holderIdentity: 'a thief' } },
+    });
+  }
+});
+
+describe('deleting', () => {
+  test('leaves nothing behind', async () => {
+    await models.create('gone', { autoscaling, resources });
+    await models.settled('gone');
+    await models.delete('gone');
+    await eventually(
+      async () => {
+        const children = await Promise.all(childKinds.map((kind) => models.child(kind, 'gone')));
+        const rest = [...(await models.replicaSets()), ...(await models.pods())].filter(({ metadata }) =>
+          metadata.name.startsWith('gone-'),
+        );
+        return [...children.filter((child) => child !== undefined), ...rest, ...(await models.revisions('gone'))].map(
+          ({ metadata }) => metadata.name,
+        );
+      },
+      (left) => left.length === 0,
+    );
+  });
+});
+
+describe('the examples', () => {
+  test.each(['iris.yaml', 'iris-2.yaml', 'digits.yaml'])('%s is accepted as it stands', async (file) => {
+    const text = readFileSync(join(import.meta.dirname, '../../examples', file), 'utf8');
+    for (const document of text.split(/^---$/m)) {
+      const body = load(document) as AnyObject;
+      const resource =
+        body.kind === 'ConfigMap'
+          ? `/api/v1/namespaces/${namespace}/configmaps`
+          : pathOf(modelDeploymentResource, namespace);
+      await client.call('POST', resource, { body, query: { dryRun: 'All', fieldValidation: 'Strict' } });
+    }
+  });
+});

@@ -1,0 +1,533 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { load } from 'js-yaml';
+import { rolloutDefaults } from '../../operator/src/api/model-deployment.ts';
+import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
+import { ApiError } from '../../operator/src/kube/errors.ts';
+import { pathOf } from '../../operator/src/kube/objects.ts';
+import { type AnyObject, makeNamespace, testClient } from './test-cluster.ts';
+
+const client = testClient();
+let namespace: string;
+beforeAll(async () => {
+  namespace = await makeNamespace(client);
+});
+
+const model = { version: '1', uri: 'https://models.example/iris/1/model.onnx' };
+const cpu = { type: 'CPU', averageUtilization: 70 };
+const autoscaling = { maxReplicas: 3, triggers: [{ type: 'Memory', averageValue: '512Mi' }] };
+
+function manifest(spec: object, name = 'iris') {
+  return { apiVersion: 'serving.slipway.dev/v1alpha1', kind: 'ModelDeployment', metadata: { name }, spec };
+}
+
+/** Sends a manifest as `kubectl apply` with strict validation would; nothing is stored. */
+function dryRun(body: object): Promise<AnyObject> {
+  return client.call('POST', pathOf(modelDeploymentResource, namespace), {
+    body,
+    query: { dryRun: 'All', fieldValidation: 'Strict' },
+  });
+}
+
+async function refusal(send: Promise<unknown>): Promise<string> {
+  const error: unknown = await send.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof ApiError)) throw new Error('it was accepted');
+  return error.message;
+}
+
+const withModel = (fields: object) => ({ model: { ...model, ...fields } });
+const withUri = (uri: string) => withModel({ uri });
+const withPod = (pod: object) => ({ model, pod });
+const withRollout = (rollout: object) => ({ model, rollout });
+const withAutoscaling = (fields: object) => ({ model, autoscaling: { ...autoscaling, ...fields } });
+
+describe('bad manifests are refused with a message that names the field and the way out', () => {
+  test.each<[string, object, readonly string[]]>([
+    ['no model', {}, ['spec.model', 'Required value']],
+    ['no version', { model: { uri: model.uri } }, ['spec.model.version', 'Required value']],
+    ['no uri', { model: { version: '1' } }, ['spec.model.uri', 'Required value']],
+    [
+      'a version that is no label',
+      withModel({ version: 'v 1' }),
+      ['spec.model.version', 'must be a valid label value'],
+    ],
+    ['a version that is a number', withModel({ version: 1 }), ['spec.model.version', 'must be of type string']],
+    ['a version that is too long', withModel({ version: 'v'.repeat(64) }), ['spec.model.version', 'Too long']],
+    ['a model name with a slash', withModel({ name: 'a/b' }), ['spec.model.name', 'because it is a part of URLs']],
+    ['an empty model name', withModel({ name: '' }), ['spec.model.name', 'should be at least 1 chars long']],
+    [
+      'a uri of an unknown scheme',
+      withUri('ftp://models.example/m.onnx'),
+      ['spec.model.uri', 'must start with https://, http://, pvc:// or configmap://'],
+    ],
+    [
+      'a uri of a scheme that comes later',
+      withUri('s3://bucket/m.onnx'),
+      ['spec.model.uri', 'must start with https://'],
+    ],
+    ['a plain path', withUri('/models/m.onnx'), ['spec.model.uri', 'must start with https://']],
+    [
+      'a uri without a path',
+      withUri('https://models.example'),
+      ['spec.model.uri', 'must be a URL with a host and a path'],
+    ],
+    ['a uri without a host', withUri('https:///m.onnx'), ['spec.model.uri', 'must be a URL with a host and a path']],
+    [
+      'a uri with a password',
+      withUri('https://user:secret@models.example/m.onnx'),
+      ['spec.model.uri', 'must not hold a user name or password'],
+    ],
+    [
+      'a signed uri',
+      withUri('https://models.example/m.onnx?X-Amz-Signature=abc'),
+      ['spec.model.uri', 'must not hold a signature or token'],
+    ],
+    [
+      'a uri with a token',
+      withUri('https://models.example/m.onnx?v=1&token=abc'),
+      ['spec.model.uri', 'Give the plain URL'],
+    ],
+    [
+      'a uri with a fragment',
+      withUri('https://models.example/m.onnx#latest'),
+      ['spec.model.uri', 'must not hold a fragment'],
+    ],
+    ['a claim without a path', withUri('pvc://models'), ['spec.model.uri', 'must be pvc://CLAIM/PATH']],
+    ['a claim with a folder', withUri('pvc://models/iris/'), ['spec.model.uri', 'PATH is a file']],
+    ['a path that leaves its claim', withUri('pvc://models/../secret'), ['spec.model.uri', "no '.' or '..' step"]],
+    ['a ConfigMap without a key', withUri('configmap://iris'), ['spec.model.uri', 'must be configmap://NAME/KEY']],
+    [
+      'a ConfigMap key with a slash',
+      withUri('configmap://iris/a/b'),
+      ['spec.model.uri', 'must be configmap://NAME/KEY'],
+    ],
+    [
+      'an upper-case digest',
+      withModel({ sha256: 'A'.repeat(64) }),
+      ['spec.model.sha256', '64 lower-case hexadecimal digits'],
+    ],
+    ['a short digest', withModel({ sha256: 'ab' }), ['spec.model.sha256', 'as the first word that sha256sum prints']],
+    [
+      'a size that is no quantity',
+      withModel({ maxBytes: 'big' }),
+      ['spec.model.maxBytes', 'must be a positive quantity of bytes'],
+    ],
+    ['a size of nothing', withModel({ maxBytes: 0 }), ['spec.model.maxBytes', 'such as 500Mi or 2Gi']],
+    ['negative replicas', { model, replicas: -1 }, ['spec.replicas', 'should be greater than or equal to 0']],
+    ['too many replicas', { model, replicas: 10001 }, ['spec.replicas', 'should be less than or equal to 10000']],
+    [
+      'replicas beside autoscaling',
+      { model, replicas: 2, autoscaling },
+      ['spec.replicas cannot be set while spec.autoscaling is', 'minReplicas and maxReplicas'],
+    ],
+    [
+      'a request that is no quantity',
+      { model, resources: { requests: { cpu: 'much' } } },
+      ['spec.resources.requests', 'such as 250m, 1 or 512Mi'],
+    ],
+    [
+      'a negative limit',
+      { model, resources: { limits: { memory: '-1Gi' } } },
+      ['spec.resources.limits', 'must be a quantity that is not negative'],
+    ],
+    [
+      'an unknown resource',
+      { model, resources: { requests: { gpu: 1 } } },
+      ['spec.resources.requests', 'the full name of an extended resource'],
+    ],
+    [
+      'a request above its limit',
+      { model, resources: { requests: { cpu: 2 }, limits: { cpu: '1500m' } } },
+      ['spec.resources', 'raise resources.limits or lower resources.requests'],
+    ],
+    [
+      'an image without a tag',
+      { model, runtime: { image: 'registry.example/slipway' } },
+      ['spec.runtime.image', 'must name a tag other than latest, or a digest'],
+    ],
+    [
+      'an image that changes',
+      { model, runtime: { image: 'registry.example/slipway:latest' } },
+      ['spec.runtime.image', 'a rollback could not bring an image back'],
+    ],
+    [
+      'an image with a port and no tag',
+      { model, runtime: { image: 'registry.example:5000/slipway' } },
+      ['spec.runtime.image', 'must name a tag'],
+    ],
+    [
+      'no threads',
+      { model, runtime: { threads: 0 } },
+      ['spec.runtime.threads', 'should be greater than or equal to 1'],
+    ],
+    [
+      'a label of ours',
+      withPod({ labels: { 'serving.slipway.dev/track': 'canary' } }),
+      ['spec.pod.labels', 'choose another key'],
+    ],
+    [
+      'a label that is set for everyone',
+      withPod({ labels: { 'app.kubernetes.io/name': 'x' } }),
+      ['spec.pod.labels', 'which are set for you'],
+    ],
+    [
+      'a label with a bad value',
+      withPod({ labels: { team: 'a b' } }),
+      ['spec.pod.labels', 'every value a label value'],
+    ],
+    [
+      'an annotation of ours',
+      withPod({ annotations: { 'serving.slipway.dev/revision': 'x' } }),
+      ['spec.pod.annotations', 'choose another key'],
+    ],
+    [
+      'the annotation of a restart',
+      withPod({ annotations: { 'kubectl.kubernetes.io/restartedAt': 'x' } }),
+      ['spec.pod.annotations', 'use kubectl rollout restart'],
+    ],
+    [
+      'a setting of ours',
+      withPod({ env: [{ name: 'SLIPWAY_PORT', value: '1' }] }),
+      ['spec.pod.env[0].name', 'choose another name'],
+    ],
+    [
+      'a bad variable name',
+      withPod({ env: [{ name: '1X', value: '1' }] }),
+      ['spec.pod.env[0].name', 'not starting with a digit'],
+    ],
+    [
+      'a variable with two values',
+      withPod({ env: [{ name: 'X', value: '1', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } }] }),
+      ['spec.pod.env[0]', 'keep one of them'],
+    ],
+    [
+      'a variable from nowhere',
+      withPod({ env: [{ name: 'X', valueFrom: {} }] }),
+      ['spec.pod.env[0].valueFrom', 'exactly one of secretKeyRef and configMapKeyRef'],
+    ],
+    [
+      'a variable twice',
+      withPod({
+        env: [
+          { name: 'X', value: '1' },
+          { name: 'X', value: '2' },
+        ],
+      }),
+      ['spec.pod.env[1]', 'Duplicate value'],
+    ],
+    [
+      'a toleration of everything with a value',
+      withPod({ tolerations: [{ key: 'a', operator: 'Exists', value: 'b' }] }),
+      ['spec.pod.tolerations[0]', 'use operator Equal'],
+    ],
+    [
+      'a toleration without a key',
+      withPod({ tolerations: [{ value: 'b' }] }),
+      ['spec.pod.tolerations[0]', 'key must be set'],
+    ],
+    [
+      'a spread without a topology',
+      withPod({ topologySpreadConstraints: [{ maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' }] }),
+      ['topologyKey', 'Required value'],
+    ],
+    [
+      'a spread with minDomains for nothing',
+      withPod({
+        topologySpreadConstraints: [
+          { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'ScheduleAnyway', minDomains: 2 },
+        ],
+      }),
+      ['topologySpreadConstraints[0]', 'minDomains works only with'],
+    ],
+    [
+      'autoscaling without triggers',
+      withAutoscaling({ triggers: [] }),
+      ['spec.autoscaling.triggers', 'should have at least 1 items'],
+    ],
+    [
+      'autoscaling without a maximum',
+      { model, autoscaling: { triggers: autoscaling.triggers } },
+      ['spec.autoscaling.maxReplicas', 'Required value'],
+    ],
+    [
+      'a minimum above the maximum',
+      withAutoscaling({ minReplicas: 4 }),
+      ['spec.autoscaling.minReplicas', 'raise maxReplicas or lower minReplicas'],
+    ],
+    [
+      'a minimum of zero',
+      withAutoscaling({ minReplicas: 0 }),
+      ['spec.autoscaling.minReplicas', 'should be greater than or equal to 1'],
+    ],
+    [
+      'an unknown trigger',
+      withAutoscaling({ triggers: [{ type: 'Moon' }] }),
+      ['spec.autoscaling.triggers[0].type', 'supported values: "CPU", "Memory"'],
+    ],
+    [
+      'a CPU trigger without a target',
+      withAutoscaling({ triggers: [{ type: 'CPU' }] }),
+      ['spec.autoscaling.triggers[0]', 'a CPU trigger needs averageUtilization'],
+    ],
+    [
+      'a CPU trigger with a value',
+      withAutoscaling({ triggers: [{ ...cpu, averageValue: '1' }] }),
+      ['spec.autoscaling.triggers[0]', 'averageValue does not go with a CPU trigger'],
+    ],
+    [
+      'a CPU trigger without a request',
+      withAutoscaling({ triggers: [cpu] }),
+      ['spec.resources.requests.cpu must be set for a CPU trigger'],
+    ],
+    [
+      'a Memory trigger without a value',
+      withAutoscaling({ triggers: [{ type: 'Memory' }] }),
+      ['spec.autoscaling.triggers[0]', 'a Memory trigger needs averageValue'],
+    ],
+    [
+      'a Memory trigger with a utilization',
+      withAutoscaling({ triggers: [{ type: 'Memory', averageValue: 1, averageUtilization: 50 }] }),
+      ['use averageValue'],
+    ],
+    [
+      'a trigger twice',
+      withAutoscaling({ triggers: [...autoscaling.triggers, ...autoscaling.triggers] }),
+      ['spec.autoscaling.triggers[1]', 'Duplicate value'],
+    ],
+    [
+      'a behavior out of range',
+      withAutoscaling({ behavior: { scaleDown: { stabilizationWindowSeconds: 3601 } } }),
+      ['behavior.scaleDown.stabilizationWindowSeconds', 'less than or equal to 3600'],
+    ],
+    [
+      'a strategy that comes later',
+      withRollout({ strategy: 'Canary' }),
+      ['spec.rollout.strategy', 'supported values: "RollingUpdate"'],
+    ],
+    [
+      'a rollout that cannot move',
+      withRollout({ maxSurge: 0, maxUnavailable: '0%' }),
+      ['spec.rollout.maxSurge', 'set maxSurge to 1 or more'],
+    ],
+    ['a surge that is no number', withRollout({ maxSurge: 'some' }), ['spec.rollout.maxSurge', 'such as 25%']],
+    [
+      'a surge above everything',
+      withRollout({ maxSurge: '101%' }),
+      ['spec.rollout.maxSurge', 'a percentage from 0% to 100%'],
+    ],
+    [
+      'no history',
+      withRollout({ revisionHistoryLimit: 0 }),
+      ['spec.rollout.revisionHistoryLimit', 'should be greater than or equal to 1'],
+    ],
+    [
+      'no deadline',
+      withRollout({ progressDeadlineSeconds: 0 }),
+      ['spec.rollout.progressDeadlineSeconds', 'should be greater than or equal to 1'],
+    ],
+    [
+      'an answer to a failed rollout that there is not',
+      withRollout({ onFailure: 'Retry' }),
+      ['spec.rollout.onFailure', 'supported values: "Rollback", "Pause"'],
+    ],
+    [
+      'an answer to an undo that there is not',
+      withRollout({ externalUndo: 'Ignore' }),
+      ['spec.rollout.externalUndo', 'supported values: "Adopt", "Revert"'],
+    ],
+    ['an unknown field', { model, replica: 2 }, ['unknown field "spec.replica"']],
+    ['an unknown field further down', withModel({ url: 'x' }), ['unknown field "spec.model.url"']],
+  ])('%s', async (_name, spec, messages) => {
+    const message = await refusal(dryRun(manifest(spec)));
+    for (const part of messages) expect(message).toContain(part);
+  });
+
+  test.each([
+    ['Iris', 'metadata.name'],
+    ['1iris', 'metadata.name must start with a letter'],
+    ['iris.v1', 'because the Service has the same name'],
+    ['i'.repeat(53), 'choose a shorter one'],
+    ['iris-canary', 'choose another name'],
+  ])('the name %s', async (name, message) => {
+    expect(await refusal(dryRun(manifest({ model }, name)))).toContain(message);
+  });
+});
+
+describe('changes that cannot be honoured are refused', () => {
+  /** Stores an object, then tries to put another spec in its place. */
+  async function change(name: string, before: object, after: object): Promise<unknown> {
+    const path = pathOf(modelDeploymentResource, namespace);
+    const stored: AnyObject = await client.call('POST', path, { body: manifest(before, name) });
+    const { resourceVersion } = stored.metadata;
+    const body = { ...manifest(after), metadata: { name, resourceVersion } };
+    return client.call('PUT', pathOf(modelDeploymentResource, namespace, name), { body });
+  }
+
+  test('another model name, added, changed or removed', async () => {
+    const message = 'spec.model.name cannot be changed';
+    expect(await refusal(change('named-a', { model }, withModel({ name: 'other' })))).toContain(message);
+    expect(await refusal(change('named-b', withModel({ name: 'x' }), withModel({ name: 'y' })))).toContain(message);
+    expect(await refusal(change('named-c', withModel({ name: 'x' }), { model }))).toContain(message);
+    await change('named-d', { model }, withModel({ name: 'named-d' }));
+  });
+
+  test('autoscaling that is removed without replicas', async () => {
+    expect(await refusal(change('scaled-a', { model, autoscaling }, { model }))).toContain(
+      'spec.replicas must be set when spec.autoscaling is removed',
+    );
+    await change('scaled-b', { model, autoscaling }, { model, replicas: 2 });
+    await change('scaled-c', { model, replicas: 2 }, { model, autoscaling });
+  });
+
+  test('kubectl scale while autoscaling is on', async () => {
+    await client.call('POST', pathOf(modelDeploymentResource, namespace), {
+      body: manifest({ model, autoscaling }, 'scaled-d'),
+    });
+    const scale = client.call('PATCH', pathOf(modelDeploymentResource, namespace, 'scaled-d', 'scale'), {
+      body: { spec: { replicas: 3 } },
+      contentType: 'application/merge-patch+json',
+    });
+    expect(await refusal(scale)).toContain('Change spec.autoscaling.minReplicas and maxReplicas');
+  });
+});
+
+describe('good manifests are accepted', () => {
+  test('the smallest, and the defaults of its policy are shown', async () => {
+    const stored = await dryRun(manifest({ model }));
+    expect(stored.spec).toEqual({ model, rollout: rolloutDefaults });
+    expect(stored.status).toEqual({ observedGeneration: -1 });
+    const scaled = await dryRun(manifest({ model, autoscaling }));
+    expect(scaled.spec.autoscaling).toEqual({ ...autoscaling, minReplicas: 1 });
+  });
+
+  test.each([
+    'http://models.example:8080/m.onnx',
+    'https://models.example/m.onnx?version=3',
+    'pvc://models/iris/3/model.onnx',
+    'pvc://models.v2/..data/m.onnx',
+    'configmap://iris.v1/model.onnx',
+  ])('the uri %s', async (uri) => {
+    expect((await dryRun(manifest(withUri(uri)))).spec.model.uri).toBe(uri);
+  });
+
+  test.each([
+    'slipway:0.1.0',
+    'registry.example:5000/slipway:0.1.0',
+    `slipway@sha256:${'a'.repeat(64)}`,
+    `slipway:1@sha256:${'a'.repeat(64)}`,
+  ])('the image %s', async (image) => {
+    expect((await dryRun(manifest({ model, runtime: { image } }))).spec.runtime.image).toBe(image);
+  });
+
+  test('one with everything', async () => {
+    const spec = {
+      model: {
+        name: 'flowers',
+        version: '2026-11.rc_1',
+        uri: 'pvc://models/iris.onnx',
+        sha256: 'a'.repeat(64),
+        maxBytes: '500Mi',
+      },
+      resources: {
+        requests: { cpu: '250m', memory: 268435456 },
+        limits: { memory: '512Mi', 'example.com/accelerator': 1 },
+      },
+      runtime: { image: 'registry.example/slipway:0.1.0', threads: 2 },
+      pod: {
+        labels: { team: 'flowers', 'example.com/team': '' },
+        annotations: { 'example.com/owner': 'somebody, somewhere' },
+        env: [
+          { name: 'A', value: '' },
+          { name: 'B', valueFrom: { secretKeyRef: { name: 's', key: 'k', optional: true } } },
+        ],
+        nodeSelector: { disk: 'fast' },
+        tolerations: [{ operator: 'Exists' }, { key: 'a', value: 'b', effect: 'NoExecute', tolerationSeconds: 60 }],
+        topologySpreadConstraints: [
+          { maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule', minDomains: 2 },
+        ],
+        serviceAccountName: 'models',
+        priorityClassName: 'high',
+        imagePullSecrets: [{ name: 'registry' }],
+      },
+      autoscaling: {
+        minReplicas: 2,
+        maxReplicas: 10,
+        triggers: [cpu, { type: 'Memory', averageValue: '400Mi' }],
+        behavior: {
+          scaleUp: {
+            stabilizationWindowSeconds: 0,
+            selectPolicy: 'Max',
+            policies: [{ type: 'Percent', value: 100, periodSeconds: 15 }],
+          },
+          scaleDown: { tolerance: '50m' },
+        },
+      },
+      rollout: {
+        strategy: 'RollingUpdate',
+        maxSurge: 1,
+        maxUnavailable: '10%',
+        progressDeadlineSeconds: 60,
+        revisionHistoryLimit: 3,
+        onFailure: 'Pause',
+        externalUndo: 'Revert',
+      },
+    };
+    expect((await dryRun(manifest(spec))).spec).toEqual(spec);
+  });
+});
+
+describe('the schema itself', () => {
+  interface Schema {
+    readonly type?: string;
+    readonly default?: unknown;
+    readonly properties?: Readonly<Record<string, Schema>>;
+    readonly additionalProperties?: Schema;
+    readonly items?: Schema;
+    readonly maxLength?: number;
+    readonly maxItems?: number;
+    readonly maxProperties?: number;
+    readonly description?: string;
+    readonly 'x-kubernetes-list-type'?: string;
+  }
+  const text = readFileSync(join(import.meta.dirname, '../../crds/modeldeployments.yaml'), 'utf8');
+  const crd = load(text) as { spec: { versions: { schema: { openAPIV3Schema: Schema } }[] } };
+  const root = crd.spec.versions[0]?.schema.openAPIV3Schema ?? {};
+
+  function* walk(schema: Schema, path: string): Generator<[string, Schema]> {
+    yield [path, schema];
+    for (const [name, inner] of Object.entries(schema.properties ?? {})) yield* walk(inner, `${path}.${name}`);
+    if (schema.additionalProperties !== undefined) yield* walk(schema.additionalProperties, `${path}.*`);
+    if (schema.items !== undefined) yield* walk(schema.items, `${path}[]`);
+  }
+  const fields = [...walk(root, '')];
+
+  test('has no default on a field that reaches the pod', () => {
+    const policy = /^\.spec\.(rollout|autoscaling)(\.|$)|^\.status$/;
+    const defaulted = fields.filter(([, schema]) => schema.default !== undefined).map(([path]) => path);
+    expect(defaulted.filter((path) => !policy.test(path))).toEqual([]);
+    expect(defaulted.length).toBeGreaterThan(5);
+  });
+
+  test('bounds every string, list and map, and says what kind each list is', () => {
+    const unbounded = fields.filter(
+      ([, schema]) =>
+        (schema.type === 'string' && schema.maxLength === undefined) ||
+        (schema.type === 'array' &&
+          (schema.maxItems === undefined || schema['x-kubernetes-list-type'] === undefined)) ||
+        (schema.additionalProperties !== undefined && schema.maxProperties === undefined),
+    );
+    expect(unbounded.map(([path]) => path)).toEqual([]);
+  });
+
+  test('has no floats', () => {
+    expect(fields.filter(([, schema]) => schema.type === 'number')).toEqual([]);
+  });
+
+  test('is small enough for client-side kubectl apply', () => {
+    expect(JSON.stringify(crd).length).toBeLessThan(256 * 1024);
+  });
+});

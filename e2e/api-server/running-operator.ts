@@ -1,0 +1,64 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { ApiError } from '../../operator/src/kube/errors.ts';
+import { testClient, testKubeconfig } from './test-cluster.ts';
+
+const main = join(import.meta.dirname, '../../operator/src/main.ts');
+
+/** An operator started as a process of its own, as from a terminal. */
+export interface RunningOperator {
+  /** Every log line so far. */
+  readonly logs: readonly Readonly<Record<string, unknown>>[];
+  /** The writes that were made for a ModelDeployment, in order. */
+  writesFor(name: string): string[];
+  stop(): Promise<number>;
+  kill(): Promise<void>;
+}
+
+export interface OperatorOptions {
+  readonly image?: string;
+  readonly namespace?: string;
+}
+
+/** Starts an operator and waits until it leads. */
+export async function startOperator({
+  image = 'example/slipway:1',
+  namespace = '',
+}: OperatorOptions = {}): Promise<RunningOperator> {
+  await ensureLeaseNamespace();
+  const args = ['--kubeconfig', testKubeconfig(), '--inference-image', image, '--namespace', namespace, '--port', '0'];
+  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'close').then(([code]: unknown[]) => (typeof code === 'number' ? code : -1));
+  const logs: Readonly<Record<string, unknown>>[] = [];
+  await new Promise<void>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const entry: Readonly<Record<string, unknown>> = JSON.parse(line);
+      logs.push(entry);
+      if (entry['msg'] === 'leading') resolve();
+    });
+    void exit.then((code) => reject(new Error(`the operator ended with code ${code}: ${JSON.stringify(logs)}`)));
+  });
+  return {
+    logs,
+    writesFor: (name) =>
+      logs.filter((entry) => entry['msg'] === 'wrote' && entry['name'] === name).map((entry) => String(entry['write'])),
+    async stop() {
+      child.kill('SIGTERM');
+      return exit;
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      await exit;
+    },
+  };
+}
+
+async function ensureLeaseNamespace(): Promise<void> {
+  try {
+    await testClient().call('POST', '/api/v1/namespaces', { body: { metadata: { name: 'slipway-system' } } });
+  } catch (error) {
+    if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
+  }
+}

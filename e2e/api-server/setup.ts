@@ -1,0 +1,36 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { startApiServer } from '../cluster/api-server.ts';
+import { ensureBinaries } from '../cluster/binaries.ts';
+
+/** Starts one API server for all tests of the project, with the ModelDeployment API installed. */
+export default async function setUp(): Promise<void> {
+  const server = await startApiServer();
+  stopApiServer = server.stop;
+  try {
+    await installApi(server.kubeconfig);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  process.env['SLIPWAY_TEST_KUBECONFIG'] = server.kubeconfig;
+}
+
+async function installApi(kubeconfig: string): Promise<void> {
+  const { kubectl } = await ensureBinaries('kubernetes');
+  const crds = join(import.meta.dirname, '../../crds');
+  execFileSync(kubectl, ['--kubeconfig', kubeconfig, 'apply', '-f', crds], { stdio: 'pipe' });
+  const established = [
+    'wait',
+    '--for=condition=Established',
+    'crd/modeldeployments.serving.slipway.dev',
+    '--timeout=30s',
+  ];
+  execFileSync(kubectl, ['--kubeconfig', kubeconfig, ...established], { stdio: 'pipe' });
+}
+
+let stopApiServer: (() => Promise<void>) | undefined;
+
+export async function tearDown(): Promise<void> {
+  await stopApiServer?.();
+}

@@ -1,0 +1,17 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { benchOperator } from './operator.ts';
+
+const count = (text: string) => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('It must be a whole number above 0.');
+};
+
+const program = new Command('bench').description('Measurements, each beside a baseline of the same run.');
+program
+  .command('operator', { isDefault: true })
+  .description('many ModelDeployments at once, against a bare API server')
+  .option('--models <n>', 'how many', count, 1000)
+  .option('--idle-seconds <n>', 'how long nothing is done afterwards', count, 60)
+  .action(benchOperator);
+await program.parseAsync();

@@ -1,0 +1,171 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { defaults, environment, paths, ports, type StartupFailure } from './config.ts';
+import { messageOf } from './model/session.ts';
+import { StartupError } from './model/startup-error.ts';
+import { type InferenceServer, type ServerSettings, startServer } from './server.ts';
+import { createLog } from './telemetry/log.ts';
+
+interface Options
+  extends Omit<ServerSettings, 'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory'> {
+  readonly model?: string;
+  readonly modelUri?: string;
+  readonly modelName?: string;
+  readonly modelSha256?: string;
+  readonly revision?: string;
+  readonly host?: string;
+  readonly workDirectory?: string;
+  readonly terminationLog?: string;
+  readonly logLevel: string;
+}
+
+const integer = (least: number, most: number) => (text: string) => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least && value <= most && text.trim() !== '') return value;
+  throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+};
+
+const sha256 = (text: string) => {
+  if (/^[a-f0-9]{64}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 64 lower-case hexadecimal digits.');
+};
+
+function option(flags: string, description: string, variable: string): Option {
+  return new Option(flags, description).env(variable);
+}
+
+const anyPort = integer(0, 65535);
+const anySize = integer(1, Number.MAX_SAFE_INTEGER);
+
+const program = new Command('inference-pod')
+  .description('Serves one ONNX model over the Open Inference Protocol v2.')
+  .option('--model <file>', 'the model file to serve: short for --model-uri')
+  .addOption(option('--model-uri <uri>', 'https, http, pvc, configmap or file URI of the model', environment.modelUri))
+  .addOption(option('--model-name <name>', "the name in URLs; default: the file's", environment.modelName))
+  .addOption(option('--model-version <version>', 'the version in URLs', environment.modelVersion).default('1'))
+  .addOption(
+    option('--model-sha256 <digest>', 'refuse a model with another digest', environment.modelSha256).argParser(sha256),
+  )
+  .addOption(
+    option('--model-max-bytes <n>', 'refuse a larger model', environment.modelMaxBytes)
+      .argParser(anySize)
+      .default(defaults.maxModelBytes),
+  )
+  .addOption(option('--revision <name>', 'told in the header x-slipway-revision', environment.revision))
+  .addOption(
+    option('--threads <n>', 'threads that one inference uses', environment.threads)
+      .argParser(integer(1, 1024))
+      .default(defaults.threads),
+  )
+  .addOption(option('--port <n>', 'the port that serves', environment.port).argParser(anyPort).default(ports.serving))
+  .addOption(
+    option('--control-port <n>', 'the port of metrics', environment.controlPort)
+      .argParser(anyPort)
+      .default(ports.control),
+  )
+  .option('--host <address>', 'the address to listen on; default: all')
+  .addOption(
+    option('--drain-seconds <n>', 'go on accepting for so long after SIGTERM', environment.drainSeconds)
+      .argParser(integer(0, 3600))
+      .default(defaults.drainSeconds),
+  )
+  .addOption(
+    option('--max-in-flight <n>', 'refuse requests above this number', environment.maxInFlight)
+      .argParser(integer(1, 1_000_000))
+      .default(defaults.maxInFlight),
+  )
+  .addOption(
+    option('--max-body-bytes <n>', 'refuse larger request bodies', environment.maxBodyBytes)
+      .argParser(anySize)
+      .default(defaults.maxBodyBytes),
+  )
+  .addOption(
+    option('--work-directory <path>', 'where the verified copy of the model is kept', environment.workDirectory),
+  )
+  .addOption(
+    option('--mount-directory <path>', 'where a claim or ConfigMap is mounted', environment.mountDirectory).default(
+      paths.mountDirectory,
+    ),
+  )
+  .addOption(
+    option('--termination-log <file>', 'where the reason of a failed start is written', environment.terminationLog),
+  )
+  .addOption(
+    option('--log-level <level>', 'how much is logged', environment.logLevel)
+      .choices(['debug', 'info', 'warn', 'error'])
+      .default('info'),
+  );
+
+/** The kubelet keeps 4096 bytes of a termination message, and JSON that is cut cannot be read. */
+function terminationMessage({ reason, message }: StartupFailure): string {
+  return JSON.stringify({ reason, message: message.slice(0, 900) } satisfies StartupFailure);
+}
+
+function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'slipway-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+async function main(options: Options): Promise<void> {
+  const {
+    model,
+    modelName,
+    modelUri = model,
+    revision,
+    modelSha256,
+    host,
+    terminationLog,
+    logLevel,
+    ...rest
+  } = options;
+  const name = modelName ?? (modelUri === undefined ? 'model' : basename(modelUri, '.onnx'));
+  const log = createLog(logLevel, { model: name, version: rest.modelVersion, revision });
+  const end = (failure: StartupFailure) => {
+    log.fatal(failure, 'the server ends');
+    if (terminationLog !== undefined) writeFileSync(terminationLog, terminationMessage(failure));
+    process.exit(1);
+  };
+
+  let server: InferenceServer | undefined;
+  let ending = false;
+  let opening = false;
+  const stop = (signal: NodeJS.Signals) => {
+    if (ending) return;
+    ending = true;
+    log.info({ signal }, 'told to end');
+    if (server === undefined) {
+      // While the model is being opened, the end waits for that: see onOpening.
+      if (!opening) process.exit(0);
+      return;
+    }
+    void server.drain().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+
+  try {
+    if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
+    const workDirectory = rest.workDirectory ?? temporaryDirectory();
+    const started = await startServer(
+      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory },
+      log,
+      {
+        onOpening: () => {
+          opening = true;
+        },
+        onCrash: (error) => end({ reason: 'ModelInvalid', message: `the model's thread crashed: ${error.message}` }),
+      },
+    );
+    if (ending) process.exit(0);
+    server = started;
+    log.info({ port: server.port, controlPort: server.controlPort }, `serving /v2/models/${name}`);
+  } catch (error) {
+    if (error instanceof StartupError) end({ reason: error.reason, message: error.message });
+    else end({ reason: 'InvalidConfiguration', message: messageOf(error) });
+  }
+}
+
+await main(program.parse().opts<Options>());

@@ -1,0 +1,38 @@
+import { type LookupAddress, type LookupOptions, lookup } from 'node:dns';
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+/** Addresses of cloud metadata services that are in no link-local range. */
+const metadataAddresses = new Set(['fd00:ec2::254', '100.100.100.200', '192.0.0.192', '168.63.129.16', 'fd20:ce::254']);
+
+/** Says why a model must not be fetched from an address: it is link-local or a cloud's metadata service. */
+export function refusedAddress(address: string): string | undefined {
+  const bare = address.replace(/^\[|\]$/g, '');
+  if (!ipaddr.isValid(bare)) return undefined;
+  const parsed = ipaddr.process(bare);
+  if (parsed.range() === 'linkLocal') return `${bare} is a link-local address`;
+  if (parsed.range() === 'unspecified') return `${bare} is no address of a server`;
+  return metadataAddresses.has(parsed.toString()) ? `${bare} is a cloud's metadata service` : undefined;
+}
+
+type LookupCallback = (error: Error | null, address: string | LookupAddress[], family?: number) => void;
+
+/** `dns.lookup` that fails for a name that resolves to a refused address: checked where the connection is made, so a name cannot change in between. */
+export function guardedLookup(hostname: string, options: LookupOptions, callback: LookupCallback): void {
+  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    if (error !== null) return callback(error, []);
+    const refusal = addresses.map(({ address }) => refusedAddress(address)).find((reason) => reason !== undefined);
+    if (refusal !== undefined) return callback(new Error(`${hostname} is refused: ${refusal}`), []);
+    if (options.all === true) return callback(null, addresses);
+    const [first] = addresses;
+    return first === undefined
+      ? callback(new Error(`${hostname} has no address`), [])
+      : callback(null, first.address, first.family);
+  });
+}
+
+/** Says why the host of a URL is refused when it is an address itself, for which no look-up is made. */
+export function refusedHost(url: URL): string | undefined {
+  const bare = url.hostname.replace(/^\[|\]$/g, '');
+  return isIP(bare) === 0 ? undefined : refusedAddress(bare);
+}

@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { realpath, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { Agent, interceptors, request } from 'undici';
+import { guardedLookup, refusedHost } from './address-guard.ts';
+import type { ModelSource } from './source.ts';
+import { StartupError } from './startup-error.ts';
+
+export interface FetchOptions {
+  /** Where the verified copy is put. */
+  readonly directory: string;
+  readonly maxBytes: number;
+  /** Lower-case hexadecimal; undefined accepts any bytes. */
+  readonly sha256: string | undefined;
+}
+
+export interface ModelFile {
+  readonly path: string;
+  readonly bytes: number;
+  /** Lower-case hexadecimal SHA-256 of the bytes. */
+  readonly sha256: string;
+}
+
+type FileSource = Extract<ModelSource, { readonly kind: 'file' }>;
+
+const maxRedirects = 5;
+
+/**
+ * Copies a model into the work directory while its size and digest are checked, whatever its source, so that the bytes
+ * that are verified are the bytes that are loaded.
+ *
+ * @throws StartupError ModelNotFound, ModelFetchFailed, ModelTooLarge, ModelDigestMismatch
+ */
+export async function fetchModel(source: ModelSource, options: FetchOptions): Promise<ModelFile> {
+  const path = join(options.directory, 'model.onnx');
+  const partial = `${path}.partial`;
+  const from = source.kind === 'file' ? source.path : shown(source.url);
+  try {
+    const stream = source.kind === 'file' ? await openFile(source, options) : await openUrl(source.url, options);
+    const file = await copyCounted(stream, partial, from, options);
+    if (options.sha256 !== undefined && options.sha256 !== file.sha256) {
+      throw new StartupError(
+        'ModelDigestMismatch',
+        `the model at ${from} has sha256 ${file.sha256}, not the expected ${options.sha256}: the file was changed or cut short; correct spec.model.sha256 or restore the file`,
+      );
+    }
+    await rename(partial, path);
+    return { ...file, path };
+  } catch (error) {
+    await rm(partial, { force: true });
+    if (error instanceof StartupError) throw error;
+    throw new StartupError('ModelFetchFailed', `the model at ${from} could not be read: ${describe(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function openFile({ path, volume }: FileSource, options: FetchOptions): Promise<Readable> {
+  let size: number;
+  try {
+    if (volume !== undefined && !(await realpath(path)).startsWith(`${await realpath(volume)}/`)) {
+      throw new StartupError('InvalidConfiguration', `the model at ${path} is a link that leaves its volume`);
+    }
+    const stats = await stat(path);
+    if (!stats.isFile()) throw new StartupError('ModelNotFound', `the model at ${path} is not a file`);
+    size = stats.size;
+  } catch (error) {
+    if (error instanceof StartupError) throw error;
+    throw new StartupError('ModelNotFound', `there is no model at ${path}: ${describe(error)}`, { cause: error });
+  }
+  if (size > options.maxBytes) throw tooLarge(path, options.maxBytes, size);
+  return createReadStream(path);
+}
+
+/** Follows redirects by hand, because each target has to be allowed: https never goes back to http. */
+async function openUrl(start: URL, options: FetchOptions): Promise<Readable> {
+  const dispatcher = new Agent({ connect: { lookup: guardedLookup, timeout: 10_000 } }).compose(
+    interceptors.retry({ maxRetries: 4, minTimeout: 500, maxTimeout: 8_000 }),
+  );
+  let url = start;
+  for (let redirects = 0; redirects <= maxRedirects; redirects++) {
+    const refusal = refusedHost(url);
+    if (refusal !== undefined)
+      throw new StartupError('ModelFetchFailed', `the model at ${shown(url)} is refused: ${refusal}`);
+    const response = await request(url, { dispatcher, headers: { accept: 'application/octet-stream, */*' } });
+    const location = response.headers['location'];
+    if (response.statusCode >= 300 && response.statusCode < 400 && typeof location === 'string') {
+      await response.body.dump();
+      url = redirectTarget(url, location);
+      continue;
+    }
+    if (response.statusCode === 200) {
+      const length = Number(response.headers['content-length']);
+      if (length > options.maxBytes) {
+        response.body.on('error', () => undefined).destroy();
+        throw tooLarge(shown(start), options.maxBytes, length);
+      }
+      return response.body;
+    }
+    await response.body.dump();
+    throw new StartupError(
+      response.statusCode === 404 || response.statusCode === 410 ? 'ModelNotFound' : 'ModelFetchFailed',
+      `the server of ${shown(url)} answered ${response.statusCode}: check spec.model.uri, and that the file may be read`,
+    );
+  }
+  throw new StartupError(
+    'ModelFetchFailed',
+    `the model at ${shown(start)} is behind more than ${maxRedirects} redirects`,
+  );
+}
+
+function redirectTarget(from: URL, location: string): URL {
+  const target = new URL(location, from);
+  const allowed = target.protocol === from.protocol || (from.protocol === 'http:' && target.protocol === 'https:');
+  if (!allowed) {
+    throw new StartupError(
+      'ModelFetchFailed',
+      `the server of ${shown(from)} redirects from ${from.protocol}// to ${target.protocol}//, which is refused`,
+    );
+  }
+  return target;
+}
+
+async function copyCounted(stream: Readable, path: string, from: string, options: FetchOptions): Promise<ModelFile> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  async function* counted(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      if (bytes > options.maxBytes) throw tooLarge(from, options.maxBytes);
+      hash.update(chunk);
+      yield chunk;
+    }
+  }
+  await pipeline(stream, counted, createWriteStream(path));
+  return { path, bytes, sha256: hash.digest('hex') };
+}
+
+function tooLarge(from: string, maxBytes: number, size?: number): StartupError {
+  const found = size === undefined ? 'more' : `${size} bytes`;
+  return new StartupError(
+    'ModelTooLarge',
+    `the model at ${from} has ${found}, and at most ${maxBytes} bytes are accepted: raise spec.model.maxBytes`,
+  );
+}
+
+/** A URL without what may be secret: redirects often lead to signed ones. */
+function shown(url: URL): string {
+  return `${url.origin}${url.pathname}`;
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const status = 'statusCode' in error ? ` (the server answered ${error.statusCode})` : '';
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  return `${error.message || error.name}${status}${cause}`;
+}

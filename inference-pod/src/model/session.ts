@@ -1,0 +1,146 @@
+import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
+import {
+  datatypeOf,
+  elementCount,
+  onnxTypeOf,
+  type Signature,
+  type Tensor,
+  type TensorData,
+  type TensorSignature,
+} from '../protocol/datatypes.ts';
+import { StartupError } from './startup-error.ts';
+
+/** A model that is loaded and can be run, one inference at a time. */
+export interface ModelSession {
+  readonly signature: Signature;
+  /** Outputs that the protocol cannot carry (sequences, maps); they are never computed. */
+  readonly omittedOutputs: readonly string[];
+  /** Blocks the thread it is called on until the model has answered. */
+  run(inputs: ReadonlyMap<string, Tensor>, outputs: readonly string[]): Promise<ReadonlyMap<string, Tensor>>;
+}
+
+/**
+ * Opens a session on a model file and reads its signature.
+ *
+ * @param threads the threads that one inference uses; onnxruntime's own default is the machine's cores, blind to cgroups
+ * @throws StartupError ModelInvalid
+ */
+export async function openSession(path: string, threads: number): Promise<ModelSession> {
+  let session: InferenceSession;
+  try {
+    session = await InferenceSession.create(path, {
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      // Keeps resident memory near what the model needs after a large request; no measurable cost in speed.
+      enableCpuMemArena: false,
+      logSeverityLevel: 3,
+    });
+  } catch (error) {
+    throw new StartupError('ModelInvalid', `the model is not an ONNX model that can be loaded: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  const inputs = session.inputMetadata.map((metadata) => {
+    const signature = readSignature(metadata);
+    if (signature !== undefined) return signature;
+    const type = metadata.isTensor ? metadata.type : 'no tensor';
+    throw new StartupError('ModelInvalid', `the model's input '${metadata.name}' is ${type}, which cannot be sent`);
+  });
+  const outputs = session.outputMetadata.flatMap((metadata) => readSignature(metadata) ?? []);
+  if (outputs.length === 0) {
+    throw new StartupError('ModelInvalid', 'the model has no output that is a tensor: convert it without ZipMap');
+  }
+  const carried = new Set(outputs.map(({ name }) => name));
+  return {
+    signature: { inputs, outputs },
+    omittedOutputs: session.outputNames.filter((name) => !carried.has(name)),
+    run: async (feeds, fetches) => {
+      const results = await session.run(
+        Object.fromEntries(Array.from(feeds, ([name, tensor]) => [name, toOnnx(tensor)])),
+        fetches,
+      );
+      return new Map(fetches.map((name) => [name, fromOnnx(name, results[name])]));
+    },
+  };
+}
+
+/**
+ * Runs the model once on zeros (free dimensions 1), so that the first request does not pay for lazy initialisation.
+ * A model may have good reasons to refuse zeros: that is no failure, and the reason is returned.
+ */
+export async function warmUp(session: ModelSession): Promise<string | undefined> {
+  const inputs = new Map(
+    session.signature.inputs.map(({ name, datatype, shape }) => {
+      const concrete = shape.map((dimension) => (dimension === -1 ? 1 : dimension));
+      return [name, { datatype, shape: concrete, data: zeros(datatype, elementCount(concrete)) }];
+    }),
+  );
+  try {
+    await session.run(
+      inputs,
+      session.signature.outputs.map(({ name }) => name),
+    );
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function readSignature(metadata: InferenceSession.ValueMetadata): TensorSignature | undefined {
+  if (!metadata.isTensor) return undefined;
+  const datatype = datatypeOf(metadata.type);
+  // A free dimension is a string, its symbol or ''. Dimensions of one symbol need not be equal: exporters reuse names.
+  const shape = metadata.shape.map((dimension) => (typeof dimension === 'number' ? dimension : -1));
+  return datatype === undefined ? undefined : { name: metadata.name, datatype, shape };
+}
+
+function toOnnx({ datatype, shape, data }: Tensor): OnnxTensor {
+  const tensor = new OnnxTensor(onnxTypeOf(datatype), data, shape);
+  // onnxruntime makes a Float16Array of the bits, whose length its own binding then reads as 0 (microsoft/onnxruntime
+  // pull request 32323, open at 1.30). It takes the bits as they are, so they are put back in front.
+  return datatype === 'FP16' ? Object.defineProperty(tensor, 'data', { value: data }) : tensor;
+}
+
+function fromOnnx(name: string, tensor: OnnxTensor | undefined): Tensor {
+  const datatype = tensor === undefined ? undefined : datatypeOf(tensor.type);
+  if (tensor === undefined || datatype === undefined) {
+    throw new Error(`the model gave no tensor that can be sent for its output '${name}'`);
+  }
+  const data = tensor.data;
+  const bits = data instanceof Float16Array ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data;
+  return { datatype, shape: tensor.dims, data: bits as TensorData };
+}
+
+function zeros(datatype: Tensor['datatype'], count: number): TensorData {
+  switch (datatype) {
+    case 'BOOL':
+    case 'UINT8':
+      return new Uint8Array(count);
+    case 'UINT16':
+    case 'FP16':
+      return new Uint16Array(count);
+    case 'UINT32':
+      return new Uint32Array(count);
+    case 'UINT64':
+      return new BigUint64Array(count);
+    case 'INT8':
+      return new Int8Array(count);
+    case 'INT16':
+      return new Int16Array(count);
+    case 'INT32':
+      return new Int32Array(count);
+    case 'INT64':
+      return new BigInt64Array(count);
+    case 'FP32':
+      return new Float32Array(count);
+    case 'FP64':
+      return new Float64Array(count);
+    case 'BYTES':
+      return new Array<string>(count).fill('');
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

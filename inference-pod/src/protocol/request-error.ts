@@ -1,0 +1,14 @@
+/** A request that cannot be answered as it is: becomes an HTTP answer with this status and message. */
+export class RequestError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.name = 'RequestError';
+    this.status = status;
+  }
+}
+
+export function badRequest(message: string): RequestError {
+  return new RequestError(400, message);
+}

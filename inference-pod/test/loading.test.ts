@@ -1,0 +1,238 @@
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { get } from './http.ts';
+import { exampleModel, testModel } from './models.ts';
+import { failToStart, startPod } from './running-pod.ts';
+
+const iris = exampleModel('iris', '1').path;
+let directory: string;
+let bytes: Buffer;
+let sha256: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'slipway-test-'));
+  bytes = await readFile(iris);
+  sha256 = createHash('sha256').update(bytes).digest('hex');
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+/** Starts a pod that must load iris, and ends it. */
+async function expectLoaded(...args: string[]): Promise<void> {
+  const pod = await startPod(...args);
+  try {
+    expect((await get(`${pod.controlUrl}/model`)).json).toMatchObject({ digest: `sha256:${sha256}` });
+  } finally {
+    await pod.stop();
+  }
+}
+
+describe('a model comes from', () => {
+  test('a file of a claim', async () => {
+    await mkdir(join(directory, 'iris/3'), { recursive: true });
+    await writeFile(join(directory, 'iris/3/model.onnx'), bytes);
+    await expectLoaded(
+      '--model-uri',
+      'pvc://models/iris/3/model.onnx',
+      '--mount-directory',
+      directory,
+      '--model-sha256',
+      sha256,
+    );
+  });
+
+  test('a key of a ConfigMap, which is a symbolic link', async () => {
+    await mkdir(join(directory, '..data'));
+    await writeFile(join(directory, '..data/model.onnx'), bytes);
+    await symlink('..data/model.onnx', join(directory, 'model.onnx'));
+    await expectLoaded('--model-uri', 'configmap://iris/model.onnx', '--mount-directory', directory);
+  });
+
+  describe('HTTP', () => {
+    let server: Server;
+    let url: string;
+    let failures = 0;
+    const asked: string[] = [];
+    beforeAll(async () => {
+      server = createServer((request, response) => {
+        asked.push(request.url ?? '');
+        switch (request.url) {
+          case '/model.onnx':
+            return response.end(bytes);
+          case '/moved':
+            return response.writeHead(302, { location: '/model.onnx' }).end();
+          case '/loop':
+            return response.writeHead(302, { location: '/loop' }).end();
+          case '/to-file':
+            return response.writeHead(302, { location: 'file:///etc/passwd' }).end();
+          case '/to-metadata':
+            return response.writeHead(302, { location: 'http://169.254.169.254/latest/meta-data' }).end();
+          case '/flaky':
+            return failures++ < 2 ? response.writeHead(503).end() : response.end(bytes);
+          case '/chunked':
+            response.write(bytes);
+            return response.end(Buffer.alloc(2000));
+          case '/cut':
+            response.writeHead(200, { 'content-length': String(bytes.length) });
+            return response.write(bytes.subarray(0, 100), () => response.destroy());
+          case '/to-signed':
+            return response.writeHead(302, { location: '/forbidden?X-Amz-Signature=secret' }).end();
+          case '/forbidden?X-Amz-Signature=secret':
+          case '/forbidden':
+            return response.writeHead(403).end();
+          default:
+            return response.writeHead(404).end();
+        }
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    });
+    afterAll(() => new Promise((resolve) => server.close(resolve)));
+
+    test('as it is, behind a redirect, and after errors that pass', async () => {
+      await expectLoaded(
+        '--model-uri',
+        `${url}/model.onnx`,
+        '--model-sha256',
+        sha256,
+        '--model-max-bytes',
+        String(bytes.length),
+      );
+      await expectLoaded('--model-uri', `${url}/moved`);
+      await expectLoaded('--model-uri', `${url}/flaky`);
+      expect(asked.filter((path) => path === '/flaky')).toHaveLength(3);
+    });
+
+    test.each([
+      ['/missing', 'ModelNotFound', 'answered 404'],
+      ['/forbidden', 'ModelFetchFailed', 'answered 403'],
+      ['/loop', 'ModelFetchFailed', 'more than 5 redirects'],
+      ['/to-file', 'ModelFetchFailed', 'redirects from http:// to file://, which is refused'],
+      ['/to-metadata', 'ModelFetchFailed', '169.254.169.254 is a link-local address'],
+    ])('not %s', async (path, reason, message) => {
+      const failure = await failToStart('--model-uri', url + path);
+      expect(failure.terminationMessage).toEqual({ reason, message: expect.stringContaining(message) });
+      expect(failure.exitCode).toBe(1);
+    });
+
+    test('without telling the query of where it was redirected to, which may be a signature', async () => {
+      const { output, terminationMessage } = await failToStart('--model-uri', `${url}/to-signed`);
+      expect(terminationMessage).toMatchObject({ message: expect.stringContaining('/forbidden answered 403') });
+      expect(output).not.toContain('secret');
+    });
+
+    test('not when it is larger than allowed, announced or not', async () => {
+      const limit = ['--model-max-bytes', '1000'];
+      for (const path of ['/chunked']) {
+        const failure = await failToStart('--model-uri', url + path, ...limit);
+        expect(failure.terminationMessage).toEqual({
+          reason: 'ModelTooLarge',
+          message: expect.stringContaining('raise spec.model.maxBytes'),
+        });
+      }
+      const announced = await failToStart('--model-uri', `${url}/model.onnx`, '--model-max-bytes', '100');
+      expect(announced.terminationMessage).toEqual({
+        reason: 'ModelTooLarge',
+        message: expect.stringContaining(`${bytes.length} bytes`),
+      });
+    });
+
+    test('not when the server ends the connection early', async () => {
+      const failure = await failToStart('--model-uri', `${url}/cut`);
+      expect(failure.terminationMessage).toMatchObject({ reason: 'ModelFetchFailed' });
+    }, 60_000);
+  });
+});
+
+describe('a start that fails ends with one clear error', () => {
+  test.each<[string, () => Promise<string[]>, string, string]>([
+    ['a missing file', async () => ['--model', join(directory, 'none.onnx')], 'ModelNotFound', 'there is no model at'],
+    ['a directory', async () => ['--model', directory], 'ModelNotFound', 'is not a file'],
+    [
+      'a wrong digest',
+      async () => ['--model', iris, '--model-sha256', '0'.repeat(64)],
+      'ModelDigestMismatch',
+      'not the expected 0000',
+    ],
+    [
+      'a truncated file',
+      async () => {
+        const cut = join(directory, 'cut.onnx');
+        await writeFile(cut, bytes);
+        await truncate(cut, 200);
+        return ['--model', cut];
+      },
+      'ModelInvalid',
+      'not an ONNX model that can be loaded',
+    ],
+    [
+      'a file of another kind',
+      async () => ['--model', join(import.meta.dirname, 'models/build.py')],
+      'ModelInvalid',
+      'not an ONNX model',
+    ],
+    [
+      'an empty file',
+      async () => {
+        await writeFile(join(directory, 'empty.onnx'), '');
+        return ['--model', join(directory, 'empty.onnx')];
+      },
+      'ModelInvalid',
+      'not an ONNX model',
+    ],
+    ['a type that cannot be sent', async () => ['--model', testModel('bfloat16')], 'ModelInvalid', ''],
+    [
+      'a path that leaves its volume',
+      async () => ['--model-uri', 'pvc://claim/../../etc/passwd'],
+      'InvalidConfiguration',
+      'leaves its volume',
+    ],
+    [
+      'an unknown scheme',
+      async () => ['--model-uri', 'ftp://example/model.onnx'],
+      'InvalidConfiguration',
+      'has the scheme ftp',
+    ],
+    ['no model', async () => [], 'InvalidConfiguration', 'no model is given'],
+  ])('%s', async (_name, args, reason, message) => {
+    const failure = await failToStart(...(await args()));
+    expect(failure.terminationMessage).toEqual({ reason, message: expect.stringContaining(message) });
+    expect(failure.exitCode).toBe(1);
+    expect(failure.output.match(/"level":60/g)).toHaveLength(1);
+  });
+
+  test('a link that leaves its volume', async () => {
+    const volume = join(directory, 'volume');
+    await mkdir(volume);
+    await symlink(iris, join(volume, 'model.onnx'));
+    const failure = await failToStart('--model-uri', 'pvc://claim/model.onnx', '--mount-directory', volume);
+    expect(failure.terminationMessage).toMatchObject({
+      message: expect.stringContaining('a link that leaves its volume'),
+    });
+  });
+
+  test('a reason that is too long for the kubelet is cut, and can still be read', async () => {
+    const failure = await failToStart('--model', join(directory, 'x'.repeat(200), 'y'.repeat(2000)));
+    expect(JSON.stringify(failure.terminationMessage).length).toBeLessThan(4096);
+    expect(failure.terminationMessage).toMatchObject({ reason: 'ModelNotFound' });
+  });
+
+  test('a file that is in the work directory already is served, and stays as it is', async () => {
+    const work = join(directory, 'work');
+    await mkdir(work);
+    await writeFile(join(work, 'model.onnx'), bytes);
+    await expectLoaded('--model', join(work, 'model.onnx'), '--work-directory', work);
+    expect(await readFile(join(work, 'model.onnx'))).toEqual(bytes);
+  });
+
+  test('an option that is out of range is named', async () => {
+    const failure = await failToStart('--model', iris, '--threads', '0');
+    expect(failure.output).toContain(
+      "option '--threads <n>' argument '0' is invalid. It must be a whole number from 1 to 1024.",
+    );
+    expect(failure.exitCode).toBe(1);
+  });
+});

@@ -1,0 +1,126 @@
+"""Builds the models that only tests need. Run it with the packages of examples/models/requirements.txt.
+
+types.onnx    hands every input on, one for each data type that the protocol and ONNX share
+slow.onnx     multiplies a matrix as often as it is told, so that a test can make it take half a second
+nan.onnx      the logarithm of its input
+zipmap.onnx   a scikit-learn classifier converted with ZipMap: one of its outputs is no tensor
+bfloat16.onnx takes a type that the protocol does not have
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+here = Path(__file__).parent
+info = helper.make_tensor_value_info
+
+
+def save(name, graph):
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    (here / f"{name}.onnx").write_bytes(model.SerializeToString())
+
+
+types = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+save(
+    "types",
+    helper.make_graph(
+        [helper.make_node("Identity", [name], [f"{name}_out"]) for name in types],
+        "types",
+        [info(name, kind, ["rows", 2]) for name, kind in types.items()],
+        [info(f"{name}_out", kind, ["rows", 2]) for name, kind in types.items()],
+    ),
+)
+
+size = 128
+body = helper.make_graph(
+    [
+        helper.make_node("MatMul", ["matrix_in", "factor"], ["matrix_out"]),
+        helper.make_node("Identity", ["condition_in"], ["condition_out"]),
+    ],
+    "body",
+    [
+        info("iteration", TensorProto.INT64, []),
+        info("condition_in", TensorProto.BOOL, []),
+        info("matrix_in", TensorProto.FLOAT, [size, size]),
+    ],
+    [info("condition_out", TensorProto.BOOL, []), info("matrix_out", TensorProto.FLOAT, [size, size])],
+    [numpy_helper.from_array(np.eye(size, dtype=np.float32), "factor")],
+)
+save(
+    "slow",
+    helper.make_graph(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["start"]),
+            helper.make_node("Loop", ["times", "", "start"], ["matrix"], body=body),
+            helper.make_node("ReduceSum", ["matrix"], ["sum"], keepdims=0),
+        ],
+        "slow",
+        [info("times", TensorProto.INT64, [])],
+        [info("sum", TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(np.array([size, size], dtype=np.int64), "shape")],
+    ),
+)
+
+save(
+    "nan",
+    helper.make_graph(
+        [helper.make_node("Log", ["x"], ["y"])],
+        "nan",
+        [info("x", TensorProto.FLOAT, ["n"])],
+        [info("y", TensorProto.FLOAT, ["n"])],
+    ),
+)
+
+save(
+    "bfloat16",
+    helper.make_graph(
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+        "bfloat16",
+        [info("x", TensorProto.BFLOAT16, ["n"])],
+        [info("y", TensorProto.FLOAT, ["n"])],
+    ),
+)
+
+rows, labels = load_iris(return_X_y=True)
+classifier = LogisticRegression(max_iter=500).fit(rows.astype(np.float32), labels)
+converted = to_onnx(classifier, rows[:1].astype(np.float32), target_opset=17)
+(here / "zipmap.onnx").write_bytes(converted.SerializeToString())
+
+# Takes seconds to warm up: its loop runs as often as a constant says.
+save(
+    "slow-start",
+    helper.make_graph(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["start"]),
+            helper.make_node("Loop", ["times", "", "start"], ["matrix"], body=body),
+            helper.make_node("ReduceSum", ["matrix"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["sum", "x"], ["y"]),
+        ],
+        "slow-start",
+        [info("x", TensorProto.FLOAT, [])],
+        [info("y", TensorProto.FLOAT, [])],
+        [
+            numpy_helper.from_array(np.array([size, size], dtype=np.int64), "shape"),
+            numpy_helper.from_array(np.array(20000, dtype=np.int64), "times"),
+        ],
+    ),
+)

@@ -1,0 +1,95 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const main = join(import.meta.dirname, '../src/main.ts');
+
+/** A pod started as a process of its own, as the kubelet would. */
+export interface RunningPod {
+  readonly process: ChildProcess;
+  readonly url: string;
+  readonly controlUrl: string;
+  /** Every log line so far. */
+  readonly logs: readonly Readonly<Record<string, unknown>>[];
+  /** Resolves with the exit code; -1 when a signal ended the process. */
+  readonly exit: Promise<number>;
+  stop(): Promise<void>;
+}
+
+export interface FailedStart {
+  readonly exitCode: number;
+  readonly terminationMessage: unknown;
+  readonly output: string;
+}
+
+/** Starts a pod and waits until it serves. */
+export async function startPod(...args: string[]): Promise<RunningPod> {
+  const { process, logs, output, exit } = launch(['--drain-seconds', '0', ...args]);
+  const ports = await new Promise<Readonly<Record<string, unknown>>>((resolve, reject) => {
+    logs.onLine((line) => {
+      if (line['port'] !== undefined) resolve(line);
+    });
+    void exit.then((code) => reject(new Error(`the pod ended with code ${code}:\n${output()}`)));
+  });
+  return {
+    process,
+    url: `http://127.0.0.1:${ports['port']}`,
+    controlUrl: `http://127.0.0.1:${ports['controlPort']}`,
+    logs: logs.lines,
+    exit,
+    async stop() {
+      process.kill('SIGTERM');
+      await exit;
+    },
+  };
+}
+
+/** Starts a pod that is expected to end by itself. */
+export async function failToStart(...args: string[]): Promise<FailedStart> {
+  const directory = await mkdtemp(join(tmpdir(), 'slipway-test-'));
+  const terminationLog = join(directory, 'termination-log');
+  try {
+    const { output, exit } = launch([...args, '--termination-log', terminationLog]);
+    const exitCode = await exit;
+    const terminationMessage: unknown = await readFile(terminationLog, 'utf8').then(JSON.parse, () => undefined);
+    return { exitCode, terminationMessage, output: output() };
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+/**
+ * Starts a pod and ends it as soon as its model is being opened.
+ *
+ * @returns the exit code; -1 when a signal ended the process
+ */
+export async function endWhileOpening(...args: string[]): Promise<number> {
+  const { process, logs, exit } = launch(args);
+  logs.onLine((line) => {
+    if (line['msg'] === 'the model file is here') setTimeout(() => process.kill('SIGTERM'), 300);
+  });
+  return exit;
+}
+
+function launch(args: readonly string[]) {
+  const command = [main, '--host', '127.0.0.1', '--port', '0', '--control-port', '0', ...args];
+  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const lines: Readonly<Record<string, unknown>>[] = [];
+  const listeners: ((line: Readonly<Record<string, unknown>>) => void)[] = [];
+  let text = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    text += `${line}\n`;
+    const parsed: Readonly<Record<string, unknown>> = JSON.parse(line);
+    lines.push(parsed);
+    for (const listener of listeners) listener(parsed);
+  });
+  const exit = once(child, 'close').then(([code]: unknown[]) => (typeof code === 'number' ? code : -1));
+  const onLine = (listener: (line: Readonly<Record<string, unknown>>) => void) => listeners.push(listener);
+  return { process: child, logs: { lines, onLine }, output: () => text, exit };
+}

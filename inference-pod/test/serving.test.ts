@@ -1,0 +1,153 @@
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from '@jest/globals';
+import { get, post } from './http.ts';
+import { exampleModel, testModel } from './models.ts';
+import { endWhileOpening, type RunningPod, startPod } from './running-pod.ts';
+
+const iris = exampleModel('iris', '1');
+
+function slowRequest(pod: RunningPod, times: number) {
+  const inputs = [{ name: 'times', datatype: 'INT64', shape: [], data: [times] }];
+  return post(`${pod.url}/v2/models/slow/infer`, { inputs });
+}
+
+/** How often the slow model has to multiply to take about half a second on this machine. */
+async function timesForHalfASecond(pod: RunningPod): Promise<number> {
+  await slowRequest(pod, 100);
+  const start = performance.now();
+  await slowRequest(pod, 1000);
+  return Math.ceil((1000 * 500) / (performance.now() - start));
+}
+
+describe('while a model that takes half a second runs', () => {
+  test('health, metrics, refusals and errors are answered at once', async () => {
+    const pod = await startPod('--model', testModel('slow'), '--max-in-flight', '2');
+    try {
+      const times = await timesForHalfASecond(pod);
+      const start = performance.now();
+      const slow = Promise.all([slowRequest(pod, times), slowRequest(pod, times)]).then(
+        () => performance.now() - start,
+      );
+      await sleep(50);
+      const waits: number[] = [];
+      for (let round = 0; round < 10; round++) {
+        const before = performance.now();
+        expect((await get(`${pod.url}/v2/health/live`)).status).toBe(200);
+        expect((await get(`${pod.url}/v2/health/ready`)).status).toBe(200);
+        expect((await get(`${pod.controlUrl}/metrics`)).text).toContain('slipway_requests_in_flight 2');
+        const refused = await slowRequest(pod, times);
+        expect(refused).toMatchObject({ status: 503, json: { error: expect.stringContaining('full') } });
+        expect(refused.headers.get('retry-after')).toBe('1');
+        expect((await get(`${pod.url}/v2/models/other`)).status).toBe(404);
+        waits.push(performance.now() - before);
+      }
+      const took = await slow;
+      // The order is the proof, not a time: fifty answers came while two inferences were still being computed.
+      expect(waits.reduce((sum, wait) => sum + wait)).toBeLessThan(took);
+    } finally {
+      await pod.stop();
+    }
+  });
+});
+
+describe('a request whose client has gone', () => {
+  test('is not computed', async () => {
+    const pod = await startPod('--model', testModel('slow'));
+    try {
+      const times = await timesForHalfASecond(pod);
+      const gone = new AbortController();
+      const body = JSON.stringify({ inputs: [{ name: 'times', datatype: 'INT64', shape: [], data: [times] }] });
+      const requests = Array.from({ length: 8 }, () =>
+        fetch(`${pod.url}/v2/models/slow/infer`, { method: 'POST', body, signal: gone.signal }).catch(() => undefined),
+      );
+      await sleep(100);
+      gone.abort();
+      await Promise.all(requests);
+      expect((await slowRequest(pod, 1)).status).toBe(200);
+      const { text } = await get(`${pod.controlUrl}/metrics`);
+      // Two for the measurement, at most two that had begun or were next, and the last one.
+      expect(Number(/slipway_inference_duration_seconds_count (\d+)/.exec(text)?.[1])).toBeLessThanOrEqual(5);
+      expect(text).toContain('code="499"} 8');
+    } finally {
+      await pod.stop();
+    }
+  });
+});
+
+describe('on SIGTERM', () => {
+  test('requests that never end do not hold the pod up, and idle connections neither', async () => {
+    const pod = await startPod('--model', iris.path, '--model-name', 'iris');
+    const port = Number(new URL(pod.url).port);
+    const halfHead = connect(port, '127.0.0.1');
+    halfHead.write('POST /v2/models/iris/infer HTTP/1.1\r\n');
+    const halfBody = connect(port, '127.0.0.1');
+    halfBody.write('POST /v2/models/iris/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{');
+    for (const socket of [halfHead, halfBody]) socket.on('error', () => undefined);
+    expect((await post(`${pod.url}/v2/models/iris/infer`, { inputs: iris.inputs })).status).toBe(200);
+    pod.process.kill('SIGTERM');
+    expect(await pod.exit).toBe(0);
+  });
+
+  test('a pod whose model is being opened ends without an abort', async () => {
+    expect(await endWhileOpening('--model', testModel('slow-start'))).toBe(0);
+  });
+
+  test('the pod goes on accepting while it is withdrawn, finishes what it accepted, and exits 0', async () => {
+    const pod = await startPod('--model', testModel('slow'), '--drain-seconds', '1');
+    const times = await timesForHalfASecond(pod);
+    const early = slowRequest(pod, times);
+    pod.process.kill('SIGTERM');
+    await sleep(100);
+    expect(await get(`${pod.url}/v2/health/ready`)).toMatchObject({ status: 503, json: { ready: false } });
+    expect((await get(`${pod.url}/v2/health/live`)).status).toBe(200);
+    const late = slowRequest(pod, 3 * times);
+    const answers = await Promise.all([early, late]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(answers.map(({ headers }) => headers.get('connection'))).toEqual([expect.anything(), 'close']);
+    expect(await pod.exit).toBe(0);
+  });
+
+  test('a pod that is still loading ends at once', async () => {
+    const pod = await startPod('--model', iris.path);
+    pod.process.kill('SIGTERM');
+    expect(await pod.exit).toBe(0);
+  });
+});
+
+describe('the control port', () => {
+  test('tells the model, requests by route and code, latencies and the process', async () => {
+    const pod = await startPod(
+      '--model',
+      iris.path,
+      '--model-name',
+      'iris',
+      '--model-version',
+      '7',
+      '--revision',
+      'iris-abc',
+    );
+    try {
+      const url = `${pod.url}/v2/models/iris`;
+      const answer = await post(`${url}/infer`, { inputs: iris.inputs });
+      expect(answer.headers.get('x-slipway-revision')).toBe('iris-abc');
+      await post(`${url}/versions/7/infer`, { inputs: [] });
+      await get(`${pod.url}/made/up/path`);
+      const { text } = await get(`${pod.controlUrl}/metrics`);
+      expect(text).toContain('slipway_http_requests_total{route="/v2/models/:name/infer",code="200"} 1');
+      expect(text).toContain(
+        'slipway_http_requests_total{route="/v2/models/:name/versions/:version/infer",code="400"} 1',
+      );
+      expect(text).toContain('slipway_http_requests_total{route="unknown",code="404"} 1');
+      expect(text).toContain('slipway_http_request_duration_seconds_count{route="/v2/models/:name/infer"} 1');
+      expect(text).toContain('slipway_inference_duration_seconds_count 1');
+      expect(text).toMatch(
+        /slipway_model_info\{name="iris",version="7",digest="sha256:[a-f0-9]{64}",revision="iris-abc"\} 1/,
+      );
+      expect(text).toMatch(/slipway_model_load_seconds 0\.\d+/);
+      expect(text).toContain('process_resident_memory_bytes');
+    } finally {
+      await pod.stop();
+    }
+  });
+});

@@ -1,0 +1,27 @@
+/** Sources are TypeScript modules; swc strips their types, tsc checks them (npm run check). */
+const project = (displayName, roots, extra = {}) => ({
+  displayName,
+  roots,
+  testMatch: ['**/*.test.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024', parser: { syntax: 'typescript' } } }] },
+  ...extra,
+});
+
+export default {
+  // Most tests wait for processes, which are slow to start on a busy machine.
+  testTimeout: 120_000,
+  projects: [
+    project('inference-pod', ['<rootDir>/inference-pod']),
+    project('operator', ['<rootDir>/operator/src']),
+    // Against a real API server, with the controllers of Kubernetes and no node.
+    project('api-server', ['<rootDir>/e2e/api-server'], {
+      globalSetup: '<rootDir>/e2e/api-server/setup.ts',
+      globalTeardown: '<rootDir>/e2e/api-server/teardown.ts',
+    }),
+    // The local cluster itself: repaired, and taken down.
+    project('cluster', ['<rootDir>/e2e/cluster-life']),
+    // What a user does, on a whole cluster with real pods.
+    project('scenarios', ['<rootDir>/e2e/scenarios'], { globalSetup: '<rootDir>/e2e/scenarios/setup.ts' }),
+  ],
+};

@@ -1,0 +1,382 @@
+import type { IObjectMeta } from "@kubernetes-models/apimachinery/apis/meta/v1/ObjectMeta";
+import { Model, type ModelData, setValidateFunc, createTypeMetaGuard } from "@kubernetes-models/base";
+import type { ValidateFunc } from "@kubernetes-models/validate";
+import { validate } from "./schema.js";
+
+/**
+ * A ModelDeployment serves one model - the operator keeps a Deployment, a Service and, when asked, a HorizontalPodAutoscaler for it.
+ */
+export interface IModelDeployment {
+  "apiVersion": "serving.slipway.dev/v1alpha1";
+  "kind": "ModelDeployment";
+  "metadata"?: IObjectMeta;
+  /**
+   * What should be served, and how.
+   */
+  "spec": {
+    /**
+     * The model, and the name and version it is served under.
+     */
+    "model": {
+      /**
+       * The name in URLs, /v2/models/NAME. Defaults to metadata.name and cannot be changed.
+       */
+      "name"?: string;
+      /**
+       * Your own label for this version of the model. It is in URLs and in the pods' labels.
+       */
+      "version": string;
+      /**
+       * Where the model file is - https://..., http://..., pvc://CLAIM/PATH or configmap://NAME/KEY.
+       */
+      "uri": string;
+      /**
+       * The SHA-256 of the model file, in lower-case hexadecimal. The pod refuses other bytes. Recommended, because only then is a rollback sure to bring the same model back.
+       */
+      "sha256"?: string;
+      /**
+       * A larger model file is refused while it is fetched. Also the size of the pod's model volume. 2Gi when absent.
+       */
+      "maxBytes"?: number | string;
+    };
+    /**
+     * The number of pods; 1 when absent. Not together with autoscaling.
+     */
+    "replicas"?: number;
+    /**
+     * What one pod requests and may use. 100m of CPU and 256Mi of memory are requested when nothing is set.
+     */
+    "resources"?: {
+      /**
+       * Amounts by resource - cpu, memory, ephemeral-storage or an extended resource.
+       */
+      "requests"?: {
+        [key: string]: number | string;
+      };
+      /**
+       * Amounts by resource - cpu, memory, ephemeral-storage or an extended resource.
+       */
+      "limits"?: {
+        [key: string]: number | string;
+      };
+    };
+    /**
+     * How the model is run.
+     */
+    "runtime"?: {
+      /**
+       * The inference image. The operator's own when absent, taken when a revision is made and kept for it.
+       */
+      "image"?: string;
+      /**
+       * The threads that one inference uses. The CPU limit, rounded up, when absent; 1 without a CPU limit.
+       */
+      "threads"?: number;
+    };
+    /**
+     * Where and how the pods run.
+     */
+    "pod"?: {
+      /**
+       * Labels for the pods, beside the operator's own.
+       */
+      "labels"?: {
+        [key: string]: string;
+      };
+      /**
+       * Annotations for the pods, beside the operator's own.
+       */
+      "annotations"?: {
+        [key: string]: string;
+      };
+      /**
+       * Environment variables of the model container.
+       */
+      "env"?: Array<{
+        "name": string;
+        "value"?: string;
+        /**
+         * Takes the value from a Secret or a ConfigMap of the namespace.
+         */
+        "valueFrom"?: {
+          "secretKeyRef"?: {
+            "name": string;
+            "key": string;
+            "optional"?: boolean;
+          };
+          "configMapKeyRef"?: {
+            "name": string;
+            "key": string;
+            "optional"?: boolean;
+          };
+        };
+      }>;
+      /**
+       * Labels that a node must have.
+       */
+      "nodeSelector"?: {
+        [key: string]: string;
+      };
+      /**
+       * Taints of nodes that the pods tolerate.
+       */
+      "tolerations"?: Array<{
+        "key"?: string;
+        "operator"?: "Exists" | "Equal";
+        "value"?: string;
+        "effect"?: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
+        "tolerationSeconds"?: number;
+      }>;
+      /**
+       * How the pods of one revision spread over zones or nodes.
+       */
+      "topologySpreadConstraints"?: Array<{
+        "maxSkew": number;
+        "minDomains"?: number;
+        "topologyKey": string;
+        "whenUnsatisfiable": "DoNotSchedule" | "ScheduleAnyway";
+      }>;
+      /**
+       * The service account of the pods. No token of it is mounted.
+       */
+      "serviceAccountName"?: string;
+      /**
+       * The priority class of the pods.
+       */
+      "priorityClassName"?: string;
+      /**
+       * Secrets of the namespace with which the image is pulled.
+       */
+      "imagePullSecrets"?: Array<{
+        "name": string;
+      }>;
+    };
+    /**
+     * Lets the number of pods follow the load. Not together with replicas.
+     */
+    "autoscaling"?: {
+      /**
+       * The fewest pods.
+       */
+      "minReplicas"?: number;
+      /**
+       * The most pods.
+       */
+      "maxReplicas": number;
+      /**
+       * What the number of pods follows. The trigger that asks for the most pods wins.
+       */
+      "triggers": Array<{
+        /**
+         * What is measured.
+         */
+        "type": "CPU" | "Memory";
+        /**
+         * For CPU - the percentage of requests.cpu that the model container should use, averaged over pods.
+         */
+        "averageUtilization"?: number;
+        /**
+         * For Memory - the bytes that the model container should use, averaged over pods.
+         */
+        "averageValue"?: number | string;
+      }>;
+      /**
+       * How fast pods are added and removed, passed through to the HorizontalPodAutoscaler untouched.
+       */
+      "behavior"?: {
+        "scaleUp"?: {
+          "stabilizationWindowSeconds"?: number;
+          "selectPolicy"?: "Max" | "Min" | "Disabled";
+          "tolerance"?: number | string;
+          "policies"?: Array<{
+            "type": "Pods" | "Percent";
+            "value": number;
+            "periodSeconds": number;
+          }>;
+        };
+        "scaleDown"?: {
+          "stabilizationWindowSeconds"?: number;
+          "selectPolicy"?: "Max" | "Min" | "Disabled";
+          "tolerance"?: number | string;
+          "policies"?: Array<{
+            "type": "Pods" | "Percent";
+            "value": number;
+            "periodSeconds": number;
+          }>;
+        };
+      };
+    };
+    /**
+     * How a new revision replaces the one that serves.
+     */
+    "rollout"?: {
+      /**
+       * RollingUpdate replaces pods step by step.
+       */
+      "strategy"?: "RollingUpdate";
+      /**
+       * Pods above the wanted number during a rollout, as a number or a percentage.
+       */
+      "maxSurge"?: number | string;
+      /**
+       * Pods below the wanted number during a rollout, as a number or a percentage.
+       */
+      "maxUnavailable"?: number | string;
+      /**
+       * A rollout that makes no progress for so long has failed.
+       */
+      "progressDeadlineSeconds"?: number;
+      /**
+       * Old revisions that are kept to go back to.
+       */
+      "revisionHistoryLimit"?: number;
+      /**
+       * What happens when a new revision misses its deadline. Rollback goes back to the newest healthy revision; Pause leaves things as they are.
+       */
+      "onFailure"?: "Rollback" | "Pause";
+      /**
+       * What happens when somebody undoes the Deployment, as kubectl rollout undo does. Adopt keeps the revision it went back to until the spec asks for another; Revert puts it back.
+       */
+      "externalUndo"?: "Adopt" | "Revert";
+    };
+  };
+  /**
+   * What is the case, written by the operator.
+   */
+  "status"?: {
+    /**
+     * The generation of this object that the status speaks of. -1 before the operator has seen it.
+     */
+    "observedGeneration"?: number;
+    /**
+     * What is the case, each with a reason.
+     */
+    "conditions"?: Array<{
+      "type": string;
+      "status": "True" | "False" | "Unknown";
+      "reason": string;
+      "message": string;
+      "lastTransitionTime": string;
+      "observedGeneration"?: number;
+    }>;
+    /**
+     * Pods that exist.
+     */
+    "replicas"?: number;
+    /**
+     * Pods that serve.
+     */
+    "readyReplicas"?: number;
+    /**
+     * The label selector of the pods, as a string.
+     */
+    "selector"?: string;
+    /**
+     * Where the model answers inside the cluster.
+     */
+    "url"?: string;
+    /**
+     * The revision that serves.
+     */
+    "currentRevision"?: string;
+    /**
+     * The revision that the spec asks for.
+     */
+    "updateRevision"?: string;
+    /**
+     * The model version that serves.
+     */
+    "modelVersion"?: string;
+    /**
+     * The digest of the model that serves, as its pods report it.
+     */
+    "modelDigest"?: string;
+    /**
+     * Where the rollout stands.
+     */
+    "rollout"?: {
+      "message"?: string;
+      /**
+       * When the Deployment was told to run the revision that it should run now.
+       */
+      "startTime"?: string;
+      /**
+       * When kubectl rollout restart was called last, as far as the pods still tell.
+       */
+      "restartedAt"?: string;
+    };
+    /**
+     * While this is there, an older revision is kept although the spec asks for fromRevision.
+     */
+    "rollback"?: {
+      /**
+       * The revision that the spec asks for.
+       */
+      "fromRevision": string;
+      /**
+       * The revision that is kept instead.
+       */
+      "toRevision": string;
+      /**
+       * Undo - somebody undid the Deployment. ProgressDeadline - the new revision missed its deadline.
+       */
+      "trigger": "Undo" | "ProgressDeadline";
+      /**
+       * The client that undid the Deployment; who used it is in the audit log of the API server.
+       */
+      "fieldManager"?: string;
+      "time": string;
+    };
+    /**
+     * The value of the annotation serving.slipway.dev/retry that was dealt with last.
+     */
+    "retry"?: string;
+    /**
+     * The revisions that are kept, newest first.
+     */
+    "history"?: Array<{
+      /**
+       * The name of the ControllerRevision.
+       */
+      "revision": string;
+      /**
+       * Its place in the order of revisions; the highest is the newest.
+       */
+      "number": number;
+      "modelVersion": string;
+      "sha256"?: string;
+      /**
+       * When the Deployment was first complete on it.
+       */
+      "healthySince"?: string;
+    }>;
+  };
+}
+
+/**
+ * A ModelDeployment serves one model - the operator keeps a Deployment, a Service and, when asked, a HorizontalPodAutoscaler for it.
+ */
+export class ModelDeployment extends Model<IModelDeployment> implements IModelDeployment {
+  "apiVersion": IModelDeployment["apiVersion"];
+  "kind": IModelDeployment["kind"];
+  "metadata"?: NonNullable<IModelDeployment["metadata"]>;
+  "spec": IModelDeployment["spec"];
+  "status"?: NonNullable<IModelDeployment["status"]>;
+
+static apiVersion: IModelDeployment["apiVersion"] = "serving.slipway.dev/v1alpha1";
+static kind: IModelDeployment["kind"] = "ModelDeployment";
+static is = createTypeMetaGuard<IModelDeployment>(ModelDeployment);
+
+constructor(data?: ModelData<IModelDeployment>) {
+  super();
+
+  this.setDefinedProps({
+    apiVersion: ModelDeployment.apiVersion,
+    kind: ModelDeployment.kind,
+    ...data
+  } as IModelDeployment);
+}
+}
+
+
+setValidateFunc(ModelDeployment, validate as ValidateFunc<IModelDeployment>);

@@ -1,0 +1,40 @@
+/** Names that are public: other tools and stored objects rely on them, so none of them ever changes. */
+
+export const group = 'serving.slipway.dev';
+export const apiVersion = 'serving.slipway.dev/v1alpha1';
+
+export const labels = {
+  modelDeployment: 'serving.slipway.dev/model-deployment',
+  track: 'serving.slipway.dev/track',
+  name: 'app.kubernetes.io/name',
+  instance: 'app.kubernetes.io/instance',
+  version: 'app.kubernetes.io/version',
+  managedBy: 'app.kubernetes.io/managed-by',
+} as const;
+
+export const annotations = {
+  /** On a pod template: the name of the revision that it is. */
+  revision: 'serving.slipway.dev/revision',
+  /** On a ControllerRevision: since when the Deployment has been, or was, complete on it. */
+  healthySince: 'serving.slipway.dev/healthy-since',
+  /** On a Deployment: what `kubectl rollout history` shows. */
+  changeCause: 'kubernetes.io/change-cause',
+  /** On a pod template: written by `kubectl rollout restart`, and never by the operator. */
+  restartedAt: 'kubectl.kubernetes.io/restartedAt',
+  /** On a ModelDeployment: `REVISION` or `REVISION@ANYTHING` tries a revision again that was rolled back. */
+  retry: 'serving.slipway.dev/retry',
+} as const;
+
+export const fieldManagers = {
+  operator: 'slipway',
+  /** Holds a Deployment's replicas while they pass to the autoscaler. */
+  handover: 'slipway-handover',
+} as const;
+
+export const managedBy = 'slipway';
+export const modelContainer = 'model';
+export const servicePort = { name: 'http', port: 80 } as const;
+export const lease = { name: 'slipway-operator', namespace: 'slipway-system' } as const;
+
+/** The label selector of everything that belongs to some ModelDeployment. */
+export const ownedSelector = labels.modelDeployment;

@@ -1,0 +1,284 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
+import type { LiveDeployment, Observed } from '../observed.ts';
+import { canonical } from '../rollout/revision.ts';
+import { modelDeployment, observed } from '../test-objects.ts';
+import { decide } from './decide.ts';
+import { change, kinds, now, pass, policy, settle } from './simulation.ts';
+
+const model = { version: '1', uri: 'https://models.example/iris.onnx' };
+const autoscaling = { minReplicas: 2, maxReplicas: 4, triggers: [{ type: 'Memory' as const, averageValue: '1Gi' }] };
+
+describe('a pass over', () => {
+  test('a new object writes the revision, the status, the Service, the Deployment and the rest, in this order', () => {
+    const { passes } = settle(observed({ model: modelDeployment({ autoscaling }) }));
+    expect(passes.map(kinds)).toEqual([
+      [
+        'create-revision',
+        'write-status',
+        'apply Service',
+        'apply Deployment',
+        'apply HorizontalPodAutoscaler',
+        'apply PodDisruptionBudget',
+      ],
+      ['write-status', 'mark-healthy'],
+      ['write-status'],
+    ]);
+    expect(passes.flatMap(({ events }) => events.map(({ reason }) => reason))).toEqual([
+      'RolloutStarted',
+      'RolloutComplete',
+    ]);
+  });
+
+  test('a settled object writes nothing, and is not looked at again', () => {
+    const { state } = settle(observed());
+    expect(pass(state)).toEqual({ writes: [], events: [] });
+  });
+
+  test('a new version makes a revision, and goes forward', () => {
+    const { state } = settle(observed());
+    const decision = pass(change(state, { model: { ...model, version: '2' } }));
+    expect(kinds(decision)).toEqual(['create-revision', 'write-status', 'apply Deployment']);
+  });
+
+  test('a version that was there before makes no revision, but the newest of the old one', () => {
+    const first = settle(observed()).state;
+    const second = settle(change(first, { model: { ...model, version: '2' } })).state;
+    const decision = pass(change(second, { model }));
+    expect(kinds(decision)).toEqual(['write-status', 'renumber-revision', 'apply Deployment']);
+    expect(decision.writes[1]).toEqual({
+      kind: 'renumber-revision',
+      name: first.revisions[0]?.metadata.name,
+      number: 3,
+    });
+  });
+
+  test('a changed default image changes no pod, and says so', () => {
+    const { state } = settle(observed());
+    const decision = decide(state, now, { defaultImage: 'slipway:2' });
+    expect(kinds(decision)).toEqual(['write-status']);
+    const [write] = decision.writes;
+    const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
+    expect(conditions.find(({ type }) => type === 'UpToDate')).toMatchObject({
+      status: 'True',
+      message: expect.stringContaining('set spec.runtime.image to slipway:2'),
+    });
+  });
+
+  test('autoscaling that is turned on hands the replicas over before it lets go of them', () => {
+    const { state } = settle(observed({ model: modelDeployment({ replicas: 9 }) }));
+    const decision = pass(change(state, { autoscaling }));
+    expect(kinds(decision)).toEqual([
+      'write-status',
+      'hand-over-replicas',
+      'apply Deployment',
+      'apply HorizontalPodAutoscaler',
+    ]);
+    expect(decision.writes[1]).toMatchObject({ replicas: 4 });
+    expect(decision.writes[2]).not.toHaveProperty('manifest.spec.replicas');
+  });
+
+  test('autoscaling that is turned off sees the autoscaler gone before it sets the replicas', () => {
+    const { state } = settle(observed({ model: modelDeployment({ autoscaling }) }));
+    const off = change(state, { replicas: 3 });
+    const [first, second] = [pass(off), pass({ ...off, autoscaler: undefined })];
+    expect(kinds(first)).toEqual(['write-status', 'delete HorizontalPodAutoscaler']);
+    expect(kinds(second)).toEqual(['write-status', 'apply Deployment']);
+    expect(second.writes[1]).toHaveProperty('manifest.spec.replicas', 3);
+  });
+
+  test('autoscaling raises pods from zero, at which an autoscaler does nothing', () => {
+    const { state } = settle(observed({ model: modelDeployment({ autoscaling }) }));
+    const deployment = { ...state.deployment, spec: { ...state.deployment?.spec, replicas: 0 } } as LiveDeployment;
+    expect(pass({ ...state, deployment }).writes).toContainEqual(
+      expect.objectContaining({ kind: 'hand-over-replicas', replicas: 2 }),
+    );
+  });
+
+  test('a name that is taken writes the status alone', () => {
+    const decision = pass(observed({ conflicts: [{ kind: 'Service', name: 'iris', owner: 'somebody' }] }));
+    expect(kinds(decision)).toEqual(['write-status']);
+    expect(decision.requeueAfterMilliseconds).toBeGreaterThan(0);
+  });
+
+  test('a template that others changed takes it over, puts it back, and says whose and what', () => {
+    const { state } = settle(observed());
+    const deployment = {
+      ...state.deployment,
+      intruders: [{ manager: 'kubectl', fields: ['spec.containers.image'] }],
+    } as LiveDeployment;
+    const decision = pass({ ...state, deployment });
+    expect(kinds(decision)).toEqual(['take-over Deployment', 'apply Deployment']);
+    expect(decision.events).toEqual([
+      expect.objectContaining({
+        type: 'Warning',
+        reason: 'DriftRepaired',
+        message: expect.stringContaining('kubectl'),
+      }),
+    ]);
+  });
+
+  test('an object that resists is not applied again, and is reported', () => {
+    const { state } = settle(observed({ model: modelDeployment({ replicas: 2 }) }));
+    const disruptionBudget = { ...state.disruptionBudget, spec: { maxUnavailable: 5 } } as Observed['disruptionBudget'];
+    expect(kinds(pass({ ...state, disruptionBudget }))).toEqual(['apply PodDisruptionBudget']);
+    const decision = pass({
+      ...state,
+      disruptionBudget,
+      resisting: new Map([['PodDisruptionBudget', canonical(renderDisruptionBudget(state.model))]] as const),
+    });
+    expect(decision.writes).toEqual([]);
+    expect(decision.events).toEqual([expect.objectContaining({ reason: 'ApplyResisted' })]);
+  });
+
+  test('a Deployment that is being deleted waits until it is gone', () => {
+    const { state } = settle(observed());
+    const deployment = {
+      ...state.deployment,
+      metadata: { ...state.deployment?.metadata, deletionTimestamp: 'now' },
+      spec: { ...state.deployment?.spec, paused: true },
+    } as LiveDeployment;
+    expect(kinds(pass({ ...state, deployment }))).not.toContain('apply Deployment');
+  });
+});
+
+describe('the conditions', () => {
+  const conditionsOf = (state: Observed) => {
+    const { status } = settle(state).state.model;
+    return Object.fromEntries(
+      (status?.conditions ?? []).map(({ type, status: value, reason }) => [type, `${value} ${reason}`]),
+    );
+  };
+
+  test('of one that serves', () => {
+    expect(conditionsOf(observed())).toMatchObject({
+      Ready: 'True Ready',
+      Available: 'True PodsServe',
+      UpToDate: 'True AllPodsUpdated',
+      Reconciling: 'False Settled',
+      Stalled: 'False NotStalled',
+      ModelLoaded: 'True Unpinned',
+    });
+  });
+
+  test('of one that is scaled to zero', () => {
+    expect(conditionsOf(observed({ model: modelDeployment({ replicas: 0 }) }))).toMatchObject({
+      Ready: 'False ScaledToZero',
+      Available: 'False ScaledToZero',
+      UpToDate: 'True AllPodsUpdated',
+    });
+  });
+
+  test('of one that scales: it is up to date, and ready as long as a pod serves', () => {
+    const { state } = settle(observed({ model: modelDeployment({ replicas: 4 }) }));
+    const scaled = (available: number): Observed => {
+      const progressing = { type: 'Progressing', status: 'True', reason: 'NewReplicaSetAvailable' };
+      const status = { ...state.deployment?.status, availableReplicas: available, conditions: [progressing] };
+      return { ...state, deployment: { ...state.deployment, status } as LiveDeployment };
+    };
+    const of = (available: number) => {
+      const write = pass(scaled(available)).writes.find(({ kind }) => kind === 'write-status');
+      const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
+      return Object.fromEntries(conditions.map(({ type, status: value, reason }) => [type, `${value} ${reason}`]));
+    };
+    expect(of(2)).toMatchObject({
+      Ready: 'True Ready',
+      Available: 'True PodsServe',
+      UpToDate: 'True AllPodsUpdated',
+      Reconciling: 'True Scaling',
+    });
+    expect(of(0)).toMatchObject({
+      Ready: 'False NoPodServes',
+      Available: 'False NoPodServes',
+      UpToDate: 'True AllPodsUpdated',
+    });
+    expect(pass(scaled(2)).events).toEqual([]);
+  });
+
+  test('of one whose name is taken for an autoscaler while it serves', () => {
+    const { state } = settle(observed());
+    const conflicts = [{ kind: 'HorizontalPodAutoscaler', name: 'iris', owner: 'somebody' } as const];
+    const decision = pass({ ...state, conflicts });
+    const [write] = decision.writes;
+    const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
+    const summary = Object.fromEntries(conditions.map(({ type, status: value }) => [type, value]));
+    expect(summary).toMatchObject({ Ready: 'False', Available: 'True', Stalled: 'True' });
+  });
+
+  test('of one that the API server refuses, which is tried again in a while', () => {
+    const refusals = new Map([['Deployment', 'spec is invalid'] as const]);
+    const decision = pass(observed({ refusals }));
+    expect(decision.requeueAfterMilliseconds).toBeGreaterThan(0);
+    const [, write] = decision.writes;
+    const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
+    expect(conditions.find(({ type }) => type === 'Stalled')).toMatchObject({
+      status: 'True',
+      reason: 'ApplyRefused',
+      message: expect.stringContaining('the API server refuses the Deployment: spec is invalid'),
+    });
+  });
+
+  test('keep the time of their transition for as long as their status is the same', () => {
+    const { state } = settle(observed());
+    const later = decide(
+      change(state, { replicas: 1, rollout: { maxSurge: 2 } }),
+      new Date('2026-02-01T00:00:00Z'),
+      policy,
+    );
+    const [write] = later.writes;
+    const times =
+      write?.kind === 'write-status'
+        ? (write.status.conditions ?? []).map(({ lastTransitionTime }) => lastTransitionTime)
+        : [];
+    expect(new Set(times)).toEqual(new Set(['2026-01-01T00:00:00Z']));
+  });
+});
+
+const specs: fc.Arbitrary<Partial<ModelDeploymentSpec>> = fc
+  .record(
+    {
+      model: fc.record({
+        version: fc.constantFrom('1', '2', '3'),
+        uri: fc.constantFrom('https://m.example/a', 'pvc://c/p', 'configmap://c/k'),
+      }),
+      replicas: fc.integer({ min: 0, max: 5 }),
+      resources: fc.record(
+        { requests: fc.constantFrom({ cpu: '1' }, { cpu: '250m', memory: '1Gi' }) },
+        { requiredKeys: [] },
+      ),
+      pod: fc.record(
+        { labels: fc.constantFrom({}, { team: 'x' }), nodeSelector: fc.constantFrom({}, { a: 'b' }) },
+        { requiredKeys: [] },
+      ),
+      autoscaling: fc.record({
+        minReplicas: fc.integer({ min: 1, max: 3 }),
+        maxReplicas: fc.integer({ min: 3, max: 6 }),
+        triggers: fc.constant(autoscaling.triggers),
+      }),
+    },
+    { requiredKeys: ['model'] },
+  )
+  .map(({ replicas, ...spec }) =>
+    spec.autoscaling === undefined && replicas !== undefined ? { ...spec, replicas } : spec,
+  );
+
+test('whatever the history of specs, it settles, and the children are those of the last spec', () => {
+  fc.assert(
+    fc.property(fc.array(specs, { minLength: 1, maxLength: 5 }), (history) => {
+      let state = observed();
+      for (const spec of history) state = settle(change(state, spec)).state;
+      const last = history.at(-1) ?? {};
+      const fresh = settle(change(observed(), last)).state;
+      const comparable = ({ deployment, service, autoscaler, disruptionBudget }: Observed) => ({
+        template: deployment?.spec.template,
+        replicas: last.autoscaling === undefined ? deployment?.spec.replicas : 'the autoscaler has them',
+        children: [service, autoscaler, disruptionBudget].map((child) => child?.spec),
+      });
+      expect(comparable(state)).toEqual(comparable(fresh));
+      expect(pass(state).writes).toEqual([]);
+    }),
+    { numRuns: 200 },
+  );
+});

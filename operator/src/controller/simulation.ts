@@ -1,0 +1,157 @@
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { annotations } from '../api/names.ts';
+import type { FieldSet } from '../kube/objects.ts';
+import type { LiveChild, Observed } from '../observed.ts';
+import type { Revision } from '../rollout/revision.ts';
+import { completeDeployment, modelDeployment } from '../test-objects.ts';
+import { decide } from './decide.ts';
+import type { Decision, Write } from './writes.ts';
+
+/** A cluster as pure state, for tests of what passes decide: writes are performed on it as the API server would. */
+export const now = new Date('2026-01-01T00:00:00.000Z');
+export const policy = { defaultImage: 'slipway:1' };
+export const pass = (state: Observed) => decide(state, now, policy);
+export const kinds = ({ writes }: Decision) =>
+  writes.map((write) => ('child' in write ? `${write.kind} ${write.child}` : write.kind));
+
+function fieldsOf(value: unknown): FieldSet {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [`f:${name}`, fieldsOf(inner)]));
+}
+
+/** What the API server makes of a write. */
+export function perform(state: Observed, write: Write): Observed {
+  switch (write.kind) {
+    case 'create-revision':
+      return {
+        ...state,
+        revisions: [
+          ...state.revisions,
+          {
+            ...write.manifest,
+            metadata: { ...write.manifest.metadata, uid: 'r', resourceVersion: '1' },
+          } as unknown as Revision,
+        ],
+      };
+    case 'renumber-revision':
+      return {
+        ...state,
+        revisions: state.revisions.map((revision) =>
+          revision.metadata.name === write.name ? { ...revision, revision: write.number } : revision,
+        ),
+      };
+    case 'mark-healthy':
+      return {
+        ...state,
+        revisions: state.revisions.map((revision) =>
+          revision.metadata.name === write.name
+            ? {
+                ...revision,
+                metadata: { ...revision.metadata, annotations: { 'serving.slipway.dev/healthy-since': write.since } },
+              }
+            : revision,
+        ),
+      };
+    case 'delete-revision':
+      return { ...state, revisions: state.revisions.filter(({ metadata }) => metadata.name !== write.name) };
+    case 'write-status':
+      return { ...state, model: { ...state.model, status: write.status } };
+    case 'take-over':
+      return write.child === 'Deployment' && state.deployment !== undefined
+        ? { ...state, deployment: { ...state.deployment, intruders: [] } }
+        : state;
+    case 'delete-replica-set':
+      return state;
+    case 'hand-over-replicas':
+      return {
+        ...state,
+        deployment: { ...write.deployment, spec: { ...write.deployment.spec, replicas: write.replicas } },
+      };
+    case 'apply':
+    case 'delete': {
+      const field = (
+        {
+          Deployment: 'deployment',
+          Service: 'service',
+          HorizontalPodAutoscaler: 'autoscaler',
+          PodDisruptionBudget: 'disruptionBudget',
+        } as const
+      )[write.child];
+      if (write.kind === 'delete') return { ...state, [field]: undefined };
+      const before = state[field];
+      const { metadata, ...rest } = write.manifest as unknown as LiveChild<object>;
+      const { apiVersion: _, kind: __, ...fields } = rest as Record<string, unknown>;
+      const replicas =
+        field === 'deployment' ? { replicas: (before?.spec as { replicas?: number } | undefined)?.replicas ?? 1 } : {};
+      const child: LiveChild<object> = {
+        ...rest,
+        spec: { ...replicas, ...rest.spec },
+        metadata: { ...metadata, uid: 'c', resourceVersion: '1', generation: (before?.metadata.generation ?? 0) + 1 },
+        applied: fieldsOf({
+          ...fields,
+          metadata: { labels: metadata.labels, ...(metadata.annotations ? { annotations: metadata.annotations } : {}) },
+        }),
+        intruders: [],
+      };
+      return { ...state, [field]: child };
+    }
+  }
+}
+
+/** Passes until nothing is left to write; the Deployment is complete after each. */
+export function settle(start: Observed): { readonly state: Observed; readonly passes: readonly Decision[] } {
+  let state = start;
+  const passes: Decision[] = [];
+  for (let round = 0; round < 8; round++) {
+    const decision = pass(state);
+    if (decision.writes.length === 0) return { state, passes };
+    passes.push(decision);
+    state = decision.writes.reduce(perform, state);
+    if (state.deployment !== undefined) state = { ...state, deployment: completeDeployment(state.deployment) };
+  }
+  throw new Error(`never settled: ${JSON.stringify(passes.map(kinds))}`);
+}
+
+export function change(state: Observed, spec: Partial<ModelDeploymentSpec>): Observed {
+  const { metadata, status } = state.model;
+  const model = modelDeployment(spec);
+  return {
+    ...state,
+    model: {
+      ...model,
+      metadata: { ...metadata, generation: (metadata.generation ?? 0) + 1 },
+      ...(status ? { status } : {}),
+    },
+  };
+}
+
+/** What `kubectl rollout undo` makes of the Deployment. */
+export function undo(state: Observed, revision: string, manager = 'kubectl'): Observed {
+  const { deployment, revisions } = state;
+  const template = revisions.find(({ metadata }) => metadata.name === revision)?.data.template;
+  if (deployment === undefined || template === undefined) throw new Error(`there is no ${revision}`);
+  const generation = (deployment.metadata.generation ?? 0) + 1;
+  const intruders = [{ manager, fields: ['spec.containers', `metadata.annotations.${annotations.revision}`] }];
+  const metadata = { ...deployment.metadata, generation };
+  return { ...state, deployment: { ...deployment, metadata, spec: { ...deployment.spec, template }, intruders } };
+}
+
+/** A Deployment whose rollout has missed its deadline; nothing of it is ready. */
+export function overdue(state: Observed, lastUpdateTime: string): Observed {
+  const { deployment } = state;
+  if (deployment === undefined) throw new Error('there is no Deployment');
+  const conditions = [{ type: 'Progressing', status: 'False', reason: 'ProgressDeadlineExceeded', lastUpdateTime }];
+  const status = {
+    observedGeneration: deployment.metadata.generation ?? 0,
+    updatedReplicas: 1,
+    replicas: 2,
+    conditions,
+  };
+  return { ...state, deployment: { ...deployment, status } };
+}
+
+export function conditionsOf({ status }: Observed['model']): Record<string, string> {
+  return Object.fromEntries(
+    (status?.conditions ?? []).map(({ type, status, reason }) => [type, `${status} ${reason}`]),
+  );
+}

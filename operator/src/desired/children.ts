@@ -1,0 +1,44 @@
+import type { IDeployment } from 'kubernetes-models/apps/v1';
+import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2';
+import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1';
+import type { IPodTemplateSpec, IService } from 'kubernetes-models/v1';
+import type { OwnerReference, Resource } from '../kube/objects.ts';
+
+/** An object that is applied for a ModelDeployment. */
+export type Child<T> = T & {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly ownerReferences: OwnerReference[];
+  };
+};
+
+export type DeploymentManifest = Child<IDeployment>;
+export type ServiceManifest = Child<IService>;
+export type AutoscalerManifest = Child<IHorizontalPodAutoscaler>;
+export type DisruptionBudgetManifest = Child<IPodDisruptionBudget>;
+export type PodTemplate = IPodTemplateSpec;
+
+/** The kinds of objects that a ModelDeployment has by its own name. */
+export const childResources = {
+  Deployment: { group: 'apps', version: 'v1', kind: 'Deployment', plural: 'deployments' },
+  Service: { group: '', version: 'v1', kind: 'Service', plural: 'services' },
+  HorizontalPodAutoscaler: {
+    group: 'autoscaling',
+    version: 'v2',
+    kind: 'HorizontalPodAutoscaler',
+    plural: 'horizontalpodautoscalers',
+  },
+  PodDisruptionBudget: { group: 'policy', version: 'v1', kind: 'PodDisruptionBudget', plural: 'poddisruptionbudgets' },
+} as const satisfies Record<string, Resource>;
+
+export type ChildKind = keyof typeof childResources;
+
+export const childKinds: readonly ChildKind[] = [
+  'Deployment',
+  'Service',
+  'HorizontalPodAutoscaler',
+  'PodDisruptionBudget',
+];

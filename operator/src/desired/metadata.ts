@@ -1,0 +1,27 @@
+import type { ModelDeployment } from '../api/model-deployment.ts';
+import { labels, managedBy } from '../api/names.ts';
+import type { OwnerReference } from '../kube/objects.ts';
+
+/** The labels that every child has and that never change, so that they can be selected by. */
+export function identityLabels({ metadata }: ModelDeployment): Record<string, string> {
+  return {
+    [labels.modelDeployment]: metadata.name,
+    [labels.name]: 'slipway-model',
+    [labels.instance]: metadata.name,
+    [labels.managedBy]: managedBy,
+  };
+}
+
+/** What a Deployment and its Service select. */
+export function stableSelector(name: string): Record<string, string> {
+  return { [labels.modelDeployment]: name, [labels.track]: 'stable' };
+}
+
+export function ownerReference({ apiVersion, kind, metadata }: ModelDeployment): OwnerReference {
+  return { apiVersion, kind, name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: true };
+}
+
+export function childMetadata(model: ModelDeployment) {
+  const { name, namespace } = model.metadata;
+  return { name, namespace, labels: identityLabels(model), ownerReferences: [ownerReference(model)] };
+}

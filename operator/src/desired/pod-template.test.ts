@@ -1,0 +1,117 @@
+import { describe, expect, test } from '@jest/globals';
+import { Deployment } from 'kubernetes-models/apps/v1';
+import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2';
+import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
+import { Service } from 'kubernetes-models/v1';
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { modelDeployment } from '../test-objects.ts';
+import { renderAutoscaler } from './autoscaler.ts';
+import { renderDeployment } from './deployment.ts';
+import { renderDisruptionBudget } from './disruption-budget.ts';
+import { renderPodTemplate } from './pod-template.ts';
+import { renderService } from './service.ts';
+
+function render(spec: Partial<ModelDeploymentSpec> = {}) {
+  const { metadata, spec: podSpec } = renderPodTemplate(modelDeployment(spec), 'iris-r', 'slipway:1');
+  const [container] = podSpec?.containers ?? [];
+  const env = Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value]));
+  return { metadata, podSpec, container, env };
+}
+
+const model = { version: '1', uri: 'https://models.example/iris.onnx' };
+
+describe('a pod template', () => {
+  test('holds everything that brings the model back', () => {
+    const { metadata, container, env } = render({ model: { ...model, sha256: 'f'.repeat(64), maxBytes: '1Mi' } });
+    expect(env).toMatchObject({
+      SLIPWAY_MODEL_NAME: 'iris',
+      SLIPWAY_MODEL_VERSION: '1',
+      SLIPWAY_MODEL_URI: model.uri,
+      SLIPWAY_MODEL_SHA256: 'f'.repeat(64),
+      SLIPWAY_MODEL_MAX_BYTES: '1048576',
+      SLIPWAY_REVISION: 'iris-r',
+    });
+    expect(container?.image).toBe('slipway:1');
+    expect(metadata?.annotations).toEqual({ 'serving.slipway.dev/revision': 'iris-r' });
+    expect(metadata?.labels).toMatchObject({ 'serving.slipway.dev/track': 'stable', 'app.kubernetes.io/version': '1' });
+  });
+
+  test('is hardened, and gets no token', () => {
+    const { podSpec, container } = render();
+    expect(podSpec).toMatchObject({
+      automountServiceAccountToken: false,
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    });
+    expect(podSpec?.securityContext).not.toHaveProperty('runAsUser');
+    expect(container?.securityContext).toEqual({
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      readOnlyRootFilesystem: true,
+    });
+  });
+
+  test.each([
+    [undefined, undefined, { cpu: '100m', memory: '256Mi' }],
+    [{ cpu: '2' }, undefined, { cpu: '2', memory: '256Mi' }],
+    [undefined, { memory: '128Mi' }, { cpu: '100m', memory: '128Mi' }],
+    [undefined, { cpu: '50m', memory: '1Gi' }, { cpu: '50m', memory: '256Mi' }],
+  ])('requests of %j within limits of %j become %j', (requests, limits, expected) => {
+    const resources = { ...(requests ? { requests } : {}), ...(limits ? { limits } : {}) };
+    expect(render({ resources }).container?.resources?.requests).toEqual(expected);
+  });
+
+  test.each([
+    [{}, '1'],
+    [{ resources: { limits: { cpu: '2500m' } } }, '3'],
+    [{ resources: { limits: { cpu: '100m' } } }, '1'],
+    [{ resources: { limits: { cpu: 4 } }, runtime: { threads: 2 } }, '2'],
+  ])('%j runs with %s threads', (spec, threads) => {
+    expect(render(spec).env['SLIPWAY_THREADS']).toBe(threads);
+  });
+
+  test.each([
+    ['https://models.example/m.onnx', undefined],
+    ['pvc://claim/a/b.onnx', { name: 'source', persistentVolumeClaim: { claimName: 'claim', readOnly: true } }],
+    ['configmap://map/m.onnx', { name: 'source', configMap: { name: 'map', defaultMode: 0o444 } }],
+  ])('%s is on the volume %j', (uri, volume) => {
+    const { podSpec, container } = render({ model: { version: '1', uri } });
+    expect(podSpec?.volumes?.find(({ name }) => name === 'source')).toEqual(volume);
+    expect(container?.volumeMounts?.some(({ name }) => name === 'source')).toBe(volume !== undefined);
+  });
+
+  test("the user's labels and variables do not take the place of ours", () => {
+    const pod = { labels: { 'serving.slipway.dev/track': 'canary', team: 'x' }, env: [{ name: 'A', value: '1' }] };
+    const { metadata, env } = render({ pod });
+    expect(metadata?.labels).toMatchObject({ 'serving.slipway.dev/track': 'stable', team: 'x' });
+    expect(env['A']).toBe('1');
+  });
+});
+
+test('every child is valid under the schema of Kubernetes', () => {
+  const autoscaling = {
+    minReplicas: 2,
+    maxReplicas: 3,
+    triggers: [
+      { type: 'CPU' as const, averageUtilization: 70 },
+      { type: 'Memory' as const, averageValue: '1Gi' },
+    ],
+  };
+  const owner = modelDeployment({ autoscaling });
+  const template = renderPodTemplate(owner, 'iris-r', 'slipway:1');
+  const [autoscaler, budget] = [renderAutoscaler(owner), renderDisruptionBudget(owner)];
+  if (autoscaler === undefined || budget === undefined) throw new Error('nothing was rendered');
+  new Deployment(renderDeployment(owner, template, 'version 1', 2)).validate();
+  new Service(renderService(owner)).validate();
+  new HorizontalPodAutoscaler(autoscaler).validate();
+  new PodDisruptionBudget(budget).validate();
+});
+
+test.each([
+  [{}, false],
+  [{ replicas: 1 }, false],
+  [{ replicas: 2 }, true],
+  [{ autoscaling: { minReplicas: 1, maxReplicas: 2, triggers: [] } }, true],
+  [{ autoscaling: { minReplicas: 1, maxReplicas: 1, triggers: [] } }, false],
+])('%j has a disruption budget: %s', (spec, has) => {
+  expect(renderDisruptionBudget(modelDeployment(spec)) !== undefined).toBe(has);
+});

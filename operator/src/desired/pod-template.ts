@@ -1,0 +1,181 @@
+import type { IContainer, IPodSpec, IVolume } from 'kubernetes-models/v1';
+import { defaults, environment, paths, ports, routes } from '../../../inference-pod/src/config.ts';
+import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
+import { annotations, labels, modelContainer } from '../api/names.ts';
+import type { PodTemplate } from './children.ts';
+import { identityLabels, stableSelector } from './metadata.ts';
+import { parseQuantity } from './quantity.ts';
+
+/** What was requested for a model whose spec requests nothing. */
+const defaultRequests = { cpu: '100m', memory: '256Mi' } as const;
+
+/** Enough to withdraw the endpoint (drainSeconds), finish what was accepted, and end. */
+const terminationGraceSeconds = 60;
+
+/**
+ * Renders what a pod of a revision runs, whole: everything that brings the model back is in it, and every default of
+ * the API server, so that a rendered template equals the stored one.
+ *
+ * @param revision the revision's name
+ * @param defaultImage the operator's inference image, an immutable reference
+ */
+export function renderPodTemplate(model: ModelDeployment, revision: string, defaultImage: string): PodTemplate {
+  const { pod = {} } = model.spec;
+  return {
+    metadata: {
+      labels: {
+        ...pod.labels,
+        ...identityLabels(model),
+        ...stableSelector(model.metadata.name),
+        [labels.version]: model.spec.model.version,
+      },
+      annotations: { ...pod.annotations, [annotations.revision]: revision },
+    },
+    spec: renderPodSpec(model, revision, defaultImage),
+  };
+}
+
+function renderPodSpec(model: ModelDeployment, revision: string, defaultImage: string): IPodSpec {
+  const { pod = {} } = model.spec;
+  const {
+    nodeSelector,
+    tolerations,
+    topologySpreadConstraints,
+    serviceAccountName,
+    priorityClassName,
+    imagePullSecrets,
+  } = pod;
+  return {
+    containers: [renderContainer(model, revision, defaultImage)],
+    volumes: renderVolumes(model),
+    restartPolicy: 'Always',
+    terminationGracePeriodSeconds: terminationGraceSeconds,
+    dnsPolicy: 'ClusterFirst',
+    schedulerName: 'default-scheduler',
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    securityContext: {
+      runAsNonRoot: true,
+      fsGroup: 65532,
+      fsGroupChangePolicy: 'OnRootMismatch',
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    ...(nodeSelector === undefined ? {} : { nodeSelector: { ...nodeSelector } }),
+    ...(tolerations === undefined ? {} : { tolerations: tolerations.map((toleration) => ({ ...toleration })) }),
+    ...(topologySpreadConstraints === undefined
+      ? {}
+      : {
+          topologySpreadConstraints: topologySpreadConstraints.map((constraint) => ({
+            ...constraint,
+            labelSelector: { matchLabels: stableSelector(model.metadata.name) },
+            // Pods of the revision that goes do not count against those of the one that comes.
+            matchLabelKeys: ['pod-template-hash'],
+          })),
+        }),
+    ...(serviceAccountName === undefined ? {} : { serviceAccountName, serviceAccount: serviceAccountName }),
+    ...(priorityClassName === undefined ? {} : { priorityClassName }),
+    ...(imagePullSecrets === undefined ? {} : { imagePullSecrets: imagePullSecrets.map((secret) => ({ ...secret })) }),
+  };
+}
+
+function renderContainer(model: ModelDeployment, revision: string, defaultImage: string): IContainer {
+  const { resources = {}, runtime = {}, pod = {} } = model.spec;
+  const { limits } = resources;
+  return {
+    name: modelContainer,
+    image: runtime.image ?? defaultImage,
+    imagePullPolicy: 'IfNotPresent',
+    env: [...renderSettings(model, revision), ...(pod.env ?? []).map(renderVariable)],
+    ports: [
+      { name: 'http', containerPort: ports.serving, protocol: 'TCP' },
+      { name: 'control', containerPort: ports.control, protocol: 'TCP' },
+    ],
+    resources: {
+      requests: { ...defaultsWithin(limits), ...resources.requests },
+      ...(limits === undefined ? {} : { limits: { ...limits } }),
+    },
+    readinessProbe: probe(routes.ready, { periodSeconds: 2, failureThreshold: 2 }),
+    livenessProbe: probe(routes.live, { periodSeconds: 10, failureThreshold: 6 }),
+    volumeMounts: [
+      { name: 'work', mountPath: paths.workDirectory },
+      ...(sourceVolume(model) === undefined
+        ? []
+        : [{ name: 'source', mountPath: paths.mountDirectory, readOnly: true }]),
+    ],
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      readOnlyRootFilesystem: true,
+    },
+    terminationMessagePath: paths.terminationLog,
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+}
+
+type ResourceAmounts = Readonly<Record<string, string | number>>;
+
+/** The default requests, none of them above its limit. */
+function defaultsWithin(limits: ResourceAmounts | undefined): ResourceAmounts {
+  return Object.fromEntries(
+    Object.entries(defaultRequests).map(([resource, request]) => {
+      const limit = limits?.[resource];
+      const above = limit !== undefined && (parseQuantity(request) ?? 0) > (parseQuantity(limit) ?? 0);
+      return [resource, above ? limit : request];
+    }),
+  );
+}
+
+function renderSettings(model: ModelDeployment, revision: string) {
+  const { version, uri, sha256, maxBytes } = model.spec.model;
+  const bytes =
+    maxBytes === undefined ? defaults.maxModelBytes : Math.floor(parseQuantity(maxBytes) ?? defaults.maxModelBytes);
+  const settings: readonly (readonly [string, string | undefined])[] = [
+    [environment.modelName, modelNameOf(model)],
+    [environment.modelVersion, version],
+    [environment.modelUri, uri],
+    [environment.modelSha256, sha256],
+    [environment.modelMaxBytes, String(bytes)],
+    [environment.revision, revision],
+    [environment.threads, String(threadsOf(model))],
+    [environment.workDirectory, paths.workDirectory],
+    [environment.terminationLog, paths.terminationLog],
+  ];
+  return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]));
+}
+
+/** onnxruntime would take the cores of the machine, whatever the pod may use. */
+function threadsOf({ spec }: ModelDeployment): number {
+  const limit = spec.resources?.limits?.['cpu'];
+  const cores = limit === undefined ? undefined : parseQuantity(limit);
+  return spec.runtime?.threads ?? Math.max(1, Math.ceil(cores ?? defaults.threads));
+}
+
+type Variable = NonNullable<NonNullable<ModelDeployment['spec']['pod']>['env']>[number];
+
+function renderVariable({ name, value, valueFrom }: Variable) {
+  return { name, ...(value === undefined ? {} : { value }), ...(valueFrom === undefined ? {} : { valueFrom }) };
+}
+
+function probe(path: string, timing: { readonly periodSeconds: number; readonly failureThreshold: number }) {
+  return {
+    httpGet: { path, port: 'http', scheme: 'HTTP' as const },
+    timeoutSeconds: 2,
+    successThreshold: 1,
+    ...timing,
+  };
+}
+
+function renderVolumes(model: ModelDeployment): IVolume[] {
+  const source = sourceVolume(model);
+  const sizeLimit = model.spec.model.maxBytes ?? '2Gi';
+  return [{ name: 'work', emptyDir: { sizeLimit } }, ...(source === undefined ? [] : [source])];
+}
+
+/** The volume that a pvc:// or configmap:// model is on. */
+function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {
+  const [, scheme, name] = /^(pvc|configmap):\/\/([^/]+)\//.exec(spec.model.uri) ?? [];
+  if (name === undefined) return undefined;
+  return scheme === 'pvc'
+    ? { name: 'source', persistentVolumeClaim: { claimName: name, readOnly: true } }
+    : { name: 'source', configMap: { name, defaultMode: 0o444 } };
+}

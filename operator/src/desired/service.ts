@@ -1,0 +1,22 @@
+import type { ModelDeployment } from '../api/model-deployment.ts';
+import { servicePort } from '../api/names.ts';
+import type { ServiceManifest } from './children.ts';
+import { childMetadata, stableSelector } from './metadata.ts';
+
+export function renderService(model: ModelDeployment): ServiceManifest {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: childMetadata(model),
+    spec: {
+      type: 'ClusterIP',
+      selector: stableSelector(model.metadata.name),
+      ports: [{ name: servicePort.name, port: servicePort.port, targetPort: 'http', protocol: 'TCP' }],
+    },
+  };
+}
+
+/** Where a model answers inside the cluster. */
+export function serviceUrl({ metadata }: ModelDeployment, modelName: string): string {
+  return `http://${metadata.name}.${metadata.namespace}.svc/v2/models/${modelName}`;
+}

@@ -1,0 +1,78 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** The operator's own metrics, under the names that controllers of Kubernetes commonly have. */
+export interface Metrics {
+  readonly contentType: string;
+  exposition(): Promise<string>;
+  countRequest(method: string, path: string, status: number): void;
+  timePass<T>(pass: () => Promise<T>): Promise<T>;
+  countWatchError(resource: string): void;
+  setLeading(leading: boolean): void;
+}
+
+export function createMetrics(queueDepth: () => number, models: () => number): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'rest_client_requests_total',
+    help: 'Requests to the API server, by method, resource and status code.',
+    labelNames: ['method', 'resource', 'code'],
+    registers,
+  });
+  const passes = new Histogram({
+    name: 'slipway_reconcile_duration_seconds',
+    help: 'Time of a pass over a ModelDeployment, by result.',
+    labelNames: ['result'],
+    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30],
+    registers,
+  });
+  const watchErrors = new Counter({
+    name: 'slipway_watch_errors_total',
+    help: 'Lists and watches that failed, by resource.',
+    labelNames: ['resource'],
+    registers,
+  });
+  const leading = new Gauge({ name: 'slipway_leader', help: 'Whether this process is the leader.', registers });
+  new Gauge({
+    name: 'workqueue_depth',
+    help: 'ModelDeployments that wait for a pass.',
+    registers,
+    collect() {
+      this.set(queueDepth());
+    },
+  });
+  new Gauge({
+    name: 'slipway_model_deployments',
+    help: 'ModelDeployments in the cache.',
+    registers,
+    collect() {
+      this.set(models());
+    },
+  });
+  for (const result of ['success', 'error']) passes.zero({ result });
+  return {
+    contentType: registry.contentType,
+    exposition: () => registry.metrics(),
+    countRequest: (method, path, code) => requests.inc({ method, resource: resourceOf(path), code }),
+    async timePass(pass) {
+      const end = passes.startTimer();
+      try {
+        const value = await pass();
+        end({ result: 'success' });
+        return value;
+      } catch (error) {
+        end({ result: 'error' });
+        throw error;
+      }
+    },
+    countWatchError: (resource) => watchErrors.inc({ resource }),
+    setLeading: (is) => leading.set(is ? 1 : 0),
+  };
+}
+
+/** The plural of a path's resource: names of objects would be labels without number. */
+function resourceOf(path: string): string {
+  const parts = path.split('/').slice(path.startsWith('/apis/') ? 4 : 3);
+  return (parts[0] === 'namespaces' ? parts[2] : parts[0]) ?? 'other';
+}

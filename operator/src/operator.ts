@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { lease } from './api/names.ts';
+import { Caches, fillCaches } from './controller/caches.ts';
+import { Controller } from './controller/controller.ts';
+import { OccupiedNames } from './controller/occupied-names.ts';
+import { Refusals } from './controller/refusals.ts';
+import { Resistance } from './controller/resistance.ts';
+import { createClient } from './kube/client.ts';
+import { openServiceAccountConnection } from './kube/connection.ts';
+import { Consistency } from './kube/consistency.ts';
+import { messageOf } from './kube/errors.ts';
+import { createEventRecorder } from './kube/events.ts';
+import type { KubeconfigOptions } from './kube/kubeconfig.ts';
+import { acquireLease } from './kube/lease.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createModelReports, directCall, proxiedCall } from './podlink/model-reports.ts';
+import { serveHealth } from './serve-health.ts';
+
+export interface OperatorSettings extends KubeconfigOptions {
+  /** '' for all namespaces. */
+  readonly namespace: string;
+  readonly leaseNamespace: string;
+  readonly inferenceImage: string;
+  readonly workers: number;
+  readonly port: number;
+  readonly version: string;
+}
+
+/** How long the first lists may take. */
+const syncSeconds = 120;
+
+/**
+ * Runs the operator until the signal is aborted or the lease is lost.
+ *
+ * @returns whether it ended because it was told to
+ * @throws Error when the caches cannot be filled, with the reason
+ */
+export async function runOperator(settings: OperatorSettings, log: Logger, signal: AbortSignal): Promise<boolean> {
+  const identity = `${hostname()}_${randomUUID()}`;
+  const caches = new Caches();
+  let depth = () => 0;
+  const metrics = createMetrics(
+    () => depth(),
+    () => caches.models.size,
+  );
+  const inCluster = settings.kubeconfig === undefined && process.env['KUBERNETES_SERVICE_HOST'] !== undefined;
+  const client = createClient({
+    connection: inCluster
+      ? openServiceAccountConnection(process.env)
+      : (await import('./kube/kubeconfig.ts')).openConnection(settings),
+    userAgent: `slipway-operator/${settings.version}`,
+    onAnswer: metrics.countRequest,
+  });
+  const controller = new Controller({
+    caches,
+    client,
+    consistency: new Consistency(),
+    resistance: new Resistance(),
+    refusals: new Refusals(),
+    occupied: new OccupiedNames(),
+    reports: createModelReports(inCluster ? directCall() : proxiedCall(client), (pod, error) =>
+      log.warn({ namespace: pod.namespace, pod: pod.name, reason: messageOf(error) }, 'a pod could not be asked'),
+    ),
+    events: createEventRecorder(client, 'serving.slipway.dev/operator', identity, Date.now),
+    policy: { defaultImage: settings.inferenceImage },
+    workers: settings.workers,
+    metrics,
+    log,
+    now: Date.now,
+  });
+  depth = () => controller.queue.depth;
+
+  const stop = new AbortController();
+  const stopping = AbortSignal.any([signal, stop.signal]);
+  const server = await serveHealth({ port: settings.port, metrics, ready: () => caches.synced });
+  try {
+    const filling = startFilling(caches, settings, client, metrics, log, stopping);
+    await filling.synced;
+    log.info({ models: caches.models.size, identity }, 'the caches are synced');
+    const held = await acquireLease(
+      {
+        client,
+        namespace: settings.leaseNamespace,
+        name: lease.name,
+        identity,
+        onError: (error) => log.warn({ reason: messageOf(error) }, 'the lease could not be taken or renewed'),
+      },
+      stopping,
+    );
+    metrics.setLeading(true);
+    log.info('leading');
+    const ended = new Promise<'told'>((resolve) =>
+      signal.addEventListener('abort', () => resolve('told'), { once: true }),
+    );
+    const working = controller.run();
+    const why = await Promise.race([ended, held.lost.then(() => 'lost' as const)]);
+    // A write that is under way is finished, and only then may another process lead. After a loss nothing is awaited.
+    controller.queue.close();
+    if (why === 'lost') return false;
+    await working;
+    await held.release();
+    return true;
+  } catch (error) {
+    if (signal.aborted) return true;
+    throw error;
+  } finally {
+    stop.abort();
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+function startFilling(
+  caches: Caches,
+  { namespace }: OperatorSettings,
+  client: Parameters<typeof fillCaches>[1]['client'],
+  metrics: Metrics,
+  log: Logger,
+  signal: AbortSignal,
+): { readonly synced: Promise<void> } {
+  let lastError = '';
+  void fillCaches(
+    caches,
+    {
+      client,
+      namespace,
+      onError: (resource, error) => {
+        lastError = `${resource.plural}: ${messageOf(error)}`;
+        metrics.countWatchError(resource.plural);
+        log.warn(
+          { resource: resource.plural, reason: messageOf(error) },
+          'a list or watch failed; it will be tried again',
+        );
+      },
+    },
+    signal,
+  );
+  const synced = (async () => {
+    const deadline = performance.now() + syncSeconds * 1000;
+    while (!caches.synced) {
+      signal.throwIfAborted();
+      if (performance.now() > deadline)
+        throw new Error(`the caches could not be filled within ${syncSeconds} s: ${lastError}`);
+      await sleep(20, undefined, { signal });
+    }
+  })();
+  return { synced };
+}

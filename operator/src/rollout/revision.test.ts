@@ -1,0 +1,68 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { modelDeployment } from '../test-objects.ts';
+import { canonical, prunable, type Revision, renderRevision, revisionName } from './revision.ts';
+
+function recorded(version: string, number: number, healthy = false): Revision {
+  const model = modelDeployment({ model: { version, uri: 'https://models.example/m.onnx' } });
+  const manifest = renderRevision(model, revisionName(model, []), number, 'i:1');
+  const annotations = healthy ? { 'serving.slipway.dev/healthy-since': 'then' } : {};
+  return { ...manifest, metadata: { ...manifest.metadata, uid: '', resourceVersion: '', annotations } };
+}
+
+describe('the name of a revision', () => {
+  test('changes with what reaches the pod, and with nothing else', () => {
+    const name = (spec: Parameters<typeof modelDeployment>[0]) => revisionName(modelDeployment(spec), []);
+    const model = { version: '1', uri: 'https://models.example/iris.onnx' };
+    const same = name({});
+    expect(same).toMatch(/^iris-[b-z0-9]{10}$/);
+    expect(name({ replicas: 5 })).toBe(same);
+    expect(name({ rollout: { maxSurge: 1 } })).toBe(same);
+    expect(name({ autoscaling: { maxReplicas: 2, triggers: [] } })).toBe(same);
+    const others = [
+      name({ model: { ...model, version: '2' } }),
+      name({ model: { ...model, sha256: 'a' } }),
+      name({ resources: { requests: { cpu: '1' } } }),
+      name({ runtime: { threads: 2 } }),
+      name({ pod: { labels: { a: 'b' } } }),
+    ];
+    expect(new Set([same, ...others]).size).toBe(6);
+  });
+
+  test('is another when a different revision has it already', () => {
+    const model = modelDeployment();
+    const name = revisionName(model, []);
+    const manifest = renderRevision(model, name, 1, 'i:1');
+    const holder = { ...manifest, metadata: { ...manifest.metadata, uid: '', resourceVersion: '' } };
+    expect(revisionName(model, [holder])).toBe(name);
+    const other = { ...holder, data: { ...holder.data, inputs: { model: { version: 'x', uri: 'y' } } } };
+    expect(revisionName(model, [other])).not.toBe(name);
+  });
+
+  test('does not hang on the order of keys', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
+        const reversed = Object.fromEntries(Object.entries(value).reverse());
+        expect(canonical(reversed)).toBe(canonical(value));
+      }),
+    );
+  });
+});
+
+describe('revisions to forget', () => {
+  const all = [recorded('1', 1), recorded('2', 2, true), recorded('3', 3), recorded('4', 4), recorded('5', 5)];
+  const names = (revisions: readonly Revision[]) => revisions.map(({ revision }) => revision);
+
+  test('are the oldest above the limit', () => {
+    expect(names(prunable(all, new Set(), 2))).toEqual([3, 1]);
+    expect(names(prunable(all, new Set(), 10))).toEqual([]);
+  });
+
+  test('are never the newest healthy one, nor one in use', () => {
+    const inUse = new Set(
+      all.filter(({ revision }) => revision === 1 || revision === 5).map(({ metadata }) => metadata.name),
+    );
+    expect(names(prunable(all, inUse, 1))).toEqual([3]);
+    expect(names(prunable(all, inUse, 0))).toEqual([4, 3]);
+  });
+});

@@ -1,0 +1,245 @@
+import { type ModelDeploymentStatus, modelNameOf, type Rollback } from '../api/model-deployment.ts';
+import { stableSelector } from '../desired/metadata.ts';
+import { serviceUrl } from '../desired/service.ts';
+import type { Observed } from '../observed.ts';
+import { historyOf, type Revision } from '../rollout/revision.ts';
+import { restartedAt } from '../rollout/undo.ts';
+import { inWords, retryCommand, type Wanted } from '../rollout/wanted-revision.ts';
+import { type ConditionType, type Finding, found, makeConditions } from './conditions.ts';
+import type { Problem } from './diagnosis.ts';
+import { autoscalingFinding, modelFinding } from './findings.ts';
+import { reportedDigests } from './reported-digests.ts';
+import type { RolloutState } from './rollout-state.ts';
+
+export interface StatusInput {
+  readonly observed: Observed;
+  /** The revision that the spec asks for. */
+  readonly target: Revision;
+  readonly wanted: Wanted;
+  /** Since when the wanted revision is. */
+  readonly startTime: string;
+  readonly state: RolloutState;
+  readonly defaultImage: string;
+  readonly now: Date;
+}
+
+/** Since when the wanted revision is: from now on if it is another than before, or is tried again. */
+export function startTimeOf(
+  { rollback, updateRevision, rollout = {} }: ModelDeploymentStatus = {},
+  { revision, retrying }: Wanted,
+  now: Date,
+): string {
+  const isSame = (rollback?.toRevision ?? updateRevision) === revision.metadata.name && !retrying;
+  return (isSame ? rollout.startTime : undefined) ?? now.toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+/** The whole status document. */
+export function makeStatus(input: StatusInput): ModelDeploymentStatus {
+  const { observed, target, wanted, startTime, state, now } = input;
+  const { model, deployment, revisions } = observed;
+  const before = model.status ?? {};
+  const targetName = target.metadata.name;
+  const kept = revisions.find(({ metadata }) => metadata.name === before.currentRevision);
+  const current = state.kind === 'complete' || state.kind === 'scaling' ? wanted.revision : (kept ?? wanted.revision);
+  const restarted = restartedAt(observed);
+  const recorded = revisions.some(({ metadata }) => metadata.name === targetName) ? revisions : [...revisions, target];
+  // A name that is taken keeps the revision from being made at all.
+  const held = observed.conflicts.length > 0;
+  const generation = model.metadata.generation ?? 0;
+  return {
+    observedGeneration: generation,
+    conditions: makeConditions(findings(input, current), before.conditions ?? [], generation, now),
+    replicas: deployment?.status?.replicas ?? 0,
+    readyReplicas: deployment?.status?.readyReplicas ?? 0,
+    selector: Object.entries(stableSelector(model.metadata.name))
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+    url: serviceUrl(model, modelNameOf(model)),
+    currentRevision: current.metadata.name,
+    updateRevision: held ? (before.updateRevision ?? targetName) : targetName,
+    modelVersion: current.data.inputs.model.version,
+    modelDigest: digestOf(observed, current),
+    rollout: {
+      message: rolloutMessage(input),
+      startTime,
+      ...(restarted === undefined ? {} : { restartedAt: restarted }),
+    },
+    ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
+    ...(wanted.retry === undefined ? {} : { retry: wanted.retry }),
+    history: historyOf(held ? revisions : recorded),
+  };
+}
+
+function findings(input: StatusInput, current: Revision): Readonly<Record<ConditionType, Finding>> {
+  const { observed, state } = input;
+  const available = availableFinding(observed);
+  const upToDate = upToDateFinding(input);
+  const stalled = stalledFinding(input);
+  return {
+    Ready: readyFinding(input, available, stalled),
+    Available: available,
+    UpToDate: upToDate,
+    Reconciling: reconcilingFinding(input, stalled),
+    Stalled: stalled,
+    ModelLoaded: modelFinding(observed, current, state),
+    RolledBack: rolledBackFinding(input),
+    AutoscalingActive: autoscalingFinding(observed),
+  };
+}
+
+function reconcilingFinding({ wanted, state }: StatusInput, stalled: Finding): Finding {
+  if (stalled.status === 'True') return found('False', 'Stalled', 'nothing is under way');
+  switch (state.kind) {
+    case 'complete':
+      return found('False', 'Settled', 'nothing is under way');
+    case 'scaling':
+      return found('True', 'Scaling', 'the number of pods is changing');
+    case 'starting':
+    case 'progressing':
+    case 'paused':
+    case 'overdue': {
+      const reason = wanted.rollback === undefined ? 'RollingOut' : 'RollingBack';
+      return found('True', reason, `revision ${wanted.revision.metadata.name} is being rolled out`);
+    }
+  }
+}
+
+function rolledBackFinding(input: StatusInput): Finding {
+  const { rollback } = input.wanted;
+  return rollback === undefined
+    ? found('False', 'NotRolledBack', 'the revision that the spec asks for is wanted')
+    : found('True', rollback.trigger, rolledBackMessage(input, rollback));
+}
+
+/** What was rolled back, why, and how to go forward again. */
+function rolledBackMessage({ observed, target, wanted }: StatusInput, rollback: Rollback): string {
+  const { name } = observed.model.metadata;
+  const retry = `until the spec asks for another revision; to try this one again: ${retryCommand(name, rollback, target)}`;
+  const kept = `${inWords(wanted.revision)} is kept`;
+  switch (rollback.trigger) {
+    case 'Undo':
+      return `${inWords(target)} was undone by ${rollback.fieldManager ?? 'somebody'}: ${kept} ${retry}`;
+    case 'ProgressDeadline':
+      return `${inWords(target)} missed its deadline: ${kept} ${retry}`;
+  }
+}
+
+function availableFinding({ deployment, conflicts }: Observed): Finding {
+  const wanted = deployment?.spec.replicas ?? 1;
+  const available = deployment?.status?.availableReplicas ?? 0;
+  if (conflicts.length > 0 && deployment === undefined) return found('False', 'NameConflict', 'there is no Deployment');
+  if (deployment !== undefined && wanted === 0) return found('False', 'ScaledToZero', 'no pod is asked for');
+  return available > 0
+    ? found('True', 'PodsServe', `${available} of ${wanted} pods serve`)
+    : found('False', 'NoPodServes', 'no pod serves');
+}
+
+function upToDateFinding({ observed, target, wanted, state, defaultImage }: StatusInput): Finding {
+  const { name } = target.metadata;
+  if (wanted.rollback !== undefined)
+    return found('False', 'RolledBack', `${inWords(wanted.revision)} is kept in the place of revision ${name}`);
+  if (state.kind !== 'complete' && state.kind !== 'scaling')
+    return found('False', 'RollingOut', `not every pod runs revision ${name}`);
+  const image = target.data.template.spec?.containers[0]?.image;
+  const newer =
+    observed.model.spec.runtime?.image === undefined && image !== defaultImage
+      ? `; its inference image ${image} is not the operator's default any more: set spec.runtime.image to ${defaultImage} to take that one`
+      : '';
+  return found('True', 'AllPodsUpdated', `every pod runs revision ${name}${newer}`);
+}
+
+function stalledFinding(input: StatusInput): Finding {
+  const { observed, wanted, state } = input;
+  const { conflicts, refusals } = observed;
+  if (conflicts.length > 0) {
+    const taken = conflicts.map(
+      ({ kind, name, owner }) => `the ${kind} ${name} is there already and belongs to ${owner}`,
+    );
+    return found(
+      'True',
+      'NameConflict',
+      `${taken.join('; ')}: it was left as it is; remove it, or give the ModelDeployment another name`,
+    );
+  }
+  if (refusals.size > 0) {
+    const refused = Array.from(refusals, ([kind, message]) => `the API server refuses the ${kind}: ${message}`);
+    return found('True', 'ApplyRefused', `${refused.join('; ')}: change the spec, or what the namespace allows`);
+  }
+  if (state.kind === 'overdue') {
+    const why = state.problem === undefined ? '' : `: ${state.problem.message}`;
+    const what = wanted.rollback === undefined ? 'the rollout' : `the rollback to ${inWords(wanted.revision)}`;
+    return found('True', 'ProgressDeadlineExceeded', `${what} made no progress for ${state.seconds} s${why}`);
+  }
+  if (wanted.rollback !== undefined && (state.kind === 'complete' || state.kind === 'scaling'))
+    return found('True', 'RolledBack', rolledBackMessage(input, wanted.rollback));
+  return found('False', 'NotStalled', 'no help is needed');
+}
+
+function readyFinding(input: StatusInput, available: Finding, stalled: Finding): Finding {
+  const { observed, wanted, state } = input;
+  const { version } = wanted.revision.data.inputs.model;
+  const [reason, verb] =
+    wanted.rollback === undefined
+      ? (['RollingOut', 'being rolled out'] as const)
+      : (['RollingBack', 'brought back'] as const);
+  const problem = 'problem' in state ? state.problem : undefined;
+  if (stalled.status === 'True') return found('False', problem?.reason ?? stalled.reason, stalled.message);
+  switch (state.kind) {
+    case 'starting':
+      return found('False', reason, `version ${version} is ${verb}`);
+    case 'paused': {
+      const resume = `kubectl rollout resume deployment/${observed.model.metadata.name}`;
+      const also = problem === undefined ? '' : `; ${problem.message}`;
+      return found('False', 'Paused', `the Deployment is paused, by somebody else than the operator: ${resume}${also}`);
+    }
+    case 'progressing':
+    case 'overdue': {
+      const counts = state.kind === 'progressing' ? `: ${state.updated} of ${state.wanted} pods` : '';
+      return found('False', problem?.reason ?? reason, problem?.message ?? `version ${version} is ${verb}${counts}`);
+    }
+    case 'scaling':
+    case 'complete':
+      return servingFinding(`version ${version}`, state, available, problem);
+  }
+}
+
+/** Every pod is of the revision: what counts is whether any serves. */
+function servingFinding(what: string, state: RolloutState, available: Finding, problem: Problem | undefined): Finding {
+  if (available.status !== 'True')
+    return found('False', problem?.reason ?? available.reason, problem?.message ?? available.message);
+  const pods = state.kind === 'scaling' ? `, with ${state.available} of ${state.wanted} pods` : '';
+  return found('True', 'Ready', `${what} serves${pods}`);
+}
+
+function rolloutMessage({ observed: { conflicts, refusals }, wanted, state }: StatusInput): string {
+  const { version } = wanted.revision.data.inputs.model;
+  const isBack = wanted.rollback !== undefined;
+  if (conflicts.length > 0) return 'name conflict';
+  if (refusals.size > 0) return 'refused';
+  switch (state.kind) {
+    case 'starting':
+      return 'starting';
+    case 'paused':
+      return 'paused';
+    case 'progressing':
+      return state.problem === undefined
+        ? `rolling ${isBack ? 'back' : 'out'} ${state.updated}/${state.wanted}`
+        : `stuck: ${state.problem.reason}`;
+    case 'overdue':
+      return `failed: ${state.problem?.reason ?? 'ProgressDeadlineExceeded'}`;
+    case 'scaling':
+      return state.problem === undefined
+        ? `scaling ${state.available}/${state.wanted}`
+        : `stuck: ${state.problem.reason}`;
+    case 'complete':
+      return isBack ? `rolled back to ${version}` : 'complete';
+  }
+}
+
+function digestOf(observed: Observed, current: Revision): string {
+  const { sha256 } = current.data.inputs.model;
+  if (sha256 !== undefined) return `sha256:${sha256}`;
+  const [digest] = reportedDigests(observed, current.metadata.name).keys();
+  const before = observed.model.status;
+  return digest ?? (before?.currentRevision === current.metadata.name ? before.modelDigest : undefined) ?? 'unknown';
+}
