@@ -1,26 +1,20 @@
-import type { IReplicaSet } from 'kubernetes-models/apps/v1';
-import type { IPodStatus } from 'kubernetes-models/v1';
 import { type ModelDeployment, parseModelDeployment } from '../api/model-deployment.ts';
-import { annotations, fieldManagers, group, ownedSelector } from '../api/names.ts';
+import { group, ownedSelector } from '../api/names.ts';
 import { childResources } from '../desired/children.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { appliedFields, fieldsAt, isApplyOf, leafPaths, without } from '../kube/field-sets.ts';
 import { apiVersionOf, controllerOf, type KubeObject, pathOf, type Resource } from '../kube/objects.ts';
 import { reflect } from '../kube/reflector.ts';
-import { SharedFieldSets } from '../kube/shared-field-sets.ts';
 import { Store } from '../kube/store.ts';
 import type {
-  Intruder,
   LiveAutoscaler,
-  LiveChild,
   LiveDeployment,
   LiveDisruptionBudget,
   LivePod,
   LiveReplicaSet,
   LiveService,
 } from '../observed.ts';
-import { templateFingerprint } from '../rollout/drift-leftovers.ts';
-import { type Revision, revisionResource, templateRevision } from '../rollout/revision.ts';
+import { type Revision, revisionResource } from '../rollout/revision.ts';
+import { keptRevision, liveChild, livePod, liveReplicaSet } from './live-objects.ts';
 
 export const modelDeploymentResource: Resource = {
   group,
@@ -111,87 +105,4 @@ export async function fillCaches(
     follow(replicaSetResource, caches.replicaSets, liveReplicaSet, ownedSelector),
     follow(podResource, caches.pods, livePod, ownedSelector),
   ]);
-}
-
-/** managedFields are most of an object, so only what matters of them is kept. */
-function slim<T extends KubeObject>(object: T): T {
-  const { managedFields: _, ...metadata } = object.metadata;
-  return { ...object, metadata };
-}
-
-const sharedFields = new SharedFieldSets();
-
-/** The API server has validated a child's spec and status, so they are what its kind says. */
-function liveChild<T extends LiveChild<unknown>>(object: KubeObject): T {
-  return asLiveChild(object) as T;
-}
-
-export function asLiveChild(
-  object: KubeObject & { readonly spec?: unknown; readonly status?: unknown },
-): LiveChild<unknown> {
-  const { spec, status, ...rest } = slim(object);
-  const applied = appliedFields(object, fieldManagers.operator);
-  return {
-    ...rest,
-    spec,
-    status,
-    // The path of an owner reference has a uid in it, and is of no use to anybody.
-    applied: applied === undefined ? undefined : sharedFields.share(without(applied, ['metadata', 'ownerReferences'])),
-    intruders: intrudersOf(object),
-  };
-}
-
-/** The part of a child that nobody else may change, since a forced apply alone could not remove what they add. */
-export const guardedParts: Readonly<Partial<Record<string, readonly string[]>>> = {
-  Deployment: ['spec', 'template'],
-  Service: ['spec', 'ports'],
-};
-
-/** Below a pod template, what is not the operator's. */
-export const restartedAt = ['metadata', 'annotations', annotations.restartedAt];
-
-/** Who else owns something in the guarded part of a child: somebody changed it from outside. */
-export function intrudersOf(object: KubeObject): Intruder[] {
-  const part = guardedParts[object.kind ?? ''];
-  if (part === undefined) return [];
-  return (object.metadata.managedFields ?? []).flatMap((entry) => {
-    if (isApplyOf(entry, fieldManagers.operator) || (entry.subresource ?? '') !== '') return [];
-    const owned = fieldsAt(entry.fieldsV1, part);
-    const fields = owned === undefined ? [] : leafPaths(without(owned, restartedAt));
-    return fields.length === 0 ? [] : [{ manager: entry.manager ?? 'unknown', fields }];
-  });
-}
-
-function liveReplicaSet(object: KubeObject): LiveReplicaSet {
-  const { spec, status } = object as KubeObject & Pick<IReplicaSet, 'spec' | 'status'>;
-  const template = spec?.template ?? {};
-  return {
-    metadata: slim(object).metadata,
-    revision: templateRevision(template),
-    fingerprint: templateFingerprint(template),
-    isEmpty: spec?.replicas === 0 && (status?.replicas ?? 0) === 0,
-  };
-}
-
-/** Keeps what a revision holds as text, which takes a third of the memory: many are kept, and few are looked at. */
-function keptRevision(object: KubeObject): Revision {
-  const { metadata, revision, data } = object as Revision;
-  const text = JSON.stringify(data);
-  let parsed: WeakRef<Revision['data']> | undefined;
-  return {
-    metadata: slim({ metadata }).metadata,
-    revision,
-    get data() {
-      const known = parsed?.deref();
-      if (known !== undefined) return known;
-      const value: Revision['data'] = JSON.parse(text);
-      parsed = new WeakRef(value);
-      return value;
-    },
-  };
-}
-
-function livePod(object: KubeObject & { readonly status?: IPodStatus }): LivePod {
-  const { conditions = [], containerStatuses = [], podIP, phase } = object.status ?? {};
-  return { metadata: slim(object).metadata, ip: podIP, phase, conditions, containers: containerStatuses };
 }

@@ -1,4 +1,5 @@
 import { type ModelDeploymentStatus, minReplicasDefault, rolloutPolicyOf } from '../api/model-deployment.ts';
+import { timestamp } from '../api/time.ts';
 import { renderAutoscaler } from '../desired/autoscaler.ts';
 import type { ChildKind } from '../desired/children.ts';
 import { renderDeployment } from '../desired/deployment.ts';
@@ -199,7 +200,7 @@ const nothing: ChildDecision = { writes: [], events: [] };
 
 function healthWrites(wanted: Revision, state: RolloutState, now: Date): Write[] {
   if (state.kind !== 'complete' || state.wanted === 0 || isHealthy(wanted)) return [];
-  return [{ kind: 'mark-healthy', name: wanted.metadata.name, since: now.toISOString().replace(/\.\d+Z$/, 'Z') }];
+  return [{ kind: 'mark-healthy', name: wanted.metadata.name, since: timestamp(now) }];
 }
 
 /** Only once the Deployment's controller has dealt with its template: until then a ReplicaSet may be about to be made. */

@@ -6,17 +6,18 @@ import type { KubeClient } from '../kube/client.ts';
 import type { Consistency } from '../kube/consistency.ts';
 import { ApiError, isConflict, isNotFound } from '../kube/errors.ts';
 import { fieldsAt, isApplyOf, nest, unite, without } from '../kube/field-sets.ts';
-import { controllerOf, type FieldSet, type KubeObject, type ManagedFieldsEntry, pathOf } from '../kube/objects.ts';
+import {
+  controllerOf,
+  type FieldSet,
+  type KubeObject,
+  keyOf,
+  type ManagedFieldsEntry,
+  pathOf,
+} from '../kube/objects.ts';
 import type { LiveChild, LiveDeployment } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
-import {
-  asLiveChild,
-  type Caches,
-  guardedParts,
-  modelDeploymentResource,
-  replicaSetResource,
-  restartedAt,
-} from './caches.ts';
+import { type Caches, modelDeploymentResource, replicaSetResource } from './caches.ts';
+import { asLiveChild, guardedParts, restartedAt } from './live-objects.ts';
 import { StaleView } from './observe.ts';
 import type { OccupiedNames } from './occupied-names.ts';
 import { type Refusals, Refused } from './refusals.ts';
@@ -49,7 +50,7 @@ const operator = { fieldManager: fieldManagers.operator, force: true } as const;
 export async function execute(write: Write, model: ModelDeployment, options: ExecuteOptions): Promise<void> {
   const { client, caches, consistency, resistance, refusals, occupied } = options;
   const { name, namespace } = model.metadata;
-  const key = `${namespace}/${name}`;
+  const key = keyOf(model);
   try {
     switch (write.kind) {
       case 'create-revision': {

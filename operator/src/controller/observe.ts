@@ -8,7 +8,8 @@ import { fieldsAt } from '../kube/field-sets.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import type { LiveAutoscaler, LiveChild, LivePod, NameConflict, Observed } from '../observed.ts';
 import type { ModelReports } from '../podlink/model-reports.ts';
-import { asLiveChild, type Caches } from './caches.ts';
+import type { Caches } from './caches.ts';
+import { asLiveChild } from './live-objects.ts';
 import type { OccupiedNames } from './occupied-names.ts';
 import type { Refusals } from './refusals.ts';
 import type { Resistance } from './resistance.ts';
@@ -36,8 +37,8 @@ export class StaleView extends Error {
  */
 export async function observe(model: ModelDeployment, options: ObserveOptions): Promise<Observed> {
   const { caches, resistance, refusals } = options;
-  const { uid, name, namespace } = model.metadata;
-  const key = `${namespace}/${name}`;
+  const { uid } = model.metadata;
+  const key = keyOf(model);
   const own = <T extends KubeObject>(child: T | undefined) =>
     child !== undefined && controllerOf(child)?.uid === uid ? child : undefined;
   const deployment = own(caches.Deployment.get(key));
@@ -113,7 +114,7 @@ async function lookUp(
     live = await client.call('GET', pathOf(childResources[child], metadata.namespace, metadata.name));
   } catch (error) {
     if (!isNotFound(error)) throw error;
-    occupied.clear(`${metadata.namespace}/${metadata.name}`, child);
+    occupied.clear(keyOf(model), child);
     return { kind: 'free' };
   }
   const controller = controllerOf(live);

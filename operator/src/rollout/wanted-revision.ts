@@ -1,5 +1,6 @@
 import { type Rollback, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { timestamp } from '../api/time.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { Observed } from '../observed.ts';
 import { missedDeadline } from './deadline.ts';
@@ -77,7 +78,7 @@ function replaceHold({ model, revisions }: Observed, target: Revision, now: Date
   const revision = newestHealthyBut(target, revisions);
   if (lost === undefined || revision === undefined) return undefined;
   const message = `the record of revision ${lost.toRevision}, which was kept, is gone: ${inWords(revision)} is kept in its place`;
-  const rollback = { ...lost, toRevision: revision.metadata.name, time: seconds(now) };
+  const rollback = { ...lost, toRevision: revision.metadata.name, time: timestamp(now) };
   return { rollback, revision, events: [{ type: 'Warning', reason: 'RolledBack', message }] };
 }
 
@@ -113,7 +114,7 @@ function answerUndo(undo: Undo, kept: Wanted, { model, deployment }: Observed, t
     // What the rollback of a failed revision has held back stays held back, whatever is chosen in its place.
     trigger: kept.rollback?.trigger ?? 'Undo',
     fieldManager: fieldManager.slice(0, 128),
-    time: seconds(now),
+    time: timestamp(now),
   };
   return { ...kept, revision, rollback, events: [adoptedEvent(undo, target)] };
 }
@@ -136,7 +137,7 @@ function afterDeadline(kept: Wanted, { model, deployment, revisions }: Observed,
     fromRevision: target.metadata.name,
     toRevision: revision.metadata.name,
     trigger: 'ProgressDeadline',
-    time: seconds(now),
+    time: timestamp(now),
   };
   return { ...kept, revision, rollback, events: [failedEvent(target, revision, policy.progressDeadlineSeconds)] };
 }
@@ -189,8 +190,4 @@ function retryEvent(target: Revision): EventRecord {
 function mistakenRetryEvent(asked: string, target: Revision): EventRecord {
   const message = `the annotation ${annotations.retry} names revision ${asked}, but ${target.metadata.name} is the one that is held back: name that one`;
   return { type: 'Warning', reason: 'RetryIgnored', message };
-}
-
-function seconds(now: Date): string {
-  return now.toISOString().replace(/\.\d+Z$/, 'Z');
 }

@@ -1,4 +1,5 @@
 import type { Condition } from '../api/model-deployment.ts';
+import { timestamp } from '../api/time.ts';
 
 export type ConditionType =
   | 'Ready'
@@ -39,8 +40,7 @@ export function makeConditions(
 ): Condition[] {
   return Object.entries(findings).map(([type, { status, reason, message }]) => {
     const previous = before.find((condition) => condition.type === type);
-    const lastTransitionTime =
-      previous?.status === status ? previous.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, 'Z');
+    const lastTransitionTime = previous?.status === status ? previous.lastTransitionTime : timestamp(now);
     return {
       type,
       status,

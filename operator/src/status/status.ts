@@ -1,4 +1,5 @@
 import { type ModelDeploymentStatus, modelNameOf, type Rollback } from '../api/model-deployment.ts';
+import { timestamp } from '../api/time.ts';
 import { stableSelector } from '../desired/metadata.ts';
 import { serviceUrl } from '../desired/service.ts';
 import type { Observed } from '../observed.ts';
@@ -30,7 +31,7 @@ export function startTimeOf(
   now: Date,
 ): string {
   const isSame = (rollback?.toRevision ?? updateRevision) === revision.metadata.name && !retrying;
-  return (isSame ? rollout.startTime : undefined) ?? now.toISOString().replace(/\.\d+Z$/, 'Z');
+  return (isSame ? rollout.startTime : undefined) ?? timestamp(now);
 }
 
 /** The whole status document. */
