@@ -105,6 +105,7 @@ async function startOperator(kubeconfig: string): Promise<ChildProcess> {
   const main = join(repository, 'dist/operator/src/main.js');
   const args = [
     '--max-semi-space-size=4',
+    '--heap-growing-percent=30',
     main,
     '--kubeconfig',
     kubeconfig,
