@@ -12,6 +12,7 @@ export default {
   // Most tests wait for processes, which are slow to start on a busy machine.
   testTimeout: 120_000,
   projects: [
+    project('contract', ['<rootDir>/contract']),
     project('inference-pod', ['<rootDir>/inference-pod']),
     project('operator', ['<rootDir>/operator/src']),
     // Against a real API server, with the controllers of Kubernetes and no node.

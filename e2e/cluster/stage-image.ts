@@ -29,7 +29,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     const app = join(unfinished, 'app');
     await mkdir(app, { recursive: true });
     // The lockfile speaks of all workspaces, so npm wants to see all of them.
-    for (const name of ['operator', 'inference-pod', 'e2e']) {
+    for (const name of ['contract', 'operator', 'inference-pod', 'e2e']) {
       await mkdir(join(app, name), { recursive: true });
       await cp(join(repository, name, 'package.json'), join(app, name, 'package.json'));
     }
@@ -42,7 +42,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     await rm(join(app, 'node_modules/.package-lock.json'), { force: true });
     for (const name of ['package-lock.json', '.npmrc', 'e2e']) await rm(join(app, name), { recursive: true });
     await prune(join(app, 'node_modules'), architecture);
-    for (const name of ['operator', 'inference-pod']) {
+    for (const name of ['contract', 'operator', 'inference-pod']) {
       await cp(join(repository, 'dist', name, 'src'), join(app, name, 'src'), {
         recursive: true,
         filter: (path) => !/(\.d\.ts|\.map|\.test\.js|\/(test-objects|simulation)\.js)$/.test(path),
@@ -78,7 +78,7 @@ async function digestOf(architecture: Architecture): Promise<string> {
   const add = async (path: string) => hash.update(path.slice(repository.length)).update(await readFile(path));
   for (const name of ['package-lock.json', 'Dockerfile', 'e2e/cluster/stage-image.ts'])
     await add(join(repository, name));
-  for (const name of ['operator/src', 'inference-pod/src']) {
+  for (const name of ['contract/src', 'operator/src', 'inference-pod/src']) {
     const files = await readdir(join(repository, 'dist', name), { recursive: true });
     for (const file of files.filter((path) => path.endsWith('.js')).sort())
       await add(join(repository, 'dist', name, file));

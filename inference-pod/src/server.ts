@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { ModelReport } from './config.ts';
+import type { ModelReport } from '../../contract/src/model-report.ts';
 import { type Executor, startExecutor } from './model/executor.ts';
 import { fetchModel } from './model/fetch.ts';
 import { parseModelSource } from './model/source.ts';

@@ -2,7 +2,7 @@ import type { IDeploymentSpec, IDeploymentStatus } from 'kubernetes-models/apps/
 import type { IHorizontalPodAutoscalerSpec, IHorizontalPodAutoscalerStatus } from 'kubernetes-models/autoscaling/v2';
 import type { IPodDisruptionBudgetSpec } from 'kubernetes-models/policy/v1';
 import type { IContainerStatus, IPodCondition, IServiceSpec } from 'kubernetes-models/v1';
-import type { ModelReport } from '../../inference-pod/src/config.ts';
+import type { ModelReport } from '../../contract/src/model-report.ts';
 import type { ModelDeployment } from './api/model-deployment.ts';
 import type { ChildKind } from './desired/children.ts';
 import type { FieldSet, KubeObject } from './kube/objects.ts';

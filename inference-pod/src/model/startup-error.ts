@@ -1,4 +1,4 @@
-import type { StartupFailureReason } from '../config.ts';
+import type { StartupFailureReason } from '../../../contract/src/startup-failure.ts';
 
 /** The pod cannot start: the process ends with this as its termination message. */
 export class StartupError extends Error {

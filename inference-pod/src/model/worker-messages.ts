@@ -1,4 +1,4 @@
-import type { StartupFailure } from '../config.ts';
+import type { StartupFailure } from '../../../contract/src/startup-failure.ts';
 import type { Signature } from '../protocol/datatypes.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 

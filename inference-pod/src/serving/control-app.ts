@@ -1,5 +1,5 @@
 import express, { type Express } from 'express';
-import { routes } from '../config.ts';
+import { routes } from '../../../contract/src/ports.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { ServingState } from './state.ts';
 

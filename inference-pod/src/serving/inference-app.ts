@@ -6,7 +6,7 @@ import express, {
   type Response,
 } from 'express';
 import type { Logger } from 'pino';
-import { routes } from '../config.ts';
+import { routes } from '../../../contract/src/ports.ts';
 import type { Executor } from '../model/executor.ts';
 import { type ModelIdentity, modelMetadata } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';

@@ -1,4 +1,4 @@
-import type { ModelReport } from '../config.ts';
+import type { ModelReport } from '../../../contract/src/model-report.ts';
 import type { Executor } from '../model/executor.ts';
 
 /** What the pod can do now. It starts loading, serves once the model is warm, and drains when it is told to end. */

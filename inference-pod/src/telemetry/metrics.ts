@@ -1,6 +1,6 @@
 import type { Request, Response } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ModelReport } from '../config.ts';
+import type { ModelReport } from '../../../contract/src/model-report.ts';
 
 export interface Telemetry {
   readonly contentType: string;

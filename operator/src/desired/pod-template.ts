@@ -1,5 +1,6 @@
 import type { IContainer, IPodSpec, IVolume } from 'kubernetes-models/v1';
-import { defaults, environment, paths, ports, routes } from '../../../inference-pod/src/config.ts';
+import { ports, routes } from '../../../contract/src/ports.ts';
+import { defaults, environment, paths } from '../../../contract/src/settings.ts';
 import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
 import { annotations, labels, modelContainer } from '../api/names.ts';
 import type { PodTemplate } from './children.ts';

@@ -1,5 +1,6 @@
 import { type Dispatcher, request } from 'undici';
-import { type ModelReport, ports, routes } from '../../../inference-pod/src/config.ts';
+import type { ModelReport } from '../../../contract/src/model-report.ts';
+import { ports, routes } from '../../../contract/src/ports.ts';
 import type { KubeClient } from '../kube/client.ts';
 
 /** A pod that can be asked. */

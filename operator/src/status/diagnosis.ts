@@ -1,5 +1,5 @@
 import type { IContainerStatus } from 'kubernetes-models/v1';
-import { parseStartupFailure } from '../../../inference-pod/src/config.ts';
+import { parseStartupFailure } from '../../../contract/src/startup-failure.ts';
 import { annotations, modelContainer } from '../api/names.ts';
 import type { LivePod, Observed } from '../observed.ts';
 

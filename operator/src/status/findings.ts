@@ -1,4 +1,4 @@
-import { startupFailureReasons } from '../../../inference-pod/src/config.ts';
+import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
 import type { Observed } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';

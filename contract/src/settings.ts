@@ -1,0 +1,40 @@
+/**
+ * How the operator configures the pod. It writes these names into pod templates, which are kept for as long as a revision
+ * lives, so a name here never changes its meaning.
+ */
+
+/** The environment variables that configure the pod; its main.ts has an option for each. */
+export const environment = {
+  modelName: 'SLIPWAY_MODEL_NAME',
+  modelVersion: 'SLIPWAY_MODEL_VERSION',
+  modelUri: 'SLIPWAY_MODEL_URI',
+  modelSha256: 'SLIPWAY_MODEL_SHA256',
+  modelMaxBytes: 'SLIPWAY_MODEL_MAX_BYTES',
+  revision: 'SLIPWAY_REVISION',
+  threads: 'SLIPWAY_THREADS',
+  port: 'SLIPWAY_PORT',
+  controlPort: 'SLIPWAY_CONTROL_PORT',
+  drainSeconds: 'SLIPWAY_DRAIN_SECONDS',
+  maxInFlight: 'SLIPWAY_MAX_IN_FLIGHT',
+  maxBodyBytes: 'SLIPWAY_MAX_BODY_BYTES',
+  workDirectory: 'SLIPWAY_WORK_DIRECTORY',
+  mountDirectory: 'SLIPWAY_MOUNT_DIRECTORY',
+  terminationLog: 'SLIPWAY_TERMINATION_LOG',
+  logLevel: 'SLIPWAY_LOG_LEVEL',
+} as const;
+
+export const paths = {
+  /** Writable; the verified copy of the model is kept here. */
+  workDirectory: '/model',
+  /** Where the claim of a pvc:// model, or the ConfigMap of a configmap:// one, is mounted. */
+  mountDirectory: '/mnt/model',
+  terminationLog: '/dev/termination-log',
+} as const;
+
+export const defaults = {
+  threads: 1,
+  drainSeconds: 10,
+  maxInFlight: 256,
+  maxBodyBytes: 64 * 1024 * 1024,
+  maxModelBytes: 2 * 1024 * 1024 * 1024,
+} as const;
