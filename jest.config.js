@@ -11,6 +11,7 @@ const project = (displayName, roots, extra = {}) => ({
 export default {
   // Most tests wait for processes, which are slow to start on a busy machine.
   testTimeout: 120_000,
+  testSequencer: '<rootDir>/e2e/tests-in-order.js',
   projects: [
     project('contract', ['<rootDir>/contract']),
     project('inference-pod', ['<rootDir>/inference-pod']),

@@ -20,8 +20,20 @@ describe('autoscaling', () => {
     await models.patch('handed', { replicas: null, autoscaling });
     await models.requireChild('HorizontalPodAutoscaler', 'handed');
     const owners = async () => replicaOwners(await models.requireChild('Deployment', 'handed'));
-    await eventually(owners, (managers) => !managers.includes('slipway'));
     expect((await models.requireChild('Deployment', 'handed')).spec.replicas).toBe(4);
+    // What the autoscaler sets is its own from then on.
+    await client.call('PATCH', pathOf(childResources.Deployment, namespace, 'handed', 'scale'), {
+      body: { spec: { replicas: 5 } },
+      contentType: 'application/merge-patch+json',
+      query: { fieldManager: 'kube-controller-manager' },
+    });
+    await eventually(owners, (managers) => !managers.includes('slipway'));
+    await models.patch('handed', { model: { version: '2' } });
+    const { spec } = await eventually(
+      () => models.requireChild('Deployment', 'handed'),
+      (deployment) => deployment.spec.template.metadata.labels['app.kubernetes.io/version'] === '2',
+    );
+    expect(spec.replicas).toBe(5);
 
     await models.patch('handed', { autoscaling: null, replicas: 3 });
     await eventually(
@@ -36,6 +48,17 @@ describe('autoscaling', () => {
     watch.abort();
     await watching;
     expect(seen.every((replicas) => replicas >= 3)).toBe(true);
+  });
+
+  test('begins with minReplicas', async () => {
+    const seen: number[] = [];
+    const watch = new AbortController();
+    const watching = watchReplicas('begun', seen, watch.signal);
+    await models.create('begun', { autoscaling: { ...autoscaling, minReplicas: 3 }, resources });
+    await models.settled('begun');
+    watch.abort();
+    await watching;
+    expect(new Set(seen)).toEqual(new Set([3]));
   });
 
   test('takes a number outside its limits to the nearest', async () => {

@@ -11,7 +11,7 @@ import { Store } from '../../operator/src/kube/store.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { eventually } from '../eventually.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
-import { makeNamespace, testClient } from './test-cluster.ts';
+import { makeNamespace, testClient, testKubeconfig } from './test-cluster.ts';
 
 /** What the cluster edge promises, against a real API server with a proxy in between that lets things go wrong. */
 const configMaps: Resource = { group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps' };
@@ -24,7 +24,7 @@ let stop: AbortController;
 
 beforeEach(async () => {
   namespace = await makeNamespace(direct);
-  proxy = await startFaultProxy();
+  proxy = await startFaultProxy(testKubeconfig());
   client = createClient({ connection: openConnection({ kubeconfig: proxy.kubeconfig }), userAgent: 'edge' });
   stop = new AbortController();
 });
@@ -236,7 +236,7 @@ describe('the lease', () => {
     const held = await take('heir', direct);
     expect(performance.now() - start).toBeLessThan((timing.duration + 3) * 1000);
     await held.release();
-    proxy = await startFaultProxy();
+    proxy = await startFaultProxy(testKubeconfig());
   });
 
   test('and the queue do not mind a clock that jumps', async () => {

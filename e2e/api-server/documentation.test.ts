@@ -68,6 +68,22 @@ test('every npm script in the documentation exists, and every script is in the R
   expect(Object.keys(scripts).filter((name) => !named.has(name) && !parts.has(name))).toEqual([]);
 });
 
+test('every folder of sources says what it is for, in a few lines', () => {
+  const folders = ['operator/src', 'inference-pod/src', 'e2e'].flatMap((root) =>
+    readdirSync(join(repository, root), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
+      .map(({ name }) => `${root}/${name}`),
+  );
+  expect(folders.length).toBeGreaterThan(10);
+  for (const folder of folders) {
+    const lines = readFileSync(join(repository, folder, 'README.md'), 'utf8')
+      .trim()
+      .split('\n');
+    expect({ folder, lines: lines.length }).toEqual({ folder, lines: expect.any(Number) });
+    expect(lines.length).toBeLessThanOrEqual(5);
+  }
+});
+
 test('every link to a file leads to one', () => {
   for (const [page, text] of texts) {
     for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {

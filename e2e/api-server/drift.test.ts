@@ -24,7 +24,7 @@ describe('drift', () => {
     });
     await eventually(
       async () => {
-        const [deployment, service, autoscaler, budget] = await Promise.all(
+        const [service, deployment, autoscaler, budget] = await Promise.all(
           childKinds.map((kind) => models.requireChild(kind, 'drift')),
         );
         return [

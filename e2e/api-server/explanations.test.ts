@@ -12,19 +12,64 @@ const { client, namespace, models, edit } = operatorSuite();
 
 describe('what is wrong is explained', () => {
   test('a spec that the API server refuses for a child, which holds up no other child, and a good one recovers', async () => {
-    const toleration = { key: 'a', operator: 'Equal', value: 'b', tolerationSeconds: 60 };
-    await models.create('refused', { replicas: 2, pod: { tolerations: [toleration] } });
+    await models.create('refused', { replicas: 2, pod: { serviceAccountName: 'Not_A_Name' } });
     const condition = await models.condition('refused', 'Stalled', ({ status }) => status === 'True');
     expect(condition).toMatchObject({
       reason: 'ApplyRefused',
       message: expect.stringContaining('the API server refuses the Deployment'),
     });
-    expect(condition.message).toContain('tolerationSeconds');
+    expect(condition.message).toContain('serviceAccountName');
     await models.requireChild('Service', 'refused');
     await models.requireChild('PodDisruptionBudget', 'refused');
-    await models.patch('refused', { pod: { tolerations: [{ ...toleration, effect: 'NoExecute' }] } });
+    await models.patch('refused', { pod: { serviceAccountName: 'a-name' } });
     await models.condition('refused', 'Stalled', ({ status }) => status === 'False');
     await models.requireChild('Deployment', 'refused');
+  });
+
+  test('a quota on the records of revisions, which then recovers by itself', async () => {
+    const small = await makeNamespace(client);
+    const quota = `/api/v1/namespaces/${small}/resourcequotas`;
+    await client.call('POST', quota, {
+      body: { metadata: { name: 'none' }, spec: { hard: { 'count/controllerrevisions.apps': '0' } } },
+    });
+    await sleep(1000);
+    const there = modelDeployments(client, small);
+    await there.create('unrecorded');
+    const condition = await there.condition('unrecorded', 'Stalled', ({ reason }) => reason === 'ApplyRefused');
+    expect(condition.message).toMatch(/refuses the ControllerRevision: .*exceeded quota/);
+    expect(await there.child('Deployment', 'unrecorded')).toBeUndefined();
+    await client.call('DELETE', `${quota}/none`, { body: {} });
+    await there.settled('unrecorded');
+    await there.condition('unrecorded', 'Stalled', ({ status }) => status === 'False');
+  });
+
+  test('a refusal whose cause a person removes, or makes up for, is told no more', async () => {
+    const name = 'no-budgets';
+    const path = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies';
+    const policy = {
+      metadata: { name },
+      spec: {
+        failurePolicy: 'Fail',
+        matchConstraints: {
+          resourceRules: [
+            { apiGroups: ['policy'], apiVersions: ['v1'], operations: ['CREATE'], resources: ['poddisruptionbudgets'] },
+          ],
+        },
+        matchConditions: [{ name: 'one', expression: "object.metadata.name == 'denied'" }],
+        validations: [{ expression: 'false', message: 'budgets are denied' }],
+      },
+    };
+    await client.call('POST', path, { body: policy });
+    await client.call('POST', path.replace('policies', 'policybindings'), {
+      body: { metadata: { name }, spec: { policyName: name, validationActions: ['Deny'] } },
+    });
+    await sleep(1500);
+    await models.create('denied', { replicas: 2 });
+    const condition = await models.condition('denied', 'Stalled', ({ reason }) => reason === 'ApplyRefused');
+    expect(condition.message).toContain('budgets are denied');
+    await client.call('DELETE', `${path.replace('policies', 'policybindings')}/${name}`, { body: {} });
+    await models.condition('denied', 'Stalled', ({ status }) => status === 'False');
+    await models.requireChild('PodDisruptionBudget', 'denied');
   });
 
   test('a revision that nobody owns any more is taken over', async () => {

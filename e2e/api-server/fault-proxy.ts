@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { dump } from 'js-yaml';
 import { type Dispatcher, request } from 'undici';
 import { openConnection } from '../../operator/src/kube/kubeconfig.ts';
-import { testKubeconfig } from './test-cluster.ts';
+import { operatorKubeconfig } from './test-cluster.ts';
 
 /** A request on its way to the API server. */
 export interface ProxiedRequest {
@@ -24,7 +24,12 @@ export interface ProxiedRequest {
 export type Fate =
   | { readonly kind: 'pass' }
   /** The API server never sees it; this is the answer. */
-  | { readonly kind: 'answer'; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly message?: string;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   /** The API server never sees it, and the connection breaks. */
   | { readonly kind: 'cut' }
   /** The API server deals with it, and the connection breaks before the answer arrives. */
@@ -62,8 +67,9 @@ interface OpenWatch {
   readonly response: ServerResponse;
 }
 
-export async function startFaultProxy(): Promise<FaultProxy> {
-  const connect = openConnection({ kubeconfig: testKubeconfig() });
+/** @param kubeconfig with whose rights requests are passed on; the operator's by default */
+export async function startFaultProxy(kubeconfig = operatorKubeconfig()): Promise<FaultProxy> {
+  const connect = openConnection({ kubeconfig });
   const requests: ProxiedRequest[] = [];
   const writes: AnsweredWrite[] = [];
   const watches = new Set<OpenWatch>();
@@ -127,7 +133,9 @@ export async function startFaultProxy(): Promise<FaultProxy> {
         return void response.destroy();
       case 'answer':
         response.writeHead(fate.status, { 'content-type': 'application/json', ...fate.headers });
-        return void response.end(JSON.stringify({ kind: 'Status', code: fate.status, message: 'a fault of the test' }));
+        return void response.end(
+          JSON.stringify({ kind: 'Status', code: fate.status, message: fate.message ?? 'a fault of the test' }),
+        );
       case 'stall':
         return undefined;
     }
@@ -142,11 +150,11 @@ export async function startFaultProxy(): Promise<FaultProxy> {
   });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   const folder = await mkdtemp(join(tmpdir(), 'slipway-fault-proxy-'));
-  const kubeconfig = join(folder, 'kubeconfig');
-  await writeFile(kubeconfig, kubeconfigFor(`http://127.0.0.1:${(http.address() as AddressInfo).port}`));
+  const ownKubeconfig = join(folder, 'kubeconfig');
+  await writeFile(ownKubeconfig, kubeconfigFor(`http://127.0.0.1:${(http.address() as AddressInfo).port}`));
 
   const proxy: FaultProxy = {
-    kubeconfig,
+    kubeconfig: ownKubeconfig,
     requests,
     writes,
     get connections() {

@@ -3,6 +3,7 @@ import { isNotFound, messageOf } from '../../operator/src/kube/errors.ts';
 import { runOperator } from '../../operator/src/operator.ts';
 import { eventually } from '../eventually.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
+import { grantLease } from './operator-rights.ts';
 import { testClient } from './test-cluster.ts';
 
 /** An operator of one namespace in this process, which reaches the API server through a proxy of its own. */
@@ -21,6 +22,7 @@ export async function startInProcessOperator(
   prepare: (proxy: FaultProxy) => void = () => undefined,
   inferenceImage = 'example/slipway:1',
 ): Promise<InProcessOperator> {
+  await grantLease(testClient(), namespace);
   // An operator that was killed has left its lease behind, which would be waited for.
   await deleteLease(namespace);
   const proxy = await startFaultProxy();

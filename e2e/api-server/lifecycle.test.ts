@@ -92,6 +92,12 @@ describe('a leader', () => {
   }
 });
 
+test('an operator starts where a Service is called slipway, whose variables the cluster sets', async () => {
+  const second = startOperator({ env: { SLIPWAY_PORT: 'tcp://10.0.0.1:80' } });
+  await sleep(1000);
+  await operator.replaceBy(second);
+});
+
 describe('deleting', () => {
   test('leaves nothing behind', async () => {
     await models.create('gone', { autoscaling, resources });

@@ -225,6 +225,43 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.pod.tolerations[0]', 'use operator Equal'],
     ],
     [
+      'a toleration of an invalid key',
+      withPod({ tolerations: [{ key: 'a b', value: 'b' }] }),
+      ['spec.pod.tolerations[0]', 'key must be the key of a taint'],
+    ],
+    [
+      'a toleration of an invalid value',
+      withPod({ tolerations: [{ key: 'a', value: '-' }] }),
+      ['spec.pod.tolerations[0]', 'value must be the value of a taint'],
+    ],
+    [
+      'a toleration for some time of a taint that evicts nobody',
+      withPod({ tolerations: [{ key: 'a', value: 'b', tolerationSeconds: 60 }] }),
+      ['spec.pod.tolerations[0]', 'tolerationSeconds goes only with effect NoExecute'],
+    ],
+    [
+      'a node label of an invalid key',
+      withPod({ nodeSelector: { 'a b': 'c' } }),
+      ['spec.pod.nodeSelector', 'every key must be a label key'],
+    ],
+    [
+      'a node label of an invalid value',
+      withPod({ nodeSelector: { a: 'b c' } }),
+      ['spec.pod.nodeSelector', 'every value a label value'],
+    ],
+    [
+      'annotations that are too large together',
+      withPod({
+        annotations: Object.fromEntries(Array.from({ length: 5 }, (_, index) => [`a${index}`, 'x'.repeat(4000)])),
+      }),
+      ['spec.pod.annotations', 'at most 16384 characters'],
+    ],
+    [
+      'variables that are too large together',
+      withPod({ env: Array.from({ length: 9 }, (_, index) => ({ name: `A${index}`, value: 'x'.repeat(4000) })) }),
+      ['spec.pod.env', 'at most 32768 characters'],
+    ],
+    [
       'a toleration without a key',
       withPod({ tolerations: [{ value: 'b' }] }),
       ['spec.pod.tolerations[0]', 'key must be set'],
@@ -292,11 +329,6 @@ describe('bad manifests are refused with a message that names the field and the 
       'a Memory trigger with a utilization',
       withAutoscaling({ triggers: [{ type: 'Memory', averageValue: 1, averageUtilization: 50 }] }),
       ['use averageValue'],
-    ],
-    [
-      'a trigger twice',
-      withAutoscaling({ triggers: [...autoscaling.triggers, ...autoscaling.triggers] }),
-      ['spec.autoscaling.triggers[1]', 'Duplicate value'],
     ],
     [
       'a behavior out of range',

@@ -60,26 +60,35 @@ describe('a name that is taken', () => {
   );
 });
 
-test("somebody else's autoscaler of the Deployment is told of, and not fought", async () => {
-  await models.create('scaled', { replicas: 1 });
-  await models.settled('scaled');
-  const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'scaled' };
+test.each([
+  ['of another name', 'keda-hpa-scaled-a', 'scaled-a'],
+  ['of the same name', 'scaled-b', 'scaled-b'],
+])("somebody else's autoscaler of the Deployment, %s, has the replicas, and is told of", async (_, name, model) => {
+  await models.create(model, { replicas: 1 });
+  await models.settled(model);
+  const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: model };
   const path = pathOf(childResources.HorizontalPodAutoscaler, namespace);
-  const body = { metadata: { name: 'scaled' }, spec: { minReplicas: 3, maxReplicas: 5, scaleTargetRef } };
+  // The controller of autoscalers raises the pods to this minimum, again and again if somebody lowers them.
+  const body = { metadata: { name }, spec: { minReplicas: 3, maxReplicas: 5, scaleTargetRef } };
   await client.call('POST', path, { body });
-  await client.call('PATCH', `${pathOf(childResources.Deployment, namespace, 'scaled')}/scale`, {
-    body: { spec: { replicas: 3 } },
-    contentType: 'application/merge-patch+json',
-  });
-  await models.condition('scaled', 'Stalled', ({ reason }) => reason === 'NameConflict');
-  expect((await models.requireChild('Deployment', 'scaled')).spec.replicas).toBe(3);
-
-  await client.call('DELETE', `${path}/scaled`, { body: {} });
-  await models.patch('scaled', { replicas: 2 });
-  await models.condition('scaled', 'Stalled', ({ status }) => status === 'False');
-  // The status is written before the Deployment.
+  await models.condition(model, 'AutoscalingActive', ({ reason }) => reason === 'ForeignAutoscaler');
   await eventually(
-    () => models.requireChild('Deployment', 'scaled'),
-    ({ spec }) => spec.replicas === 2,
+    () => models.requireChild('Deployment', model),
+    ({ spec }) => spec.replicas === 3,
+    { seconds: 40 },
+  );
+  await models.patch(model, { model: { version: '2' } });
+  const { spec } = await eventually(
+    () => models.requireChild('Deployment', model),
+    (deployment) => deployment.spec.template.metadata.labels['app.kubernetes.io/version'] === '2',
+  );
+  expect(spec.replicas).toBe(3);
+  expect((await models.events(model)).map(({ reason }) => reason)).toContain('ForeignAutoscaler');
+
+  await client.call('DELETE', `${path}/${name}`, { body: {} });
+  await models.condition(model, 'AutoscalingActive', ({ reason }) => reason === 'NotRequested');
+  await eventually(
+    () => models.requireChild('Deployment', model),
+    (deployment) => deployment.spec.replicas === 1,
   );
 });

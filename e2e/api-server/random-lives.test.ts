@@ -101,7 +101,8 @@ async function live(specs: readonly object[]): Promise<Outcome | undefined> {
     const children = found.flatMap((child, index) => {
       if (child === undefined) return [];
       const { clusterIP: _, clusterIPs: __, ...own } = child.spec;
-      const replicas = isAutoscaled && index === 0 ? { replicas: 'those of the autoscaler' } : {};
+      const replicas =
+        isAutoscaled && childKinds[index] === 'Deployment' ? { replicas: 'those of the autoscaler' } : {};
       const { 'deployment.kubernetes.io/revision': ___, ...annotations } = child.metadata.annotations ?? {};
       return [[childKinds[index], { spec: { ...own, ...replicas }, labels: child.metadata.labels, annotations }]];
     });

@@ -24,6 +24,41 @@ describe('revisions', () => {
     expect(revisions.map(({ revision }) => revision).sort()).toEqual([1, 2]);
   });
 
+  test('are not made for what means the same, however it is written', async () => {
+    await models.create('meant', { resources: { requests: { cpu: 1 } } });
+    await models.settled('meant');
+    const before = await models.requireChild('Deployment', 'meant');
+    await models.patch('meant', {
+      resources: { requests: { cpu: '1000m' }, limits: {} },
+      runtime: {},
+      pod: { env: [] },
+    });
+    await models.settled('meant');
+    await models.patch('meant', { replicas: 2 });
+    await eventually(
+      () => models.requireChild('Deployment', 'meant'),
+      ({ spec }) => spec.replicas === 2,
+    );
+    expect(await models.revisions('meant')).toHaveLength(1);
+    expect((await models.requireChild('Deployment', 'meant')).spec.template).toEqual(before.spec.template);
+  });
+
+  test('that never were healthy are not kept beyond the limit, however often a failing spec is followed by another', async () => {
+    await models.create('churned', { replicas: 0, rollout: { revisionHistoryLimit: 1 } });
+    await models.settled('churned');
+    for (let number = 2; number <= 8; number++) {
+      await models.patch('churned', version(String(number)));
+      await eventually(
+        () => models.child('Deployment', 'churned'),
+        (deployment) => deployment?.spec.template.metadata.labels['app.kubernetes.io/version'] === String(number),
+      );
+    }
+    await eventually(
+      () => models.revisions('churned'),
+      (found) => found.length <= 2,
+    );
+  });
+
   test('are recorded in status before their template is in the Deployment', async () => {
     await models.create('ordered');
     await models.settled('ordered');

@@ -2,8 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { ApiError } from '../../operator/src/kube/errors.ts';
-import { testClient, testKubeconfig } from './test-cluster.ts';
+import { operatorKubeconfig } from './test-cluster.ts';
 
 const main = join(import.meta.dirname, '../../operator/src/main.ts');
 
@@ -20,16 +19,29 @@ export interface RunningOperator {
 export interface OperatorOptions {
   readonly image?: string;
   readonly namespace?: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts an operator and waits until it leads. */
 export async function startOperator({
   image = 'example/slipway:1',
   namespace = '',
+  env = {},
 }: OperatorOptions = {}): Promise<RunningOperator> {
-  await ensureLeaseNamespace();
-  const args = ['--kubeconfig', testKubeconfig(), '--inference-image', image, '--namespace', namespace, '--port', '0'];
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const args = [
+    '--kubeconfig',
+    operatorKubeconfig(),
+    '--inference-image',
+    image,
+    '--namespace',
+    namespace,
+    '--port',
+    '0',
+  ];
+  const child = spawn(process.execPath, [main, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  });
   const exit = once(child, 'close').then(([code]: unknown[]) => (typeof code === 'number' ? code : -1));
   const logs: Readonly<Record<string, unknown>>[] = [];
   await new Promise<void>((resolve, reject) => {
@@ -53,12 +65,4 @@ export async function startOperator({
       await exit;
     },
   };
-}
-
-async function ensureLeaseNamespace(): Promise<void> {
-  try {
-    await testClient().call('POST', '/api/v1/namespaces', { body: { metadata: { name: 'slipway-system' } } });
-  } catch (error) {
-    if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
-  }
 }

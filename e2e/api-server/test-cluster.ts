@@ -4,9 +4,13 @@ import { isNotFound } from '../../operator/src/kube/errors.ts';
 import { openConnection } from '../../operator/src/kube/kubeconfig.ts';
 import { type KubeObject, pathOf, type Resource } from '../../operator/src/kube/objects.ts';
 
-/** The file that the setup of the project has made. */
-export function testKubeconfig(): string {
-  const file = process.env['SLIPWAY_TEST_KUBECONFIG'];
+/** Files that the setup of the project has made: kubeconfigs of the administrator and of the operator, and what the latter did. */
+export const testKubeconfig = () => setUpFile('SLIPWAY_TEST_KUBECONFIG');
+export const operatorKubeconfig = () => setUpFile('SLIPWAY_TEST_OPERATOR_KUBECONFIG');
+export const auditLog = () => setUpFile('SLIPWAY_TEST_AUDIT_LOG');
+
+function setUpFile(variable: string): string {
+  const file = process.env[variable];
   if (file === undefined) throw new Error('these tests need an API server: run them with npm run test:e2e');
   return file;
 }

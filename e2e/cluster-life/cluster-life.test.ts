@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { clusterDown, clusterFolder, clusterStatus, clusterUp } from '../cluster/cluster.ts';
-import { attempt } from '../cluster/command.ts';
+import { attempt, run } from '../cluster/command.ts';
 import { network } from '../cluster/node.ts';
 
 /** Processes that have the cluster's folder in their command, or a file of it as their program's argument. */
@@ -45,15 +45,18 @@ test('up leaves a cluster that is up as it is', async () => {
   expect(processes().map((line) => line.split(' ')[0])).toEqual(expect.arrayContaining(before));
 }, 600_000);
 
-test('up repairs a cluster whose processes were killed, its mounts, cgroups and namespaces left behind', async () => {
+test('up, by two at once, repairs a cluster whose processes were killed, its mounts, cgroups and namespaces left behind', async () => {
   for (const line of processes().filter((command) => !command.includes('containerd-shim'))) {
     process.kill(Number(line.split(' ')[0]), 'SIGKILL');
   }
   expect(mounts().length).toBeGreaterThan(0);
   expect(namespaces()).toContain(network.namespace);
   expect((await clusterStatus()).nodeReady).toBe(false);
-  await clusterUp();
+  const cli = join(import.meta.dirname, '../cluster/cli.ts');
+  await Promise.all([clusterUp(), run(process.execPath, [cli, 'up']), run(process.execPath, [cli, 'up'])]);
   expect((await clusterStatus()).nodeReady).toBe(true);
+  const apiServers = processes().filter((command) => /^\d+ \S*\/kube-apiserver /.test(command));
+  expect(apiServers).toHaveLength(1);
 }, 300_000);
 
 test('down leaves no process, mount, link, namespace or cgroup behind', async () => {

@@ -8,11 +8,19 @@ import { Daemons } from './daemons.ts';
 export interface ApiServer {
   readonly kubeconfig: string;
   readonly daemons: Daemons;
+  /** What was recorded of the requests of `recordedUser`, a JSON object a line. */
+  readonly auditLog: string;
   stop(): Promise<void>;
 }
 
-/** @param controllers of the controller manager; all by default */
-export async function startApiServer(controllers: readonly string[] = ['*']): Promise<ApiServer> {
+/**
+ * @param controllers of the controller manager; all by default
+ * @param recordedUser whose requests are recorded
+ */
+export async function startApiServer(
+  controllers: readonly string[] = ['*'],
+  recordedUser?: string,
+): Promise<ApiServer> {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-api-server-'));
   const daemons = new Daemons(folder);
   const stop = async () => {
@@ -26,8 +34,9 @@ export async function startApiServer(controllers: readonly string[] = ['*']): Pr
       address: '127.0.0.1',
       withNode: false,
       controllers,
+      recordedUser,
     });
-    return { kubeconfig, daemons, stop };
+    return { kubeconfig, daemons, auditLog: join(folder, 'audit.log'), stop };
   } catch (error) {
     await stop();
     throw error;

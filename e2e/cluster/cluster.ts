@@ -8,6 +8,7 @@ import { startControlPlane } from './control-plane.ts';
 import { Daemons } from './daemons.ts';
 import { ensureDebianPackages } from './debian.ts';
 import { loadArchive, systemImages } from './images.ts';
+import { locked } from './lock.ts';
 import { makeNetwork, network, nodeName, startContainerd, startNode } from './node.ts';
 import { cleanUpNode } from './node-cleanup.ts';
 import { step, until } from './progress.ts';
@@ -57,12 +58,16 @@ export async function clusterStatus(): Promise<ClusterStatus> {
 }
 
 /**
- * Brings the cluster up. One that is up is left as it is; one that is half made, or half dead, is taken down and made
+ * Brings the cluster up, one process at a time. One that is up is left as it is; one that is half made, or half dead, is taken down and made
  * anew: a cluster for tests holds nothing that has to survive.
  *
  * @returns the administrator's kubeconfig file
  */
-export async function clusterUp(): Promise<string> {
+export function clusterUp(): Promise<string> {
+  return locked(bringUp);
+}
+
+async function bringUp(): Promise<string> {
   if (existsSync(completeFile) && (await clusterStatus()).nodeReady) return kubeconfigFile;
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
     throw new Error(
@@ -73,7 +78,7 @@ export async function clusterUp(): Promise<string> {
   for (const module of ['etcd', 'kubernetes', 'containerd', 'cni', 'coredns', 'metrics-server'] as const)
     await ensureBinaries(module);
   const images = await systemImages();
-  await step('removing what is left of an earlier cluster', clusterDown);
+  await step('removing what is left of an earlier cluster', takeDown);
   await mkdir(clusterFolder, { recursive: true, mode: 0o700 });
   await step('network namespace of the node', makeNetwork);
   await step('etcd, API server, controller manager, scheduler', () =>
@@ -104,7 +109,11 @@ async function startAddons(): Promise<void> {
 }
 
 /** Takes the cluster down and leaves nothing of it behind but what was built. */
-export async function clusterDown(): Promise<void> {
+export function clusterDown(): Promise<void> {
+  return locked(takeDown);
+}
+
+async function takeDown(): Promise<void> {
   await cleanUpNode(clusterFolder, daemons);
   for (const name of await daemons.names()) await daemons.stop(name);
   await rm(clusterFolder, { recursive: true, force: true });

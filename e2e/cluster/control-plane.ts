@@ -17,6 +17,8 @@ export interface ControlPlaneOptions {
   readonly withNode: boolean;
   /** The controllers that run; all by default. */
   readonly controllers?: readonly string[];
+  /** Whose requests are recorded in `audit.log`; nobody's by default. */
+  readonly recordedUser?: string | undefined;
 }
 
 export interface ControlPlane {
@@ -47,11 +49,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
   const kubeconfig = join(folder, 'admin.kubeconfig');
 
+  if (options.recordedUser !== undefined)
+    await writeFile(join(folder, 'audit.yaml'), dump(auditPolicy(options.recordedUser)));
   await daemons.start({ name: 'etcd', command: etcd, args: etcdArguments(folder, etcdPort, peerPort) });
   await daemons.start({
     name: 'kube-apiserver',
     command: kubernetes['kube-apiserver'],
-    args: apiServerArguments(certificates, options, etcdPort, port),
+    args: [...apiServerArguments(certificates, options, etcdPort, port), ...auditArguments(options)],
   });
   await until('the API server is ready', 60, async () => {
     for (const name of ['etcd', 'kube-apiserver']) {
@@ -112,7 +116,13 @@ function apiServerArguments(
     `--service-account-signing-key-file=${file('service-accounts.key')}`,
   ];
   if (!options.withNode)
-    return [...common, '--endpoint-reconciler-type=none', '--disable-admission-plugins=ServiceAccount'];
+    return [
+      ...common,
+      '--endpoint-reconciler-type=none',
+      '--disable-admission-plugins=ServiceAccount',
+      // Some clusters have it: who names an owner that blocks deletion needs the right to.
+      '--enable-admission-plugins=OwnerReferencesPermissionEnforcement',
+    ];
   return [
     ...common,
     '--enable-admission-plugins=NodeRestriction',
@@ -128,6 +138,20 @@ function apiServerArguments(
     `--proxy-client-cert-file=${file('front-proxy.crt')}`,
     `--proxy-client-key-file=${file('front-proxy.key')}`,
   ];
+}
+
+function auditPolicy(user: string) {
+  return {
+    apiVersion: 'audit.k8s.io/v1',
+    kind: 'Policy',
+    omitStages: ['RequestReceived', 'ResponseStarted'],
+    rules: [{ level: 'Metadata', users: [user] }, { level: 'None' }],
+  };
+}
+
+function auditArguments({ folder, recordedUser }: ControlPlaneOptions): string[] {
+  if (recordedUser === undefined) return [];
+  return [`--audit-policy-file=${join(folder, 'audit.yaml')}`, `--audit-log-path=${join(folder, 'audit.log')}`];
 }
 
 function controllerManagerArguments(folder: string, certificates: string, controllers: readonly string[]): string[] {

@@ -45,7 +45,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     for (const name of ['contract', 'operator', 'inference-pod']) {
       await cp(join(repository, 'dist', name, 'src'), join(app, name, 'src'), {
         recursive: true,
-        filter: (path) => !/(\.d\.ts|\.map|\.test\.js|\/(test-objects|simulation)\.js)$/.test(path),
+        filter: (path) => !/(\.d\.ts|\.map|\.test\.js|\/testing)$/.test(path),
       });
     }
     await cp(join(repository, 'Dockerfile'), join(unfinished, 'Dockerfile'));

@@ -36,10 +36,8 @@ const { logLevel, ...settings } = new Command('slipway-operator')
     new Option('--workers <n>', 'passes at the same time').env('SLIPWAY_WORKERS').argParser(integer(1, 64)).default(8),
   )
   .addOption(
-    new Option('--port <n>', 'of health checks and metrics')
-      .env('SLIPWAY_PORT')
-      .argParser(integer(0, 65535))
-      .default(9090),
+    // No variable: the cluster sets SLIPWAY_PORT where a Service is called slipway.
+    new Option('--port <n>', 'of health checks and metrics').argParser(integer(0, 65535)).default(9090),
   )
   .addOption(
     new Option('--log-level <level>', 'how much is logged')

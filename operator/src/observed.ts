@@ -70,8 +70,52 @@ export interface Observed {
   /** Why volumes of pods cannot be mounted, by the name of the pod. */
   readonly mountFailures: ReadonlyMap<string, string>;
   readonly conflicts: readonly NameConflict[];
-  /** Children whose last apply changed nothing and that are as they were, with the desired state (canonical) it was made for. */
-  readonly resisting: ReadonlyMap<ChildKind, string>;
-  /** Why the API server refuses to take children as the spec makes them. */
-  readonly refusals: ReadonlyMap<ChildKind, string>;
+  /** Autoscalers that are not ours and scale the Deployment. */
+  readonly foreignAutoscalers: readonly ForeignAutoscaler[];
+  /** The last applies to children that were there already. */
+  readonly attempts: ReadonlyMap<ChildKind, Attempt>;
+  /** Why the API server refuses writes, by what they are called (`nameOf` in controller/writes.ts). */
+  readonly refusals: ReadonlyMap<string, Refusal>;
+}
+
+/** The child of a kind. */
+export function liveChildOf(observed: Observed, child: ChildKind): LiveChild<unknown> | undefined {
+  return observed[childFields[child]];
+}
+
+/** Where each child is in what was observed. */
+export const childFields = {
+  Service: 'service',
+  Deployment: 'deployment',
+  HorizontalPodAutoscaler: 'autoscaler',
+  PodDisruptionBudget: 'disruptionBudget',
+} as const satisfies Record<ChildKind, keyof Observed>;
+
+/** An autoscaler that somebody else has made, KEDA say. */
+export interface ForeignAutoscaler {
+  readonly name: string;
+  /** Whose it is, in words. */
+  readonly owner: string;
+}
+
+/** An apply to a child that was there already. */
+export interface Attempt {
+  /** Fingerprint of what was applied. */
+  readonly desired: string;
+  /** Fingerprint of the answer. */
+  readonly live: string;
+  /** Whether the apply changed nothing or its answer still differed, and the object is as it was then. */
+  readonly resisted: boolean;
+  /** How often the same has been applied in a row. */
+  readonly repairs: number;
+  /** In milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** A write that the API server did not take. */
+export interface Refusal {
+  readonly message: string;
+  readonly failures: number;
+  /** Not before then is it tried again, in milliseconds since 1970. */
+  readonly retryAt: number;
 }

@@ -5,18 +5,16 @@ import type { Logger } from 'pino';
 import { lease } from './api/names.ts';
 import { Caches, fillCaches } from './controller/caches.ts';
 import { Controller } from './controller/controller.ts';
-import { OccupiedNames } from './controller/occupied-names.ts';
-import { Refusals } from './controller/refusals.ts';
-import { Resistance } from './controller/resistance.ts';
-import { createClient } from './kube/client.ts';
+import { createDiagnosisInquiries } from './controller/diagnosis-inquiries.ts';
+import { Memory } from './controller/memory.ts';
+import { callsUntil, createClient } from './kube/client.ts';
 import { openServiceAccountConnection } from './kube/connection.ts';
-import { Consistency } from './kube/consistency.ts';
 import { messageOf } from './kube/errors.ts';
 import { createEventRecorder } from './kube/events.ts';
 import type { KubeconfigOptions } from './kube/kubeconfig.ts';
 import { acquireLease } from './kube/lease.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
-import { createModelReports, directCall, proxiedCall } from './podlink/model-reports.ts';
+import { directCall, proxiedCall } from './podlink/model-reports.ts';
 import { serveHealth } from './serve-health.ts';
 
 export interface OperatorSettings extends KubeconfigOptions {
@@ -54,17 +52,22 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
     userAgent: `slipway-operator/${settings.version}`,
     onAnswer: metrics.countRequest,
   });
+  // Once the lease is lost, nothing may be written any more, whatever is under way.
+  const deposed = new AbortController();
+  const leading = callsUntil(deposed.signal, client);
+  const inquiries = createDiagnosisInquiries(leading, inCluster ? directCall() : proxiedCall(leading), {
+    wake: (key, afterMilliseconds) => controller.wake(key, afterMilliseconds),
+    onError: ({ namespace, pod }, error) =>
+      log.warn({ namespace, pod, reason: messageOf(error) }, 'a pod could not be asked about'),
+    now: () => performance.now(),
+  });
   const controller = new Controller({
     caches,
-    client,
-    consistency: new Consistency(),
-    resistance: new Resistance(),
-    refusals: new Refusals(),
-    occupied: new OccupiedNames(),
-    reports: createModelReports(inCluster ? directCall() : proxiedCall(client), (pod, error) =>
-      log.warn({ namespace: pod.namespace, pod: pod.name, reason: messageOf(error) }, 'a pod could not be asked'),
-    ),
-    events: createEventRecorder(client, 'serving.slipway.dev/operator', identity, Date.now),
+    client: leading,
+    memory: new Memory(),
+    inquiries,
+    authority: deposed.signal,
+    events: createEventRecorder(leading, 'serving.slipway.dev/operator', identity, Date.now),
     policy: { defaultImage: settings.inferenceImage },
     workers: settings.workers,
     metrics,
@@ -96,11 +99,15 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
       signal.addEventListener('abort', () => resolve('told'), { once: true }),
     );
     const working = controller.run();
-    const why = await Promise.race([ended, held.lost.then(() => 'lost' as const)]);
+    const lost = held.lost.then(() => 'lost' as const);
+    const why = await Promise.race([ended, lost]);
     // A write that is under way is finished, and only then may another process lead. After a loss nothing is awaited.
     controller.queue.close();
-    if (why === 'lost') return false;
-    await working;
+    const outcome = why === 'lost' ? why : await Promise.race([working.then(() => 'done' as const), lost]);
+    if (outcome === 'lost') {
+      deposed.abort();
+      return false;
+    }
     await held.release();
     return true;
   } catch (error) {

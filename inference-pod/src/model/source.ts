@@ -1,4 +1,5 @@
 import { isAbsolute, join, normalize, sep } from 'node:path';
+import { InvalidModelUri, parseModelUri } from '../../../contract/src/model-uri.ts';
 import { StartupError } from './startup-error.ts';
 
 /** Where the bytes of a model come from. */
@@ -12,38 +13,34 @@ export type ModelSource =
     };
 
 /**
- * Reads a model URI: `https://…`, `http://…`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
+ * Finds where the bytes of a model URI are.
  *
  * @param mountDirectory where the claim or the ConfigMap is mounted; the path in the URI never leaves it
  * @throws StartupError InvalidConfiguration
  */
 export function parseModelSource(uri: string, mountDirectory: string): ModelSource {
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(uri)?.[1];
-  switch (scheme) {
-    case undefined:
-      return { kind: 'file', path: uri, volume: undefined };
-    case 'file':
-      return { kind: 'file', path: decodeURIComponent(uri.slice('file://'.length)), volume: undefined };
-    case 'http':
-    case 'https':
-      if (!URL.canParse(uri)) throw invalid(uri, 'is not a URL');
-      return { kind: 'http', url: new URL(uri) };
-    case 'pvc':
-    case 'configmap':
-      return { kind: 'file', path: pathInVolume(uri, mountDirectory), volume: mountDirectory };
-    default:
-      throw invalid(uri, `has the scheme ${scheme}; known are https, http, pvc, configmap and file`);
+  try {
+    const parts = parseModelUri(uri);
+    switch (parts.scheme) {
+      case 'http':
+      case 'https':
+        if (!URL.canParse(uri)) throw new InvalidModelUri(uri, 'is not a URL');
+        return { kind: 'http', url: new URL(uri) };
+      case 'file':
+        return { kind: 'file', path: parts.path, volume: undefined };
+      case 'pvc':
+      case 'configmap':
+        return { kind: 'file', path: pathInVolume(uri, parts.path, mountDirectory), volume: mountDirectory };
+    }
+  } catch (error) {
+    if (!(error instanceof InvalidModelUri)) throw error;
+    throw new StartupError('InvalidConfiguration', error.message, { cause: error });
   }
 }
 
-function pathInVolume(uri: string, mountDirectory: string): string {
-  const path = /^[a-z]+:\/\/[^/]+\/(.+)$/.exec(uri)?.[1];
-  if (path === undefined) throw invalid(uri, 'names no file in the volume');
+function pathInVolume(uri: string, path: string, mountDirectory: string): string {
   const normal = normalize(path);
-  if (isAbsolute(normal) || normal === '..' || normal.startsWith(`..${sep}`)) throw invalid(uri, 'leaves its volume');
+  if (isAbsolute(normal) || normal === '..' || normal.startsWith(`..${sep}`))
+    throw new InvalidModelUri(uri, 'leaves its volume');
   return join(mountDirectory, normal);
-}
-
-function invalid(uri: string, problem: string): StartupError {
-  return new StartupError('InvalidConfiguration', `the model URI ${uri} ${problem}`);
 }

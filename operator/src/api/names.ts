@@ -25,11 +25,7 @@ export const annotations = {
   retry: 'serving.slipway.dev/retry',
 } as const;
 
-export const fieldManagers = {
-  operator: 'slipway',
-  /** Holds a Deployment's replicas while they pass to the autoscaler. */
-  handover: 'slipway-handover',
-} as const;
+export const fieldManager = 'slipway';
 
 export const managedBy = 'slipway';
 export const modelContainer = 'model';

@@ -1,5 +1,5 @@
 import { type ModelDeployment, parseModelDeployment } from '../api/model-deployment.ts';
-import { group, ownedSelector } from '../api/names.ts';
+import { group, labels, ownedSelector } from '../api/names.ts';
 import { childResources } from '../desired/children.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { apiVersionOf, controllerOf, type KubeObject, pathOf, type Resource } from '../kube/objects.ts';
@@ -14,7 +14,7 @@ import type {
   LiveService,
 } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
-import { keptRevision, liveChild, livePod, liveReplicaSet } from './live-objects.ts';
+import { keptRevision, liveAutoscaler, liveChild, livePod, liveReplicaSet } from './live-objects.ts';
 
 export const modelDeploymentResource: Resource = {
   group,
@@ -27,13 +27,27 @@ export const replicaSetResource: Resource = { group: 'apps', version: 'v1', kind
 
 const ownerUid = (object: KubeObject) => controllerOf(object)?.uid;
 
+/** Where records of revisions are indexed that have no owner, by the key of the ModelDeployment that their label names. */
+export const orphansOf = (key: string) => `orphans of ${key}`;
+
+const ownerOrOrphan = (revision: KubeObject) => {
+  const { namespace, labels: own = {} } = revision.metadata;
+  return ownerUid(revision) ?? orphansOf(`${namespace}/${own[labels.modelDeployment]}`);
+};
+
+/** Where autoscalers are indexed by the Deployment that they scale. */
+export const scaledBy = (key: string) => `of ${key}`;
+
+export const scaledKey = ({ metadata, spec }: LiveAutoscaler) => `${metadata.namespace}/${spec.scaleTargetRef.name}`;
+
 /** What the operator has seen of the cluster. Children are indexed by the uid of their controller. */
 export class Caches {
   readonly models = new Store<ModelDeployment>();
-  readonly revisions = new Store<Revision>(ownerUid);
+  readonly revisions = new Store<Revision>(ownerOrOrphan);
   readonly Deployment = new Store<LiveDeployment>(ownerUid);
   readonly Service = new Store<LiveService>(ownerUid);
-  readonly HorizontalPodAutoscaler = new Store<LiveAutoscaler>(ownerUid);
+  /** Those of the whole cluster that scale a Deployment: it may be one of ours. */
+  readonly HorizontalPodAutoscaler = new Store<LiveAutoscaler>((autoscaler) => scaledBy(scaledKey(autoscaler)));
   readonly PodDisruptionBudget = new Store<LiveDisruptionBudget>(ownerUid);
   readonly replicaSets = new Store<LiveReplicaSet>(ownerUid);
   readonly pods = new Store<LivePod>(ownerUid);
@@ -65,7 +79,7 @@ export async function fillCaches(
   const follow = <T extends KubeObject>(
     resource: Resource,
     store: Store<T>,
-    prepare: (object: KubeObject) => T,
+    prepare: (object: KubeObject) => T | undefined,
     labelSelector?: string,
   ) => {
     const prepareSafely = (object: KubeObject) => {
@@ -90,12 +104,7 @@ export async function fillCaches(
     follow(revisionResource, caches.revisions, keptRevision, ownedSelector),
     follow(childResources.Deployment, caches.Deployment, liveChild<LiveDeployment>, ownedSelector),
     follow(childResources.Service, caches.Service, liveChild<LiveService>, ownedSelector),
-    follow(
-      childResources.HorizontalPodAutoscaler,
-      caches.HorizontalPodAutoscaler,
-      liveChild<LiveAutoscaler>,
-      ownedSelector,
-    ),
+    follow(childResources.HorizontalPodAutoscaler, caches.HorizontalPodAutoscaler, liveAutoscaler),
     follow(
       childResources.PodDisruptionBudget,
       caches.PodDisruptionBudget,

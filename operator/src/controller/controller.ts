@@ -7,6 +7,7 @@ import { runWorkers } from '../kube/runner.ts';
 import type { Change, Store } from '../kube/store.ts';
 import type { Metrics } from '../metrics.ts';
 import type { LiveChild } from '../observed.ts';
+import { scaledKey } from './caches.ts';
 import { type ReconcileOptions, reconcile } from './reconcile.ts';
 
 export interface ControllerOptions extends ReconcileOptions {
@@ -22,16 +23,13 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { caches, resistance, refusals, occupied, reports } = options;
+    const { caches, memory, inquiries } = options;
     caches.models.onChange(({ before, after }) => {
       const object = after ?? before;
       if (object === undefined) return;
-      if (before?.metadata.generation !== after?.metadata.generation) {
-        resistance.forget(keyOf(object));
-        refusals.forget(keyOf(object));
-        if (after === undefined) occupied.forget(keyOf(object));
-      }
-      this.#enqueue(keyOf(object), before === undefined ? 'low' : 'high');
+      if (before !== undefined && before.metadata.uid !== after?.metadata.uid) memory.forget(before);
+      else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
+      this.#enqueue(keyOf(object), 'high');
     });
     this.#followChild('Deployment', caches.Deployment);
     this.#followChild('Service', caches.Service);
@@ -40,8 +38,13 @@ export class Controller {
     this.#follow(caches.revisions);
     this.#follow(caches.replicaSets);
     this.#follow(caches.pods);
+    caches.HorizontalPodAutoscaler.onChange(({ before, after }) => {
+      for (const autoscaler of [before, after]) if (autoscaler !== undefined) this.#enqueueModel(scaledKey(autoscaler));
+    });
     caches.pods.onChange(({ before, after }) => {
-      if (before !== undefined && after === undefined) reports.forget(before.metadata.uid);
+      if (before === undefined || after !== undefined) return;
+      inquiries.reports.forget(before.metadata.uid);
+      inquiries.mountFailures.forget(before.metadata.uid);
     });
   }
 
@@ -65,6 +68,16 @@ export class Controller {
     if (this.#leading) this.queue.add(key, { priority });
   }
 
+  /** Makes a pass over a ModelDeployment, at once or later. */
+  wake(key: string, afterMilliseconds: number): void {
+    if (this.#leading) this.queue.add(key, { afterMilliseconds, priority: afterMilliseconds === 0 ? 'high' : 'low' });
+  }
+
+  /** What belongs to no ModelDeployment that there is needs no pass. */
+  #enqueueModel(key: string): void {
+    if (this.#options.caches.models.get(key) !== undefined) this.#enqueue(key, 'high');
+  }
+
   #follow<T extends KubeObject>(store: Store<T>): void {
     store.onChange((change) => this.#enqueueOwner(change));
   }
@@ -72,7 +85,8 @@ export class Controller {
   #followChild<T extends LiveChild<unknown>>(child: ChildKind, store: Store<T>): void {
     store.onChange((change) => {
       const object = change.after ?? change.before;
-      if (object !== undefined) this.#options.resistance.objectChanged(keyOf(object), child, change.after);
+      const model = object === undefined ? undefined : this.#options.caches.models.get(keyOf(object));
+      if (model !== undefined) this.#options.memory.of(model).childChanged(child, change.after);
       this.#enqueueOwner(change);
     });
   }
@@ -87,7 +101,7 @@ export class Controller {
         controller?.kind === 'ModelDeployment' ? controller.name : undefined,
       ];
       for (const name of names) {
-        if (name !== undefined) this.#enqueue(`${object.metadata.namespace}/${name}`, 'high');
+        if (name !== undefined) this.#enqueueModel(`${object.metadata.namespace}/${name}`);
       }
     }
   }

@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { fingerprint } from '../canonical.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
 import type { LiveDeployment, Observed } from '../observed.ts';
-import { canonical } from '../rollout/revision.ts';
-import { modelDeployment, observed } from '../test-objects.ts';
+import { change, kinds, now, pass, policy, settle } from '../testing/simulation.ts';
+import { modelDeployment, observed } from '../testing/test-objects.ts';
 import { decide } from './decide.ts';
-import { change, kinds, now, pass, policy, settle } from './simulation.ts';
 
 const model = { version: '1', uri: 'https://models.example/iris.onnx' };
 const autoscaling = { minReplicas: 2, maxReplicas: 4, triggers: [{ type: 'Memory' as const, averageValue: '1Gi' }] };
@@ -67,17 +67,68 @@ describe('a pass over', () => {
     });
   });
 
-  test('autoscaling that is turned on hands the replicas over before it lets go of them', () => {
+  test('autoscaling that is turned on keeps the replicas within its limits until the autoscaler takes them', () => {
     const { state } = settle(observed({ model: modelDeployment({ replicas: 9 }) }));
     const decision = pass(change(state, { autoscaling }));
-    expect(kinds(decision)).toEqual([
-      'write-status',
-      'hand-over-replicas',
-      'apply Deployment',
-      'apply HorizontalPodAutoscaler',
-    ]);
-    expect(decision.writes[1]).toMatchObject({ replicas: 4 });
-    expect(decision.writes[2]).not.toHaveProperty('manifest.spec.replicas');
+    expect(kinds(decision)).toEqual(['write-status', 'apply Deployment', 'apply HorizontalPodAutoscaler']);
+    expect(decision.writes[1]).toHaveProperty('manifest.spec.replicas', 4);
+    const on = settle(change(state, { autoscaling })).state;
+    const { 'f:spec': { 'f:replicas': _, ...spec } = {}, ...rest } = on.deployment?.applied ?? {};
+    const taken = {
+      ...on.deployment,
+      applied: { ...rest, 'f:spec': spec },
+      spec: { ...on.deployment?.spec, replicas: 3 },
+    } as LiveDeployment;
+    expect(kinds(pass({ ...on, deployment: taken }))).not.toContain('apply Deployment');
+  });
+
+  test('a new object with autoscaling begins with minReplicas', () => {
+    const { writes } = pass(observed({ model: modelDeployment({ autoscaling }) }));
+    expect(writes).toContainEqual(
+      expect.objectContaining({
+        child: 'Deployment',
+        manifest: expect.objectContaining({ spec: expect.objectContaining({ replicas: 2 }) }),
+      }),
+    );
+  });
+
+  test("somebody else's autoscaler has the replicas, is told of, and ours stands aside", () => {
+    const foreignAutoscalers = [{ name: 'keda-hpa-iris', owner: 'ScaledObject iris' }];
+    const fixed = settle(observed({ model: modelDeployment({ replicas: 2 }) })).state;
+    const scaled = {
+      ...fixed,
+      foreignAutoscalers,
+      deployment: { ...fixed.deployment, spec: { ...fixed.deployment?.spec, replicas: 5 } } as LiveDeployment,
+    };
+    const decision = pass(scaled);
+    expect(kinds(decision)).toEqual(['write-status']);
+    expect(decision.events).toEqual([expect.objectContaining({ type: 'Warning', reason: 'ForeignAutoscaler' })]);
+    const own = settle(observed({ model: modelDeployment({ autoscaling }) })).state;
+    expect(kinds(pass({ ...own, foreignAutoscalers }))).toEqual(['write-status', 'delete HorizontalPodAutoscaler']);
+  });
+
+  test('a change that comes back again and again is put back ever more rarely, and told of', () => {
+    const { state } = settle(observed({ model: modelDeployment({ replicas: 2 }) }));
+    const changed = {
+      ...state,
+      deployment: { ...state.deployment, spec: { ...state.deployment?.spec, replicas: 7 } } as LiveDeployment,
+    };
+    const write = pass(changed).writes.find(({ kind }) => kind === 'apply');
+    if (write?.kind !== 'apply') throw new Error('nothing is applied');
+    const after = (repairs: number, milliseconds: number) => {
+      const attempt = { desired: fingerprint(write.manifest), live: '', resisted: false, repairs, at: now.getTime() };
+      const contested = { ...changed, attempts: new Map([['Deployment', attempt]] as const) };
+      return decide(contested, new Date(now.getTime() + milliseconds), policy);
+    };
+    expect(kinds(after(4, 0))).toContain('apply Deployment');
+    expect(kinds(after(5, 1000))).toEqual(['write-status']);
+    expect(after(5, 1000).requeueAfterMilliseconds).toBe(4000);
+    expect(kinds(after(5, 6000))).toContain('apply Deployment');
+    expect(kinds(after(12, 600_000))).toEqual(['write-status']);
+    const [told] = after(12, 600_000).writes;
+    expect(told?.kind === 'write-status' && told.status.conditions).toContainEqual(
+      expect.objectContaining({ type: 'Stalled', status: 'True', reason: 'DriftContested' }),
+    );
   });
 
   test('autoscaling that is turned off sees the autoscaler gone before it sets the replicas', () => {
@@ -93,7 +144,10 @@ describe('a pass over', () => {
     const { state } = settle(observed({ model: modelDeployment({ autoscaling }) }));
     const deployment = { ...state.deployment, spec: { ...state.deployment?.spec, replicas: 0 } } as LiveDeployment;
     expect(pass({ ...state, deployment }).writes).toContainEqual(
-      expect.objectContaining({ kind: 'hand-over-replicas', replicas: 2 }),
+      expect.objectContaining({
+        kind: 'apply',
+        manifest: expect.objectContaining({ spec: expect.objectContaining({ replicas: 2 }) }),
+      }),
     );
   });
 
@@ -127,7 +181,18 @@ describe('a pass over', () => {
     const decision = pass({
       ...state,
       disruptionBudget,
-      resisting: new Map([['PodDisruptionBudget', canonical(renderDisruptionBudget(state.model))]] as const),
+      attempts: new Map([
+        [
+          'PodDisruptionBudget',
+          {
+            desired: fingerprint(renderDisruptionBudget(state.model)),
+            live: '',
+            resisted: true,
+            repairs: 1,
+            at: now.getTime(),
+          },
+        ],
+      ] as const),
     });
     expect(decision.writes).toEqual([]);
     expect(decision.events).toEqual([expect.objectContaining({ reason: 'ApplyResisted' })]);
@@ -208,9 +273,10 @@ describe('the conditions', () => {
   });
 
   test('of one that the API server refuses, which is tried again in a while', () => {
-    const refusals = new Map([['Deployment', 'spec is invalid'] as const]);
-    const decision = pass(observed({ refusals }));
-    expect(decision.requeueAfterMilliseconds).toBeGreaterThan(0);
+    const refusal = { message: 'spec is invalid', failures: 1, retryAt: now.getTime() + 1000 };
+    const decision = pass(observed({ refusals: new Map([['apply Deployment', refusal]]) }));
+    expect(decision.requeueAfterMilliseconds).toBe(1000);
+    expect(kinds(decision)).toEqual(['create-revision', 'write-status', 'apply Service']);
     const [, write] = decision.writes;
     const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
     expect(conditions.find(({ type }) => type === 'Stalled')).toMatchObject({
@@ -218,6 +284,25 @@ describe('the conditions', () => {
       reason: 'ApplyRefused',
       message: expect.stringContaining('the API server refuses the Deployment: spec is invalid'),
     });
+  });
+
+  test('of one whose revision cannot be recorded: nothing else is done, and the status says so', () => {
+    const refusal = { message: 'exceeded quota', failures: 2, retryAt: now.getTime() + 1000 };
+    const settled = settle(observed()).state;
+    const state = change(settled, { model: { ...model, version: '2' } });
+    const decision = pass({ ...state, refusals: new Map([['create-revision', refusal]]) });
+    expect(kinds(decision)).toEqual(['write-status']);
+    const [write] = decision.writes;
+    expect(write?.kind === 'write-status' && write.status.updateRevision).toBe(settled.model.status?.updateRevision);
+    expect(write?.kind === 'write-status' && write.status.conditions).toContainEqual(
+      expect.objectContaining({ reason: 'ApplyRefused', message: expect.stringContaining('ControllerRevision') }),
+    );
+  });
+
+  test('tell of no refusal of what is not wanted any more', () => {
+    const { state } = settle(observed());
+    const refusal = { message: 'spec is invalid', failures: 9, retryAt: now.getTime() + 60_000 };
+    expect(pass({ ...state, refusals: new Map([['apply Deployment', refusal]]) }).writes).toEqual([]);
   });
 
   test('keep the time of their transition for as long as their status is the same', () => {

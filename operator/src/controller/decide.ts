@@ -1,19 +1,10 @@
-import { type ModelDeploymentStatus, minReplicasDefault, rolloutPolicyOf } from '../api/model-deployment.ts';
+import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
-import { renderAutoscaler } from '../desired/autoscaler.ts';
-import type { ChildKind } from '../desired/children.ts';
-import { renderDeployment } from '../desired/deployment.ts';
-import { findDifference } from '../desired/difference.ts';
-import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
-import { renderService } from '../desired/service.ts';
-import type { Manifest } from '../kube/apply.ts';
-import type { EventRecord } from '../kube/events.ts';
-import { fieldsAt } from '../kube/field-sets.ts';
-import type { Intruder, LiveChild, LiveDeployment, Observed } from '../observed.ts';
+import { canonical } from '../canonical.ts';
+import type { LiveDeployment, Observed, Refusal } from '../observed.ts';
 import { driftLeftovers } from '../rollout/drift-leftovers.ts';
+import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import {
-  canonical,
-  changeCause,
   isHealthy,
   prunable,
   type Revision,
@@ -21,12 +12,12 @@ import {
   revisionName,
   templateRevision,
 } from '../rollout/revision.ts';
-import type { Undo } from '../rollout/undo.ts';
-import { type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
-import { rolloutEvents } from '../status/events.ts';
-import { type RolloutState, rolloutState } from '../status/rollout-state.ts';
-import { makeStatus, startTimeOf } from '../status/status.ts';
-import type { Decision, Write } from './writes.ts';
+import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
+import { driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
+import { isRolledOut, type RolloutState, rolloutState } from '../status/rollout-state.ts';
+import { currentRevision, isNewlyWanted, makeStatus, startTimeOf } from '../status/status.ts';
+import { type ChildDecision, childDecisions } from './decide-children.ts';
+import { type Decision, nameOf, type RevisionManifest, type Write } from './writes.ts';
 
 export interface Policy {
   /** The inference image for revisions that are made from now on and name none. */
@@ -35,12 +26,20 @@ export interface Policy {
 
 /** How soon a name that is taken is looked at again: its object is not watched. */
 const conflictRequeueMilliseconds = 30_000;
-/** How soon a child that was refused is tried again: quotas and policies are not watched. */
-const refusedRequeueMilliseconds = 30_000;
 /** How soon pods that are not ready are looked at again: why a volume cannot be mounted is told by no object that is watched. */
 const unreadyRequeueMilliseconds = 10_000;
 
-/** Decides what a pass does. All policy is here and in what this calls. */
+/**
+ * Decides what a pass does. All policy is here and in what this calls. The writes come in phases, in this order:
+ *
+ * 1. the evidence of an undo that is overruled, which must not look as if it had come after what overrules it;
+ * 2. the record of the revision that the spec asks for;
+ * 3. the status, before anything is changed that it tells of;
+ * 4. the records that are wanted again, or that have lost their owner;
+ * 5. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now;
+ * 6. the mark of a revision that is healthy;
+ * 7. what is not needed any more.
+ */
 export function decide(observed: Observed, now: Date, policy: Policy): Decision {
   const { model, revisions, conflicts } = observed;
   const name = revisionName(model, revisions);
@@ -48,42 +47,118 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const recorded = revisions.find(({ metadata }) => metadata.name === name);
   const target = recorded ?? unrecorded(observed, name, newest + 1, policy);
   const wanted = wantedRevision(observed, target, now);
-  const startTime = startTimeOf(model.status, wanted, now);
-  const state = rolloutState(observed, wanted.revision.metadata.name, startTime, now);
-  const status = makeStatus({ observed, target, wanted, startTime, state, defaultImage: policy.defaultImage, now });
+  const { progress, state } = rolloutOf(observed, wanted, now);
+  const children = conflicts.length > 0 ? [] : childDecisions(observed, wanted, now);
+  const evidence = (writes: readonly Write[]) =>
+    writes.filter((write) => write.kind === 'take-over' && write.child === 'Deployment');
+  const ofChildren = children.flatMap(({ writes }) => writes);
+  const first = isUndoOverruled(wanted) ? evidence(ofChildren) : [];
+  const current = currentRevision(observed, wanted.revision, state);
+  const before = [...first, ...(recorded === undefined ? [createRevision(target)] : [])];
+  const after = [
+    ...(recorded === undefined ? [] : renumberWrites(wanted.revision, newest)),
+    ...adoptWrites(observed),
+    ...ofChildren.filter((write) => !first.includes(write)),
+    ...healthWrites(wanted.revision, state, now),
+    ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name]),
+  ];
+  // The names are not ours: nothing is made or changed until they are free.
+  const isBlocked = conflicts.length > 0;
+  const phases = isBlocked ? { before: [], after: [] } : { before, after };
+  const damped = dampen(phases, observed.refusals, now);
+  const status = makeStatus({
+    observed,
+    target,
+    wanted,
+    current,
+    progress,
+    state,
+    defaultImage: policy.defaultImage,
+    refusals: damped.refusals,
+    contested: children.flatMap(({ contested }) => contested ?? []),
+    now,
+  });
   const statusWrites: Write[] = isSame(status, model.status) ? [] : [{ kind: 'write-status', status }];
-  const events = [...wanted.events, ...rolloutEvents(observed, status, target)].map((event) => ({
-    occurrence: startTime,
-    ...event,
-  }));
-  if (conflicts.length > 0) {
-    // The names are not ours: nothing is made or changed until they are free.
-    return { writes: statusWrites, events, requeueAfterMilliseconds: conflictRequeueMilliseconds };
-  }
-  const children = childWrites(observed, wanted);
-  const takeOver = children.writes.filter((write) => write.kind === 'take-over' && write.child === 'Deployment');
-  // What an undo decides is recorded before its evidence goes. One that is overruled must not look as if it had come after
-  // what overrules it, so its evidence goes first.
-  const isOverruled = wanted.undo !== undefined && wanted.undo.revision !== wanted.revision;
-  const first = isOverruled ? takeOver : [];
+  const events = [
+    ...wantedEvents(wanted, observed, target),
+    ...statusEvents(observed, status, target),
+    ...children.flatMap((child) => eventsOf(child, wanted)),
+  ].map((event) => ({ occurrence: progress.startTime, ...event }));
+  const requeue = [
+    ...(isBlocked ? [conflictRequeueMilliseconds] : []),
+    ...(isToldOfAll(observed, state) ? [] : [unreadyRequeueMilliseconds]),
+    ...deadlineRequeue(observed, progress, state, now),
+    ...damped.requeueAfterMilliseconds,
+    ...children.flatMap(({ requeueAfterMilliseconds = [] }) => requeueAfterMilliseconds),
+  ];
   return {
-    writes: [
-      ...first,
-      ...(recorded === undefined ? [createRevision(target)] : []),
-      ...statusWrites,
-      ...(recorded === undefined ? [] : renumberWrites(wanted.revision, newest)),
-      ...children.writes.filter((write) => !first.includes(write)),
-      ...healthWrites(wanted.revision, state, now),
-      ...pruneWrites(observed, wanted.revision, status),
-    ],
-    events: [...events, ...children.events],
-    ...requeueAfter(observed, state),
+    writes: [...damped.before, ...statusWrites, ...damped.after],
+    events,
+    ...(requeue.length === 0 ? {} : { requeueAfterMilliseconds: Math.min(...requeue) }),
   };
 }
 
-function requeueAfter(observed: Observed, state: RolloutState): Pick<Decision, 'requeueAfterMilliseconds'> {
-  if (!isToldOfAll(observed, state)) return { requeueAfterMilliseconds: unreadyRequeueMilliseconds };
-  return observed.refusals.size > 0 ? { requeueAfterMilliseconds: refusedRequeueMilliseconds } : {};
+/** How far the rollout of the wanted revision has got, and where it stands. */
+function rolloutOf(observed: Observed, wanted: Wanted, now: Date) {
+  const { model, deployment } = observed;
+  const { status } = model;
+  const { revision } = wanted;
+  const startTime = startTimeOf(status, wanted, now);
+  const isNew = isNewlyWanted(status, wanted);
+  const { progressDeadlineSeconds: deadlineSeconds } = rolloutPolicyOf(model.spec);
+  const rolledOut = isRolledOut(deployment, revision.metadata.name);
+  const input = { deployment, before: status ?? {}, revision, isNew, isRolledOut: rolledOut, deadlineSeconds, now };
+  const progress = { startTime, ...progressOf(input) };
+  return { progress, state: rolloutState(observed, revision.metadata.name, progress, now) };
+}
+
+interface Phases {
+  readonly before: readonly Write[];
+  readonly after: readonly Write[];
+}
+
+interface Damped extends Phases {
+  /** Why writes that are still wanted were refused. */
+  readonly refusals: ReadonlyMap<string, Refusal>;
+  readonly requeueAfterMilliseconds: readonly number[];
+}
+
+/**
+ * Leaves out what was refused a short while ago, and what hangs on it: other writes to the same child, and everything
+ * behind the status when the revision could not be recorded. A refusal of what is not wanted any more is none.
+ */
+function dampen(phases: Phases, refusals: ReadonlyMap<string, Refusal>, now: Date): Damped {
+  if (refusals.size === 0) return { ...phases, refusals, requeueAfterMilliseconds: [] };
+  const wanted = new Set([...phases.before, ...phases.after].map(nameOf));
+  const inForce = new Map(Array.from(refusals).filter(([name]) => wanted.has(name)));
+  const waits = (write: Write) => (inForce.get(nameOf(write))?.retryAt ?? 0) > now.getTime();
+  const waiting = [...phases.before, ...phases.after].filter(waits);
+  const heldUp = new Set(waiting.flatMap((write) => ('child' in write ? [write.child] : [])));
+  const isMade = (write: Write) => !waits(write) && !('child' in write && heldUp.has(write.child));
+  const before = phases.before.filter(isMade);
+  const isRecorded = !inForce.has('create-revision') || before.some(({ kind }) => kind === 'create-revision');
+  return {
+    before,
+    after: isRecorded ? phases.after.filter(isMade) : [],
+    refusals: inForce,
+    requeueAfterMilliseconds: Array.from(inForce.values(), ({ retryAt }) => Math.max(0, retryAt - now.getTime())),
+  };
+}
+
+function eventsOf({ child, intrusion, resisted }: ChildDecision, wanted: Wanted) {
+  const drift = intrusion === undefined ? [] : driftEvents(child, intrusion.occurrence, intrusion.intruders, wanted);
+  return [...drift, ...(resisted === undefined ? [] : [resistedEvent(child, resisted)])];
+}
+
+function deadlineRequeue(
+  { deployment }: Observed,
+  progress: Progress,
+  { kind }: RolloutState,
+  now: Date,
+): readonly number[] {
+  const left =
+    deployment === undefined || kind !== 'progressing' ? undefined : millisecondsToDeadline(deployment, progress, now);
+  return left === undefined ? [] : [left + 50];
 }
 
 /** Whether a watch tells of everything that may happen next. Time alone passes a deadline, and mounts fail in Events. */
@@ -98,16 +173,19 @@ function unrecorded({ model }: Observed, name: string, number: number, { default
   return { ...manifest, metadata: { ...manifest.metadata, uid: '', resourceVersion: '' } };
 }
 
-function createRevision({ metadata, revision, data }: Revision): Write {
+function createRevision(revision: Revision): Write {
+  return { kind: 'create-revision', manifest: manifestOf(revision) };
+}
+
+function manifestOf({ metadata, revision, data }: Revision): RevisionManifest {
   const { uid: _, resourceVersion: __, namespace = '', ownerReferences = [], ...rest } = metadata;
-  const manifest = {
+  return {
     apiVersion: 'apps/v1',
     kind: 'ControllerRevision',
     metadata: { ...rest, namespace, ownerReferences },
     revision,
     data,
   };
-  return { kind: 'create-revision', manifest };
 }
 
 /** An old revision that is wanted again becomes the newest. */
@@ -115,108 +193,46 @@ function renumberWrites({ metadata, revision }: Revision, newest: number): Write
   return revision === newest ? [] : [{ kind: 'renumber-revision', name: metadata.name, number: newest + 1 }];
 }
 
-interface ChildDecision {
-  readonly writes: readonly Write[];
-  readonly events: readonly EventRecord[];
+/** Records that were left behind by a ModelDeployment of this name, or restored without their owner. */
+function adoptWrites({ revisions }: Observed): Write[] {
+  return revisions
+    .filter(({ metadata }) => metadata.ownerReferences === undefined || metadata.ownerReferences.length === 0)
+    .map((revision) => ({
+      kind: 'adopt-revision',
+      name: revision.metadata.name,
+      resourceVersion: revision.metadata.resourceVersion,
+    }));
 }
-
-function childWrites(observed: Observed, wanted: Wanted): ChildDecision {
-  const { model, service, autoscaler, disruptionBudget } = observed;
-  const wantedAutoscaler = renderAutoscaler(model);
-  const decisions = [
-    // The Service first: where its name is taken, no pod is started in vain.
-    childWrite(observed, 'Service', renderService(model), service),
-    deploymentWrites(observed, wanted),
-    childWrite(observed, 'HorizontalPodAutoscaler', wantedAutoscaler, autoscaler),
-    childWrite(observed, 'PodDisruptionBudget', renderDisruptionBudget(model), disruptionBudget),
-  ];
-  return { writes: decisions.flatMap(({ writes }) => writes), events: decisions.flatMap(({ events }) => events) };
-}
-
-function deploymentWrites(observed: Observed, { revision, undo }: Wanted): ChildDecision {
-  const { model, deployment, autoscaler } = observed;
-  const { autoscaling, replicas = 1 } = model.spec;
-  // While an autoscaler is there, or is about to be, the replicas are its own.
-  const ownReplicas = autoscaling === undefined && autoscaler === undefined;
-  const manifest = renderDeployment(
-    model,
-    revision.data.template,
-    changeCause(revision),
-    ownReplicas ? replicas : undefined,
-  );
-  if (deployment === undefined || isDeleted(deployment))
-    return childWrite(observed, 'Deployment', manifest, deployment);
-
-  const applied = childWrite(observed, 'Deployment', manifest, deployment, undo);
-  const live = deployment.spec.replicas ?? 1;
-  const holdsReplicas = fieldsAt(deployment.applied, ['spec', 'replicas']) !== undefined;
-  // An autoscaler leaves a Deployment alone that has no pods at all.
-  if (autoscaling === undefined || !(holdsReplicas || live === 0)) return applied;
-  const { minReplicas = minReplicasDefault, maxReplicas } = autoscaling;
-  const clamped = Math.max(1, minReplicas, Math.min(live, maxReplicas));
-  return { ...applied, writes: [{ kind: 'hand-over-replicas', deployment, replicas: clamped }, ...applied.writes] };
-}
-
-function driftEvent(child: ChildKind, { manager, fields }: Intruder): EventRecord {
-  const named = fields.slice(0, 8).join(', ');
-  const part = child === 'Deployment' ? "the Deployment's pod template" : `the ${child}`;
-  return {
-    type: 'Warning',
-    reason: 'DriftRepaired',
-    message: `${manager} changed ${part} (${named}${fields.length > 8 ? ', ...' : ''}): it was put back; change the ModelDeployment instead`,
-  };
-}
-
-function childWrite(
-  { resisting }: Observed,
-  child: ChildKind,
-  manifest: (Manifest & object) | undefined,
-  live: LiveChild<object> | undefined,
-  undo?: Undo,
-): ChildDecision {
-  // What is being deleted cannot be written; it is made again once it is gone.
-  if (live !== undefined && isDeleted(live)) return nothing;
-  if (manifest === undefined) {
-    if (live === undefined) return nothing;
-    return { writes: [{ kind: 'delete', child, name: live.metadata.name, uid: live.metadata.uid }], events: [] };
-  }
-  const apply: Write = { kind: 'apply', child, manifest, uid: live?.metadata.uid };
-  if (live === undefined) return { writes: [apply], events: [] };
-  if (live.intruders.length > 0) {
-    // An undo is no drift: it has been answered already.
-    const drifts = live.intruders.filter(({ manager }) => manager !== undo?.fieldManager);
-    const occurrence = String(live.metadata.generation ?? live.metadata.resourceVersion);
-    const events = drifts.map((intruder) => ({ ...driftEvent(child, intruder), occurrence }));
-    return { writes: [{ kind: 'take-over', child, live }, apply], events };
-  }
-  const difference = findDifference(manifest, live, live.applied);
-  if (difference === undefined) return nothing;
-  if (resisting.get(child) !== canonical(manifest)) return { writes: [apply], events: [] };
-  const message = `${difference} of the ${child} does not take the wanted value: a policy of the cluster changes it back`;
-  return { writes: [], events: [{ type: 'Warning', reason: 'ApplyResisted', message }] };
-}
-
-const nothing: ChildDecision = { writes: [], events: [] };
 
 function healthWrites(wanted: Revision, state: RolloutState, now: Date): Write[] {
   if (state.kind !== 'complete' || state.wanted === 0 || isHealthy(wanted)) return [];
   return [{ kind: 'mark-healthy', name: wanted.metadata.name, since: timestamp(now) }];
 }
 
-/** Only once the Deployment's controller has dealt with its template: until then a ReplicaSet may be about to be made. */
-function pruneWrites(observed: Observed, wanted: Revision, status: ModelDeploymentStatus): Write[] {
+/**
+ * Only once the Deployment's controller has dealt with its template: until then a ReplicaSet may be about to be made.
+ * An empty ReplicaSet of a revision that never was healthy keeps no record: nothing could be brought back by it. So the
+ * number of records is bounded, however often a spec that fails is followed by another.
+ */
+function pruneWrites(observed: Observed, wanted: Revision, named: readonly string[]): Write[] {
   const { model, revisions, deployment, replicaSets } = observed;
   if (deployment === undefined || !isDealtWith(deployment, wanted)) return [];
   const leftovers = driftLeftovers(deployment, replicaSets);
-  const inUse = new Set([
-    wanted.metadata.name,
-    status.currentRevision ?? '',
-    status.updateRevision ?? '',
-    ...replicaSets.map(({ revision }) => revision ?? ''),
-  ]);
+  const healthy = new Set(revisions.filter(isHealthy).map(({ metadata }) => metadata.name));
+  const useful = replicaSets.filter(({ isEmpty, revision = '' }) => !isEmpty || healthy.has(revision));
+  const inUse = new Set([wanted.metadata.name, ...named, ...useful.map(({ revision }) => revision ?? '')]);
   const old = prunable(revisions, inUse, rolloutPolicyOf(model.spec).revisionHistoryLimit);
+  const oldNames = new Set(old.map(({ metadata }) => metadata.name));
+  const empty = replicaSets.filter(
+    (replicaSet) =>
+      replicaSet.metadata.deletionTimestamp === undefined &&
+      oldNames.has(replicaSet.revision ?? '') &&
+      !leftovers.includes(replicaSet),
+  );
   return [
-    ...leftovers.map(({ metadata }): Write => ({ kind: 'delete-replica-set', name: metadata.name, uid: metadata.uid })),
+    ...[...leftovers, ...empty].map(
+      ({ metadata }): Write => ({ kind: 'delete-replica-set', name: metadata.name, uid: metadata.uid }),
+    ),
     ...old.map(({ metadata }): Write => ({ kind: 'delete-revision', name: metadata.name })),
   ];
 }
@@ -226,10 +242,6 @@ function isDealtWith({ metadata, spec, status, intruders }: LiveDeployment, want
   return seen && intruders.length === 0 && templateRevision(spec.template) === wanted.metadata.name;
 }
 
-function isDeleted({ metadata }: LiveChild<object>): boolean {
-  return metadata.deletionTimestamp !== undefined;
-}
-
-function isSame(a: unknown, b: unknown): boolean {
+function isSame(a: ModelDeploymentStatus, b: ModelDeploymentStatus | undefined): boolean {
   return canonical(a) === canonical(b);
 }

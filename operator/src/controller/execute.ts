@@ -1,36 +1,25 @@
 import type { ModelDeployment } from '../api/model-deployment.ts';
-import { annotations, fieldManagers, labels } from '../api/names.ts';
+import { annotations, fieldManager, labels } from '../api/names.ts';
 import { type ChildKind, childResources } from '../desired/children.ts';
-import { apply, type Manifest } from '../kube/apply.ts';
+import { ownerReference } from '../desired/metadata.ts';
+import { apply } from '../kube/apply.ts';
 import type { KubeClient } from '../kube/client.ts';
-import type { Consistency } from '../kube/consistency.ts';
-import { ApiError, isConflict, isNotFound } from '../kube/errors.ts';
-import { fieldsAt, isApplyOf, nest, unite, without } from '../kube/field-sets.ts';
-import {
-  controllerOf,
-  type FieldSet,
-  type KubeObject,
-  keyOf,
-  type ManagedFieldsEntry,
-  pathOf,
-} from '../kube/objects.ts';
-import type { LiveChild, LiveDeployment } from '../observed.ts';
+import { isConflict, isNotFound } from '../kube/errors.ts';
+import { goJson } from '../kube/go-json.ts';
+import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
+import type { LiveChild } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
 import { type Caches, modelDeploymentResource, replicaSetResource } from './caches.ts';
-import { asLiveChild, guardedParts, restartedAt } from './live-objects.ts';
-import { StaleView } from './observe.ts';
-import type { OccupiedNames } from './occupied-names.ts';
-import { type Refusals, Refused } from './refusals.ts';
-import type { Resistance } from './resistance.ts';
+import { StaleView } from './failure.ts';
+import { asLiveChild, guardedParts, withPartTaken } from './live-objects.ts';
+import type { Memory } from './memory.ts';
 import type { RevisionManifest, Write } from './writes.ts';
 
 export interface ExecuteOptions {
   readonly client: KubeClient;
   readonly caches: Caches;
-  readonly consistency: Consistency;
-  readonly resistance: Resistance;
-  readonly refusals: Refusals;
-  readonly occupied: OccupiedNames;
+  readonly memory: Memory;
+  readonly now: () => number;
 }
 
 /**
@@ -39,118 +28,118 @@ export interface ExecuteOptions {
  */
 const neverStored = '1';
 
-const operator = { fieldManager: fieldManagers.operator, force: true } as const;
+const query = { fieldManager } as const;
 
-/**
- * Makes one write for a ModelDeployment.
- *
- * @throws StaleView when the write lost against another, so that the view it was decided on is old; Refused when a child
- *   cannot be as the spec makes it; ApiError otherwise
- */
-export async function execute(write: Write, model: ModelDeployment, options: ExecuteOptions): Promise<void> {
-  const { client, caches, consistency, resistance, refusals, occupied } = options;
+/** Makes the writes of one pass over a ModelDeployment. */
+export interface Executor {
+  /**
+   * Makes one write.
+   *
+   * @throws StaleView when the view that it was decided on is old; ApiError otherwise (`failureOf` says what it means)
+   */
+  execute(write: Write): Promise<void>;
+}
+
+export function createExecutor(model: ModelDeployment, options: ExecuteOptions): Executor {
+  const { client, caches, now } = options;
   const { name, namespace } = model.metadata;
   const key = keyOf(model);
-  try {
-    switch (write.kind) {
-      case 'create-revision': {
-        const made = await createRevision(write.manifest, client);
-        return consistency.wroteAt(key, caches.revisions, made.metadata.resourceVersion);
-      }
-      case 'renumber-revision':
-        return await patchRevision(write.name, { revision: write.number });
-      case 'mark-healthy':
-        return await patchRevision(write.name, {
-          metadata: { annotations: { [annotations.healthySince]: write.since } },
-        });
-      case 'delete-revision':
-        return await remove(pathOf(revisionResource, namespace, write.name));
-      case 'write-status': {
-        const { apiVersion, kind } = model;
-        const manifest = {
-          apiVersion,
-          kind,
-          // Of the view that this was decided on: a pass over an old one ends here, before it changes a child.
-          metadata: { name, namespace, uid: model.metadata.uid, resourceVersion: model.metadata.resourceVersion },
-          status: write.status,
-        };
-        const answer = await apply<KubeObject>(client, modelDeploymentResource, manifest, {
-          ...operator,
-          subresource: 'status',
-        });
-        return consistency.wroteAt(key, caches.models, answer.metadata.resourceVersion);
-      }
-      case 'take-over':
-        return wrote(write.child, await takeOver(write.child, write.live, client));
-      case 'hand-over-replicas':
-        return wrote('Deployment', await handOverReplicas(write.deployment, write.replicas, client));
-      case 'apply': {
-        const { child, manifest, uid } = write;
-        const guard = uid === undefined ? { resourceVersion: neverStored } : { uid };
-        const body = { ...manifest, metadata: { ...manifest.metadata, ...guard } };
-        const before = caches[child].get(key);
-        const answer = await applyChild(child, body, client).catch((error: unknown) => {
-          if (uid === undefined && isConflict(error)) occupied.note(key, child);
-          throw error;
-        });
-        refusals.clear(key, child);
-        resistance.note(key, child, manifest, before, asLiveChild(answer));
-        return wrote(child, answer);
-      }
-      case 'delete':
-        return await remove(pathOf(childResources[write.child], namespace, write.name), write.uid);
-      case 'delete-replica-set':
-        return await remove(pathOf(replicaSetResource, namespace, write.name), write.uid);
-    }
-  } catch (error) {
-    if (isConflict(error))
-      throw new StaleView(`${write.kind} of ${key}: ${error instanceof Error ? error.message : ''}`);
-    throw error;
-  }
+  const memory = options.memory.of(model);
+  /** What this pass has made of each child: its next write is guarded by that instead of by the view. */
+  const versions = new Map<ChildKind, string>();
 
-  function wrote(child: ChildKind, answer: KubeObject): void {
-    consistency.wroteAt(key, caches[child], answer.metadata.resourceVersion);
-  }
+  const wrote = (child: ChildKind, { metadata: { resourceVersion } }: KubeObject) => {
+    versions.set(child, resourceVersion);
+    memory.ownWrites.wroteAt(caches[child], resourceVersion);
+  };
+  const versionOf = (child: ChildKind, { metadata }: LiveChild<unknown>) =>
+    versions.get(child) ?? metadata.resourceVersion;
 
-  async function patchRevision(revision: string, body: object): Promise<void> {
+  const patchRevision = async (revision: string, body: object) => {
     const path = pathOf(revisionResource, namespace, revision);
-    const contentType = 'application/merge-patch+json';
-    const query = { fieldManager: fieldManagers.operator };
-    const answer: KubeObject = await client.call('PATCH', path, { body, contentType, query });
-    consistency.wroteAt(key, caches.revisions, answer.metadata.resourceVersion);
-  }
+    const answer: KubeObject = await client.call('PATCH', path, { body, contentType: mergePatch, query });
+    memory.ownWrites.wroteAt(caches.revisions, answer.metadata.resourceVersion);
+  };
 
-  async function remove(path: string, uid?: string): Promise<void> {
+  const remove = async (path: string, preconditions?: { readonly uid: string }) => {
     try {
-      const body = { propagationPolicy: 'Background', ...(uid === undefined ? {} : { preconditions: { uid } }) };
+      const body = { propagationPolicy: 'Background', ...(preconditions === undefined ? {} : { preconditions }) };
       await client.call('DELETE', path, { body });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
-  }
-}
-
-/** One owner more for the replicas, at the value that they have: when the operator lets go of them, they stay. */
-function handOverReplicas(deployment: LiveDeployment, replicas: number, client: KubeClient): Promise<KubeObject> {
-  const { name, namespace = '', uid, resourceVersion } = deployment.metadata;
-  const manifest = {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name, namespace, uid, resourceVersion },
-    spec: { replicas },
   };
-  return apply(client, childResources.Deployment, manifest, { fieldManager: fieldManagers.handover, force: true });
+
+  const applyChild = async ({ child, manifest, live }: Extract<Write, { kind: 'apply' }>) => {
+    // One that is there is written only as it was when that was decided: an undo in between is never written over.
+    const before = live === undefined ? neverStored : versionOf(child, live);
+    const guard = { resourceVersion: before, ...(live === undefined ? {} : { uid: live.metadata.uid }) };
+    const body = { ...manifest, metadata: { ...manifest.metadata, ...guard } };
+    try {
+      const answer: KubeObject = await apply(client, childResources[child], body, { fieldManager, force: true });
+      if (live !== undefined) memory.applied(child, manifest, before, asLiveChild(answer), now());
+      wrote(child, answer);
+    } catch (error) {
+      if (live === undefined && isConflict(error)) memory.occupied.add(child);
+      throw error;
+    }
+  };
+
+  const write = async (write: Write): Promise<void> => {
+    switch (write.kind) {
+      case 'create-revision': {
+        const made = await createRevision(write.manifest, client);
+        return memory.ownWrites.wroteAt(caches.revisions, made.metadata.resourceVersion);
+      }
+      case 'renumber-revision':
+        return patchRevision(write.name, { revision: write.number });
+      case 'mark-healthy':
+        return patchRevision(write.name, { metadata: { annotations: { [annotations.healthySince]: write.since } } });
+      case 'adopt-revision': {
+        const metadata = { resourceVersion: write.resourceVersion, ownerReferences: [ownerReference(model)] };
+        return patchRevision(write.name, { metadata });
+      }
+      case 'delete-revision':
+        return remove(pathOf(revisionResource, namespace, write.name));
+      case 'write-status': {
+        const path = pathOf(modelDeploymentResource, namespace, name, 'status');
+        const answer: KubeObject = await client.call('PATCH', path, {
+          contentType: jsonPatch,
+          body: [
+            // Of the view that this was decided on: a pass over an old one ends here, before it changes a child.
+            { op: 'replace', path: '/metadata/resourceVersion', value: model.metadata.resourceVersion },
+            // Whole, whoever else owns a part of it: a hold that has ended must not come back.
+            { op: 'add', path: '/status', value: write.status },
+          ],
+          query: { ...query, fieldValidation: 'Strict' },
+        });
+        return memory.ownWrites.wroteAt(caches.models, answer.metadata.resourceVersion);
+      }
+      case 'take-over':
+        return wrote(write.child, await takeOver(write.child, write.live, versionOf(write.child, write.live), client));
+      case 'apply':
+        return applyChild(write);
+      case 'delete':
+        return remove(pathOf(childResources[write.child], namespace, write.name), { uid: write.uid });
+      case 'delete-replica-set':
+        return remove(pathOf(replicaSetResource, namespace, write.name), { uid: write.uid });
+    }
+  };
+
+  return {
+    async execute(one) {
+      try {
+        await write(one);
+      } catch (error) {
+        if (isConflict(error)) throw new StaleView(`${one.kind} of ${key}: ${error.message}`, { cause: error });
+        throw error;
+      }
+    },
+  };
 }
 
-/** @throws Refused when trying again would be answered the same */
-async function applyChild(child: ChildKind, manifest: Manifest, client: KubeClient): Promise<KubeObject> {
-  try {
-    return await apply(client, childResources[child], manifest, operator);
-  } catch (error) {
-    if (error instanceof ApiError && [400, 403, 422].includes(error.status)) throw new Refused(child, error.message);
-    throw error;
-  }
-}
+const mergePatch = 'application/merge-patch+json';
+const jsonPatch = 'application/json-patch+json';
 
 /**
  * Makes the record of a revision. One that is there already is taken over if nobody owns it any more, because its
@@ -158,9 +147,9 @@ async function applyChild(child: ChildKind, manifest: Manifest, client: KubeClie
  */
 async function createRevision(manifest: RevisionManifest, client: KubeClient): Promise<KubeObject> {
   const { namespace, name } = manifest.metadata;
-  const query = { fieldManager: fieldManagers.operator };
   try {
-    return await client.call('POST', pathOf(revisionResource, namespace), { body: manifest, query });
+    // As the API server itself would write it: it takes every other text of the same for a change of immutable data.
+    return await client.call('POST', pathOf(revisionResource, namespace), { body: goJson(manifest), query });
   } catch (error) {
     if (!isConflict(error)) throw error;
     const path = pathOf(revisionResource, namespace, name);
@@ -171,45 +160,33 @@ async function createRevision(manifest: RevisionManifest, client: KubeClient): P
     // Ours and labelled: only the cache is behind.
     if (owner !== undefined && !(isOurs && liveLabels?.[labels.modelDeployment] === undefined)) throw error;
     const body = { metadata: { ...manifest.metadata, resourceVersion } };
-    return await client.call('PATCH', path, { body, contentType: 'application/merge-patch+json', query });
+    return await client.call('PATCH', path, { body, contentType: mergePatch, query });
   }
 }
 
 /**
  * Moves what other managers own in the guarded part of a child into the operator's own entry. A forced apply alone
  * cannot remove what another manager has added; the apply that follows this can. `restartedAt` stays whose it is.
+ *
+ * @param version of the child that this was decided on: nothing that came later is taken
  */
-async function takeOver(child: ChildKind, { metadata }: LiveChild<unknown>, client: KubeClient): Promise<KubeObject> {
+async function takeOver(
+  child: ChildKind,
+  { metadata }: LiveChild<unknown>,
+  version: string,
+  client: KubeClient,
+): Promise<KubeObject> {
   const path = pathOf(childResources[child], metadata.namespace, metadata.name);
   const live: KubeObject = await client.call('GET', path);
-  if (live.metadata.uid !== metadata.uid) throw new StaleView(`the ${child} ${metadata.name} is another one`);
+  if (live.metadata.uid !== metadata.uid || live.metadata.resourceVersion !== version)
+    throw new StaleView(`the ${child} ${metadata.name} has changed since`);
   const value = withPartTaken(live.metadata.managedFields ?? [], guardedParts[child] ?? []);
   return client.call('PATCH', path, {
-    contentType: 'application/json-patch+json',
+    contentType: jsonPatch,
     body: [
       { op: 'replace', path: '/metadata/managedFields', value },
-      { op: 'replace', path: '/metadata/resourceVersion', value: live.metadata.resourceVersion },
+      { op: 'replace', path: '/metadata/resourceVersion', value: version },
     ],
-    query: { fieldManager: fieldManagers.operator },
+    query,
   });
-}
-
-/** The entries of managedFields after the operator has become the only owner of a part. */
-export function withPartTaken(entries: readonly ManagedFieldsEntry[], part: readonly string[]): ManagedFieldsEntry[] {
-  const own = entries.find((entry) => isApplyOf(entry, fieldManagers.operator));
-  // Without an entry of its own nothing can be taken over; the apply that follows makes one.
-  if (own === undefined) return [...entries];
-  const exception = [...part, ...restartedAt];
-  let taken: FieldSet = own.fieldsV1 ?? {};
-  const others = entries.flatMap((entry) => {
-    if (entry === own) return [];
-    const fields = entry.fieldsV1 ?? {};
-    const inner = (entry.subresource ?? '') === '' ? fieldsAt(fields, part) : undefined;
-    if (inner === undefined) return [entry];
-    taken = unite(taken, without(nest(inner, part), exception));
-    const restart = fieldsAt(fields, exception);
-    const kept = unite(without(fields, part), restart === undefined ? {} : nest(restart, exception));
-    return Object.keys(kept).length === 0 ? [] : [{ ...entry, fieldsV1: kept }];
-  });
-  return [...others, { ...own, fieldsV1: taken }];
 }

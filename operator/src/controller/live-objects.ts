@@ -1,10 +1,10 @@
 import type { IReplicaSet } from 'kubernetes-models/apps/v1';
 import type { IPodStatus } from 'kubernetes-models/v1';
-import { annotations, fieldManagers } from '../api/names.ts';
-import { appliedFields, fieldsAt, isApplyOf, leafPaths, without } from '../kube/field-sets.ts';
-import type { KubeObject } from '../kube/objects.ts';
+import { annotations, fieldManager, labels } from '../api/names.ts';
+import { appliedFields, fieldsAt, isApplyOf, leafPaths, nest, unite, without } from '../kube/field-sets.ts';
+import { controllerOf, type FieldSet, type KubeObject, type ManagedFieldsEntry } from '../kube/objects.ts';
 import { SharedFieldSets } from '../kube/shared-field-sets.ts';
-import type { Intruder, LiveChild, LivePod, LiveReplicaSet } from '../observed.ts';
+import type { Intruder, LiveAutoscaler, LiveChild, LivePod, LiveReplicaSet } from '../observed.ts';
 import { templateFingerprint } from '../rollout/drift-leftovers.ts';
 import { type Revision, templateRevision } from '../rollout/revision.ts';
 
@@ -25,7 +25,7 @@ export function asLiveChild(
   object: KubeObject & { readonly spec?: unknown; readonly status?: unknown },
 ): LiveChild<unknown> {
   const { spec, status, ...rest } = slim(object);
-  const applied = appliedFields(object, fieldManagers.operator);
+  const applied = appliedFields(object, fieldManager);
   return {
     ...rest,
     spec,
@@ -50,11 +50,57 @@ export function intrudersOf(object: KubeObject): Intruder[] {
   const part = guardedParts[object.kind ?? ''];
   if (part === undefined) return [];
   return (object.metadata.managedFields ?? []).flatMap((entry) => {
-    if (isApplyOf(entry, fieldManagers.operator) || (entry.subresource ?? '') !== '') return [];
+    if (isApplyOf(entry, fieldManager) || (entry.subresource ?? '') !== '') return [];
     const owned = fieldsAt(entry.fieldsV1, part);
     const fields = owned === undefined ? [] : leafPaths(without(owned, restartedAt));
     return fields.length === 0 ? [] : [{ manager: entry.manager ?? 'unknown', fields }];
   });
+}
+
+/** The entries of managedFields after the operator has become the only owner of a part. */
+export function withPartTaken(entries: readonly ManagedFieldsEntry[], part: readonly string[]): ManagedFieldsEntry[] {
+  const own = entries.find((entry) => isApplyOf(entry, fieldManager));
+  if (own === undefined) return [...entries];
+  const exception = [...part, ...restartedAt];
+  let taken: FieldSet = own.fieldsV1 ?? {};
+  const others = entries.flatMap((entry) => {
+    if (entry === own) return [];
+    const fields = entry.fieldsV1 ?? {};
+    const inner = (entry.subresource ?? '') === '' ? fieldsAt(fields, part) : undefined;
+    if (inner === undefined) return [entry];
+    taken = unite(taken, without(nest(inner, part), exception));
+    const restart = fieldsAt(fields, exception);
+    const kept = unite(without(fields, part), restart === undefined ? {} : nest(restart, exception));
+    return Object.keys(kept).length === 0 ? [] : [{ ...entry, fieldsV1: kept }];
+  });
+  return [...others, { ...own, fieldsV1: taken }];
+}
+
+/**
+ * An autoscaler of the cluster: ours whole; of somebody else's, what it scales and whose it is. What scales no Deployment
+ * is left out.
+ */
+export function liveAutoscaler(object: KubeObject): LiveAutoscaler | undefined {
+  const own =
+    controllerOf(object)?.kind === 'ModelDeployment' || labels.modelDeployment in (object.metadata.labels ?? {});
+  if (own) return liveChild<LiveAutoscaler>(object);
+  const { scaleTargetRef, minReplicas, maxReplicas } = (object as KubeObject & { spec: LiveAutoscaler['spec'] }).spec;
+  if (scaleTargetRef.kind !== 'Deployment') return undefined;
+  const { name, namespace = '', uid, resourceVersion, ownerReferences = [], labels: all = {} } = object.metadata;
+  const by = all[labels.managedBy];
+  return {
+    metadata: {
+      name,
+      namespace,
+      uid,
+      resourceVersion,
+      ownerReferences,
+      labels: by === undefined ? {} : { [labels.managedBy]: by },
+    },
+    spec: { scaleTargetRef, maxReplicas, ...(minReplicas === undefined ? {} : { minReplicas }) },
+    applied: undefined,
+    intruders: [],
+  };
 }
 
 export function liveReplicaSet(object: KubeObject): LiveReplicaSet {

@@ -1,32 +1,33 @@
 import type { ModelDeployment } from '../api/model-deployment.ts';
-import { modelContainer } from '../api/names.ts';
+import { labels, modelContainer } from '../api/names.ts';
 import { type ChildKind, childKinds, childResources } from '../desired/children.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
+import { identityLabels } from '../desired/metadata.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
-import { fieldsAt } from '../kube/field-sets.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
-import type { LiveAutoscaler, LiveChild, LivePod, NameConflict, Observed } from '../observed.ts';
-import type { ModelReports } from '../podlink/model-reports.ts';
-import type { Caches } from './caches.ts';
+import {
+  childFields,
+  type ForeignAutoscaler,
+  type LiveAutoscaler,
+  type LiveChild,
+  type LivePod,
+  type NameConflict,
+  type Observed,
+} from '../observed.ts';
+import { type Caches, orphansOf, scaledBy } from './caches.ts';
+import type { DiagnosisInquiries, PodQuestion } from './diagnosis-inquiries.ts';
+import { StaleView } from './failure.ts';
 import { asLiveChild } from './live-objects.ts';
-import type { OccupiedNames } from './occupied-names.ts';
-import type { Refusals } from './refusals.ts';
-import type { Resistance } from './resistance.ts';
+import type { Memory } from './memory.ts';
 
 export interface ObserveOptions {
   readonly caches: Caches;
   readonly client: KubeClient;
-  readonly reports: ModelReports;
-  readonly resistance: Resistance;
-  readonly refusals: Refusals;
-  readonly occupied: OccupiedNames;
+  readonly inquiries: DiagnosisInquiries;
+  readonly memory: Memory;
+  /** Milliseconds since 1970. */
   readonly now: () => number;
-}
-
-/** A view that is older than what the API server just told: the caches are behind. */
-export class StaleView extends Error {
-  override readonly name = 'StaleView';
 }
 
 /**
@@ -36,64 +37,76 @@ export class StaleView extends Error {
  * @throws StaleView when a child exists already and is not in the cache yet
  */
 export async function observe(model: ModelDeployment, options: ObserveOptions): Promise<Observed> {
-  const { caches, resistance, refusals } = options;
+  const { caches, memory } = options;
   const { uid } = model.metadata;
   const key = keyOf(model);
-  const own = <T extends KubeObject>(child: T | undefined) =>
-    child !== undefined && controllerOf(child)?.uid === uid ? child : undefined;
-  const deployment = own(caches.Deployment.get(key));
+  const children = {
+    service: ours(model, caches.Service.get(key)),
+    deployment: ours(model, caches.Deployment.get(key)),
+    autoscaler: ours(model, caches.HorizontalPodAutoscaler.get(key)),
+    disruptionBudget: ours(model, caches.PodDisruptionBudget.get(key)),
+  };
+  const { attempts, refusals } = memory.of(model);
+  const lookedUp = await lookUpOccupied(model, children, options);
+  const { deployment } = { ...children, ...lookedUp };
   const replicaSets = deployment === undefined ? [] : caches.replicaSets.indexed(deployment.metadata.uid);
   const pods = replicaSets
     .flatMap(({ metadata }) => caches.pods.indexed(metadata.uid))
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
-  const children = {
-    deployment,
-    service: own(caches.Service.get(key)),
-    autoscaler: own(caches.HorizontalPodAutoscaler.get(key)),
-    disruptionBudget: own(caches.PodDisruptionBudget.get(key)),
-  };
-  const [lookedUp, reports, mountFailures] = await Promise.all([
-    lookUpMissing(model, children, options),
-    readReports(model, pods, options),
-    readMountFailures(pods, options),
-  ]);
   return {
     model,
-    revisions: caches.revisions.indexed(uid),
+    revisions: [...caches.revisions.indexed(uid), ...caches.revisions.indexed(orphansOf(key))],
     ...children,
     ...lookedUp,
+    foreignAutoscalers: caches.HorizontalPodAutoscaler.indexed(scaledBy(key))
+      .filter((autoscaler) => ours(model, autoscaler) === undefined)
+      .map(foreignAutoscaler),
     replicaSets,
     pods,
-    reports,
-    mountFailures,
-    resisting: resistance.of(key),
-    refusals: refusals.of(key),
+    reports: readReports(model, pods, options),
+    mountFailures: readMountFailures(model, pods, options),
+    attempts,
+    refusals,
   };
+}
+
+/**
+ * A child that we are the controller of, or that has lost its owner and is recognisably ours: left behind when a
+ * ModelDeployment was deleted without its children, or restored from a backup. It is made ours again by the next apply.
+ */
+function ours<T extends KubeObject>(model: ModelDeployment, child: T | undefined): T | undefined {
+  if (child === undefined) return undefined;
+  const { uid, name } = model.metadata;
+  if (controllerOf(child)?.uid === uid) return child;
+  const { ownerReferences = [], labels: own = {} } = child.metadata;
+  const isNamesake = child.metadata.name === name && ownerReferences.length === 0;
+  const isLabelled = Object.entries(identityLabels(model)).every(([label, value]) => own[label] === value);
+  return isNamesake && isLabelled ? child : undefined;
+}
+
+function foreignAutoscaler(autoscaler: LiveAutoscaler): ForeignAutoscaler {
+  return { name: autoscaler.metadata.name, owner: ownerInWords(autoscaler) };
+}
+
+function ownerInWords(object: KubeObject): string {
+  const controller = controllerOf(object);
+  if (controller !== undefined) return `${controller.kind} ${controller.name}`;
+  return object.metadata.labels?.[labels.managedBy] ?? 'nobody that it names';
 }
 
 type Children = Pick<Observed, 'deployment' | 'service' | 'autoscaler' | 'disruptionBudget'>;
 
 type LookedUp = Partial<Children> & Pick<Observed, 'conflicts'>;
 
-/** Asks the API server for children that are in no cache, and are there or may be. The caches hold what has our label. */
-async function lookUpMissing(model: ModelDeployment, children: Children, options: ObserveOptions): Promise<LookedUp> {
-  const fields = {
-    Deployment: 'deployment',
-    Service: 'service',
-    HorizontalPodAutoscaler: 'autoscaler',
-    PodDisruptionBudget: 'disruptionBudget',
-  } as const;
-  const { deployment, autoscaler } = children;
-  const key = keyOf(model);
-  // Replicas that the operator does not hold are an autoscaler's, which must be gone before it takes them.
-  const mayBeAutoscaled = deployment !== undefined && fieldsAt(deployment.applied, ['spec', 'replicas']) === undefined;
-  const mayHideAutoscaler = model.spec.autoscaling === undefined && autoscaler === undefined && mayBeAutoscaled;
-  for (const kind of childKinds) if (children[fields[kind]] !== undefined) options.occupied.clear(key, kind);
-  const missing = childKinds.filter(
-    (kind) => options.occupied.has(key, kind) || (kind === 'HorizontalPodAutoscaler' && mayHideAutoscaler),
+/** Asks the API server for children that are in no cache, and could not be made. The caches hold what has our label. */
+async function lookUpOccupied(model: ModelDeployment, children: Children, options: ObserveOptions): Promise<LookedUp> {
+  const { occupied } = options.memory.of(model);
+  if (occupied.size === 0) return { conflicts: [] };
+  for (const kind of childKinds) if (children[childFields[kind]] !== undefined) occupied.delete(kind);
+  const found = await Promise.all(Array.from(occupied, (kind) => lookUp(model, kind, options)));
+  const own = found.flatMap((result) =>
+    result.kind === 'own' ? [[childFields[result.child], result.live] as const] : [],
   );
-  const found = await Promise.all(missing.map((kind) => lookUp(model, kind, options)));
-  const own = found.flatMap((result) => (result.kind === 'own' ? [[fields[result.child], result.live] as const] : []));
   const conflicts = found.flatMap((result) => (result.kind === 'conflict' ? [result.conflict] : []));
   return { ...(Object.fromEntries(own) as Partial<Children>), conflicts };
 }
@@ -106,7 +119,7 @@ type LookUp =
 async function lookUp(
   model: ModelDeployment,
   child: ChildKind,
-  { client, caches, occupied }: ObserveOptions,
+  { client, caches, memory }: ObserveOptions,
 ): Promise<LookUp> {
   const { metadata } = model;
   let live: KubeObject;
@@ -114,47 +127,46 @@ async function lookUp(
     live = await client.call('GET', pathOf(childResources[child], metadata.namespace, metadata.name));
   } catch (error) {
     if (!isNotFound(error)) throw error;
-    occupied.clear(keyOf(model), child);
+    memory.of(model).occupied.delete(child);
     return { kind: 'free' };
   }
-  const controller = controllerOf(live);
-  if (controller?.uid === metadata.uid) {
+  if (ours(model, live) !== undefined) {
     if (caches[child].hasSeen(live.metadata.resourceVersion)) return { kind: 'own', child, live: asLiveChild(live) };
     throw new StaleView(`${child} ${metadata.name} is not in the cache yet`);
   }
-  if (!isInTheWay(model, child, live)) return { kind: 'free' };
-  const manager = live.metadata.labels?.['app.kubernetes.io/managed-by'] ?? 'nobody that it names';
-  const owner = controller === undefined ? manager : `${controller.kind} ${controller.name}`;
-  return { kind: 'conflict', conflict: { kind: child, name: metadata.name, owner } };
+  if (!isWanted(model, child)) return { kind: 'free' };
+  return { kind: 'conflict', conflict: { kind: child, name: metadata.name, owner: ownerInWords(live) } };
 }
 
-/** What the model does not want, it does not need the name of; but it wants nobody else to scale its Deployment. */
-function isInTheWay(model: ModelDeployment, child: ChildKind, live: KubeObject): boolean {
+/** What the model does not want, it does not need the name of. */
+function isWanted(model: ModelDeployment, child: ChildKind): boolean {
   switch (child) {
     case 'Deployment':
     case 'Service':
       return true;
-    case 'HorizontalPodAutoscaler': {
-      const { scaleTargetRef } = (live as LiveAutoscaler).spec;
-      const scalesOurs = scaleTargetRef.kind === 'Deployment' && scaleTargetRef.name === model.metadata.name;
-      return model.spec.autoscaling !== undefined || scalesOurs;
-    }
+    case 'HorizontalPodAutoscaler':
+      return model.spec.autoscaling !== undefined;
     case 'PodDisruptionBudget':
       return renderDisruptionBudget(model) !== undefined;
   }
 }
 
-async function readReports({ spec, metadata }: ModelDeployment, pods: readonly LivePod[], { reports }: ObserveOptions) {
+function readReports(model: ModelDeployment, pods: readonly LivePod[], { inquiries }: ObserveOptions) {
   // Pods of a pinned model have refused every other digest themselves.
-  const asked = spec.model.sha256 === undefined ? pods.filter(isReady) : [];
-  const answers = await Promise.all(
-    asked.map(async ({ metadata: { name, uid }, ip = '', containers }) => {
-      const restarts = containers.find((container) => container.name === modelContainer)?.restartCount ?? 0;
-      const report = await reports.get({ namespace: metadata.namespace, name, uid, ip, restarts });
-      return report === undefined ? [] : [[name, report] as const];
+  const asked = model.spec.model.sha256 === undefined ? pods.filter(isReady) : [];
+  return new Map(
+    asked.flatMap((pod) => {
+      const report = inquiries.reports.get(questionOf(model, pod));
+      return report === undefined ? [] : [[pod.metadata.name, report] as const];
     }),
   );
-  return new Map(answers.flat());
+}
+
+/** A restarted container may have loaded other bytes. */
+function questionOf(model: ModelDeployment, { metadata, ip = '', containers }: LivePod): PodQuestion {
+  const restarts = containers.find(({ name }) => name === modelContainer)?.restartCount ?? 0;
+  const { namespace } = model.metadata;
+  return { id: metadata.uid, version: String(restarts), key: keyOf(model), namespace, pod: metadata.name, ip };
 }
 
 function isReady({ ip, conditions }: LivePod): boolean {
@@ -163,31 +175,29 @@ function isReady({ ip, conditions }: LivePod): boolean {
 
 /** A volume that is not mounted after so long probably never will be. */
 const mountPatienceMilliseconds = 5000;
-
-interface EventList {
-  readonly items: readonly { readonly reason?: string; readonly message?: string; readonly lastTimestamp?: string }[];
-}
+/** Pods of one model are stuck for the same reason, as a rule. */
+const mostStuckPods = 3;
 
 /** Only an Event says that a ConfigMap or a Secret is missing: the pod itself just goes on being created. */
-async function readMountFailures(
+function readMountFailures(
+  model: ModelDeployment,
   pods: readonly LivePod[],
-  { client, now }: ObserveOptions,
-): Promise<ReadonlyMap<string, string>> {
+  { inquiries, now }: ObserveOptions,
+): ReadonlyMap<string, string> {
   const stuck = pods.filter(
     (pod) =>
       isBeingCreated(pod) && now() - Date.parse(pod.metadata.creationTimestamp ?? '') > mountPatienceMilliseconds,
   );
-  const failures = await Promise.all(
-    stuck.map(async ({ metadata: { name, namespace = '', uid } }) => {
-      const fieldSelector = `involvedObject.uid=${uid},type=Warning`;
-      const { items }: EventList = await client.call('GET', `/api/v1/namespaces/${namespace}/events`, {
-        query: { fieldSelector, limit: 50 },
-      });
-      const failure = items.findLast(({ reason }) => reason === 'FailedMount' || reason === 'FailedCreatePodSandBox');
-      return failure?.message === undefined ? [] : [[name, failure.message] as const];
+  // The newest are the ones of the revision that is rolled out.
+  const newest = stuck.toSorted((a, b) =>
+    (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1,
+  );
+  return new Map(
+    newest.slice(0, mostStuckPods).flatMap((pod) => {
+      const message = inquiries.mountFailures.get(questionOf(model, pod))?.message;
+      return message === undefined ? [] : [[pod.metadata.name, message] as const];
     }),
   );
-  return new Map(failures.flat());
 }
 
 function isBeingCreated({ conditions, containers }: LivePod): boolean {

@@ -1,32 +1,22 @@
 import type { Logger } from 'pino';
 import type { ModelDeployment } from '../api/model-deployment.ts';
-import type { KubeClient } from '../kube/client.ts';
-import type { Consistency } from '../kube/consistency.ts';
 import { isNotFound } from '../kube/errors.ts';
 import type { EventRecorder } from '../kube/events.ts';
-import { type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
+import { type KubeObject, pathOf } from '../kube/objects.ts';
 import type { PassResult } from '../kube/runner.ts';
-import type { ModelReports } from '../podlink/model-reports.ts';
-import { type Caches, modelDeploymentResource } from './caches.ts';
+import { modelDeploymentResource } from './caches.ts';
 import { decide, type Policy } from './decide.ts';
-import { execute } from './execute.ts';
-import { observe, StaleView } from './observe.ts';
-import type { OccupiedNames } from './occupied-names.ts';
-import { type Refusals, Refused } from './refusals.ts';
-import type { Resistance } from './resistance.ts';
-import type { Decision } from './writes.ts';
+import { createExecutor, type ExecuteOptions, type Executor } from './execute.ts';
+import { failureOf, StaleView } from './failure.ts';
+import { type ObserveOptions, observe } from './observe.ts';
+import { type Decision, nameOf, type Write } from './writes.ts';
 
-export interface ReconcileOptions {
-  readonly caches: Caches;
-  readonly client: KubeClient;
-  readonly consistency: Consistency;
-  readonly resistance: Resistance;
-  readonly refusals: Refusals;
-  readonly occupied: OccupiedNames;
-  readonly reports: ModelReports;
+export interface ReconcileOptions extends ObserveOptions, ExecuteOptions {
   readonly events: EventRecorder;
   readonly policy: Policy;
   readonly log: Logger;
+  /** Aborted once this process must not write any more. */
+  readonly authority: AbortSignal;
   readonly now: () => number;
 }
 
@@ -38,35 +28,44 @@ const refusedMilliseconds = 50;
 
 /** One pass over a ModelDeployment: observe, decide, apply. */
 export async function reconcile(key: string, options: ReconcileOptions): Promise<PassResult> {
-  const { caches, consistency, policy, now } = options;
+  const { caches, memory, policy, now } = options;
   const model = caches.models.get(key);
   if (model === undefined || model.metadata.deletionTimestamp !== undefined) return {};
-  if (!consistency.isCurrent(key)) return { requeueAfterMilliseconds: staleMilliseconds };
+  if (!memory.of(model).ownWrites.areSeen) return { requeueAfterMilliseconds: staleMilliseconds };
   const log = options.log.child({ namespace: model.metadata.namespace, name: model.metadata.name });
   try {
     const observed = await observe(model, options);
     const decision = decide(observed, new Date(now()), policy);
     const progress = { isUnderWay: decision.writes.length === 0 };
-    let refused = false;
+    let news = false;
     try {
-      refused = await writeAll(decision, model, options, log, progress);
+      news = await writeAll(decision, model, options, log, progress);
     } finally {
       // Once the status is written, the next pass would not see that anything has changed. Before, it decides anew.
       if (progress.isUnderWay) await recordAll(decision, model, options, log);
     }
-    const after = refused ? refusedMilliseconds : decision.requeueAfterMilliseconds;
+    const after = news ? refusedMilliseconds : decision.requeueAfterMilliseconds;
     return after === undefined ? {} : { requeueAfterMilliseconds: after };
   } catch (error) {
-    if (!(error instanceof StaleView)) throw error;
-    log.debug({ reason: error.message }, 'the view is old');
-    return { requeueAfterMilliseconds: staleMilliseconds };
+    const failure = failureOf(error, options.authority);
+    switch (failure.kind) {
+      case 'stale':
+        log.debug({ reason: failure.message }, 'the view is old');
+        return { requeueAfterMilliseconds: staleMilliseconds };
+      case 'deposed':
+        return {};
+      case 'refused':
+      case 'failed':
+        throw error;
+    }
   }
 }
 
 /**
- * Makes the writes in order. A child that the API server refuses does not hold up the others.
+ * Makes the writes in order. One that the API server refuses holds up only what hangs on it: other writes to the same
+ * child, and everything else if it is the record of a revision or the status.
  *
- * @returns whether a child was refused that was not refused before
+ * @returns whether a write was refused that was not refused before
  */
 async function writeAll(
   { writes }: Decision,
@@ -75,20 +74,45 @@ async function writeAll(
   log: Logger,
   progress: { isUnderWay: boolean },
 ): Promise<boolean> {
+  const executor = createExecutor(model, options);
+  const heldUp = new Set<string>();
   let news = false;
   if (isUnguarded(writes)) await confirm(model, options);
   for (const write of writes) {
-    try {
-      await execute(write, model, options);
+    if ('child' in write && heldUp.has(write.child)) continue;
+    const refusal = await tryWrite(write, executor, model, options, log);
+    if (refusal === undefined) {
       if (write.kind !== 'create-revision') progress.isUnderWay = true;
-      log.info({ write: describe(write) }, 'wrote');
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      news = options.refusals.note(keyOf(model), error) || news;
-      log.warn({ write: describe(write), reason: error.message }, 'the API server refuses a child');
+      continue;
     }
+    news = refusal.isNews || news;
+    if (write.kind === 'create-revision') break;
+    if ('child' in write) heldUp.add(write.child);
   }
   return news;
+}
+
+/** @returns the refusal, if the API server does not take the write */
+async function tryWrite(
+  write: Write,
+  executor: Executor,
+  model: ModelDeployment,
+  { memory, authority, now }: ReconcileOptions,
+  log: Logger,
+): Promise<{ readonly isNews: boolean } | undefined> {
+  const name = nameOf(write);
+  try {
+    await executor.execute(write);
+    memory.of(model).taken(name);
+    log.info({ write: name }, 'wrote');
+    return undefined;
+  } catch (error) {
+    const failure = failureOf(error, authority);
+    // A status that is refused cannot say so.
+    if (failure.kind !== 'refused' || write.kind === 'write-status') throw error;
+    log.warn({ write: name, reason: failure.message }, 'the API server refuses a write');
+    return { isNews: memory.of(model).refused(name, failure.message, now()) };
+  }
 }
 
 /** Writing the status, or making a record of a new revision, fails by itself when the view is old. */
@@ -124,8 +148,4 @@ async function recordAll(
       .record(model, event)
       .catch((error: unknown) => log.warn({ event, err: error }, 'an event was lost'));
   }
-}
-
-function describe(write: Parameters<typeof execute>[0]): string {
-  return 'child' in write ? `${write.kind} ${write.child}` : write.kind;
 }

@@ -3,10 +3,11 @@ import type { ChildKind } from '../desired/children.ts';
 import type { Manifest } from '../kube/apply.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { OwnerReference } from '../kube/objects.ts';
-import type { LiveChild, LiveDeployment } from '../observed.ts';
+import type { LiveChild } from '../observed.ts';
+import type { Revision } from '../rollout/revision.ts';
 
 /** The record of a revision as it is made. */
-export interface RevisionManifest extends Manifest {
+export interface RevisionManifest extends Manifest, Pick<Revision, 'revision' | 'data'> {
   readonly metadata: Manifest['metadata'] & { readonly ownerReferences: readonly OwnerReference[] };
 }
 
@@ -15,14 +16,19 @@ export type Write =
   | { readonly kind: 'create-revision'; readonly manifest: RevisionManifest }
   | { readonly kind: 'renumber-revision'; readonly name: string; readonly number: number }
   | { readonly kind: 'mark-healthy'; readonly name: string; readonly since: string }
+  /** Makes a record that has lost its owner ours again. */
+  | { readonly kind: 'adopt-revision'; readonly name: string; readonly resourceVersion: string }
   | { readonly kind: 'delete-revision'; readonly name: string }
   | { readonly kind: 'write-status'; readonly status: ModelDeploymentStatus }
   /** Moves what others own in the guarded part of a child to the operator, so that an apply can remove it. */
   | { readonly kind: 'take-over'; readonly child: ChildKind; readonly live: LiveChild<unknown> }
-  /** Makes `slipway-handover` an owner of the Deployment's replicas, before the operator lets go of them. */
-  | { readonly kind: 'hand-over-replicas'; readonly deployment: LiveDeployment; readonly replicas: number }
-  /** `uid` of the object that is ours already, which forces the apply; undefined for one that is yet to be made. */
-  | { readonly kind: 'apply'; readonly child: ChildKind; readonly manifest: Manifest; readonly uid: string | undefined }
+  /** `live` is the object that is ours already, which forces the apply; undefined for one that is yet to be made. */
+  | {
+      readonly kind: 'apply';
+      readonly child: ChildKind;
+      readonly manifest: Manifest;
+      readonly live: LiveChild<unknown> | undefined;
+    }
   | { readonly kind: 'delete'; readonly child: ChildKind; readonly name: string; readonly uid: string }
   | { readonly kind: 'delete-replica-set'; readonly name: string; readonly uid: string };
 
@@ -31,4 +37,9 @@ export interface Decision {
   readonly writes: readonly Write[];
   readonly events: readonly EventRecord[];
   readonly requeueAfterMilliseconds?: number;
+}
+
+/** What a write is called: in logs, and where its refusals are remembered. */
+export function nameOf(write: Write): string {
+  return 'child' in write ? `${write.kind} ${write.child}` : write.kind;
 }

@@ -21,10 +21,13 @@ export type AutoscalerManifest = Child<IHorizontalPodAutoscaler>;
 export type DisruptionBudgetManifest = Child<IPodDisruptionBudget>;
 export type PodTemplate = IPodTemplateSpec;
 
-/** The kinds of objects that a ModelDeployment has by its own name. */
+/**
+ * The kinds of objects that a ModelDeployment has by its own name, in the order in which they are written: the Service
+ * first, because where its name is taken, no pod is to be started in vain.
+ */
 export const childResources = {
-  Deployment: { group: 'apps', version: 'v1', kind: 'Deployment', plural: 'deployments' },
   Service: { group: '', version: 'v1', kind: 'Service', plural: 'services' },
+  Deployment: { group: 'apps', version: 'v1', kind: 'Deployment', plural: 'deployments' },
   HorizontalPodAutoscaler: {
     group: 'autoscaling',
     version: 'v2',
@@ -36,9 +39,8 @@ export const childResources = {
 
 export type ChildKind = keyof typeof childResources;
 
-export const childKinds: readonly ChildKind[] = [
-  'Deployment',
-  'Service',
-  'HorizontalPodAutoscaler',
-  'PodDisruptionBudget',
-];
+export const childKinds: readonly ChildKind[] = Object.keys(childResources).filter(isChildKind);
+
+export function isChildKind(kind: string): kind is ChildKind {
+  return Object.hasOwn(childResources, kind);
+}

@@ -4,7 +4,7 @@ import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import { Service } from 'kubernetes-models/v1';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
-import { modelDeployment } from '../test-objects.ts';
+import { modelDeployment } from '../testing/test-objects.ts';
 import { renderAutoscaler } from './autoscaler.ts';
 import { renderDeployment } from './deployment.ts';
 import { renderDisruptionBudget } from './disruption-budget.ts';

@@ -1,4 +1,5 @@
 import type { IContainer, IPodSpec, IVolume } from 'kubernetes-models/v1';
+import { parseModelUri } from '../../../contract/src/model-uri.ts';
 import { ports, routes } from '../../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../../contract/src/settings.ts';
 import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
@@ -61,9 +62,9 @@ function renderPodSpec(model: ModelDeployment, revision: string, defaultImage: s
       fsGroupChangePolicy: 'OnRootMismatch',
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    ...(nodeSelector === undefined ? {} : { nodeSelector: { ...nodeSelector } }),
-    ...(tolerations === undefined ? {} : { tolerations: tolerations.map((toleration) => ({ ...toleration })) }),
-    ...(topologySpreadConstraints === undefined
+    ...(isEmpty(nodeSelector) ? {} : { nodeSelector: { ...nodeSelector } }),
+    ...(isEmpty(tolerations) ? {} : { tolerations: tolerations.map((toleration) => ({ ...toleration })) }),
+    ...(isEmpty(topologySpreadConstraints)
       ? {}
       : {
           topologySpreadConstraints: topologySpreadConstraints.map((constraint) => ({
@@ -75,8 +76,13 @@ function renderPodSpec(model: ModelDeployment, revision: string, defaultImage: s
         }),
     ...(serviceAccountName === undefined ? {} : { serviceAccountName, serviceAccount: serviceAccountName }),
     ...(priorityClassName === undefined ? {} : { priorityClassName }),
-    ...(imagePullSecrets === undefined ? {} : { imagePullSecrets: imagePullSecrets.map((secret) => ({ ...secret })) }),
+    ...(isEmpty(imagePullSecrets) ? {} : { imagePullSecrets: imagePullSecrets.map((secret) => ({ ...secret })) }),
   };
+}
+
+/** The API server leaves out what holds nothing, and it means the same as what is not there. */
+function isEmpty(value: object | undefined): value is undefined {
+  return value === undefined || Object.keys(value).length === 0;
 }
 
 function renderContainer(model: ModelDeployment, revision: string, defaultImage: string): IContainer {
@@ -174,9 +180,13 @@ function renderVolumes(model: ModelDeployment): IVolume[] {
 
 /** The volume that a pvc:// or configmap:// model is on. */
 function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {
-  const [, scheme, name] = /^(pvc|configmap):\/\/([^/]+)\//.exec(spec.model.uri) ?? [];
-  if (name === undefined) return undefined;
-  return scheme === 'pvc'
-    ? { name: 'source', persistentVolumeClaim: { claimName: name, readOnly: true } }
-    : { name: 'source', configMap: { name, defaultMode: 0o444 } };
+  const source = parseModelUri(spec.model.uri);
+  switch (source.scheme) {
+    case 'pvc':
+      return { name: 'source', persistentVolumeClaim: { claimName: source.volume, readOnly: true } };
+    case 'configmap':
+      return { name: 'source', configMap: { name: source.volume, defaultMode: 0o444 } };
+    default:
+      return undefined;
+  }
 }

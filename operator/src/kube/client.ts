@@ -7,7 +7,8 @@ export type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
 
 export interface CallOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
-  readonly body?: object;
+  /** A text is sent as it is. */
+  readonly body?: object | string;
   readonly contentType?: string;
   readonly timeoutMilliseconds?: number;
   readonly signal?: AbortSignal;
@@ -21,6 +22,18 @@ export interface KubeClient {
   call<T>(method: Method, path: string, options?: CallOptions): Promise<T>;
   /** The lines of a watch, parsed. Ends when the API server ends it; throws when it stays silent for too long. */
   watch(path: string, query: CallOptions['query'], signal: AbortSignal): AsyncGenerator<unknown>;
+}
+
+/** A client whose every call ends, and none begins, once a signal is aborted. */
+export function callsUntil(signal: AbortSignal, client: KubeClient): KubeClient {
+  return {
+    async call(method, path, options = {}) {
+      signal.throwIfAborted();
+      const both = options.signal === undefined ? signal : AbortSignal.any([signal, options.signal]);
+      return client.call(method, path, { ...options, signal: both });
+    },
+    watch: (path, query, own) => client.watch(path, query, AbortSignal.any([signal, own])),
+  };
 }
 
 export interface ClientOptions {
@@ -56,7 +69,9 @@ export function createClient({
         ...(options.body === undefined ? {} : { 'content-type': options.contentType ?? 'application/json' }),
       },
       ...(options.query === undefined ? {} : { query: defined(options.query) }),
-      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      ...(options.body === undefined
+        ? {}
+        : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     onAnswer?.(method, path, response.statusCode);

@@ -20,7 +20,7 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /** A write that lost against another: the view it was decided on is old. */
-export function isConflict(error: unknown): boolean {
+export function isConflict(error: unknown): error is ApiError {
   return error instanceof ApiError && error.status === 409;
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { CallOptions, KubeClient } from './client.ts';
-import { createEventRecorder } from './events.ts';
+import { createEventRecorder, withinBytes } from './events.ts';
 
 const model = {
   apiVersion: 'serving.slipway.dev/v1alpha1',
@@ -48,4 +48,10 @@ test('what is longer than a note may be is cut, and the object is named', async 
       regarding: expect.objectContaining({ kind: 'ModelDeployment', namespace: 'n', name: 'iris', uid: 'u' }),
     }),
   ]);
+});
+
+test('a note is cut by its bytes, and never within a character', () => {
+  expect(withinBytes('abc', 8)).toBe('abc');
+  expect(withinBytes('a\u{1f6a2}b', 4)).toBe('a');
+  expect(withinBytes('\u00e9'.repeat(600), 1024)).toBe('\u00e9'.repeat(512));
 });

@@ -20,8 +20,8 @@ export interface EventRecorder {
 
 const events: Resource = { group: 'events.k8s.io', version: 'v1', kind: 'Event', plural: 'events' };
 const silenceMilliseconds = 600_000;
-/** The API's own limit of an event's note, in characters. */
-const maxNoteLength = 1024;
+/** The API's own limit of an event's note. */
+const maxNoteBytes = 1024;
 
 export function createEventRecorder(
   client: KubeClient,
@@ -51,9 +51,15 @@ export function createEventRecorder(
           regarding: { apiVersion, kind, namespace, name, uid, resourceVersion },
           type,
           reason,
-          note: message.slice(0, maxNoteLength),
+          note: withinBytes(message, maxNoteBytes),
         },
       });
     },
   };
+}
+
+/** The beginning of a text that takes no more bytes as UTF-8, whole characters only. */
+export function withinBytes(text: string, most: number): string {
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(most));
+  return text.slice(0, read);
 }

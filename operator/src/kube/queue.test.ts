@@ -81,6 +81,15 @@ describe('a work queue', () => {
     expect(taken).toEqual(['edit', 'resync-2', 'resync-1']);
   });
 
+  test('lets nobody wait for ever, however much a user does', async () => {
+    const { queue } = setUp();
+    queue.add('looked at', { priority: 'low' });
+    for (let key = 0; key < 20; key++) queue.add(`changed ${key}`);
+    const order: (string | undefined)[] = [];
+    for (let turn = 0; turn < 10; turn++) order.push(await queue.take());
+    expect(order).toContain('looked at');
+  });
+
   test('never gives a key that is being worked on, and gives it again once that is done', async () => {
     const { queue, taken, take, flush } = setUp();
     queue.add('a');

@@ -25,6 +25,8 @@ interface Item {
 }
 
 const backoffMilliseconds = { first: 50, most: 60_000 };
+/** So many keys of high priority are taken in a row while others wait: however much changes, a first pass and a deadline come. */
+const mostHighInARow = 8;
 
 /**
  * Keys that need work. A key is in it once: adding it again keeps the earliest due time and the highest priority. A key
@@ -43,6 +45,7 @@ export class WorkQueue {
   readonly #takers: ((key: string | undefined) => void)[] = [];
   #cancelTimer: (() => void) | undefined;
   #closed = false;
+  #highInARow = 0;
 
   constructor(clock: Clock = systemClock, random: () => number = Math.random) {
     this.#clock = clock;
@@ -119,7 +122,7 @@ export class WorkQueue {
     const now = this.#clock.now();
     this.#promote(now);
     while (this.#takers.length > 0) {
-      const [key] = this.#ready.high.size > 0 ? this.#ready.high : this.#ready.low;
+      const [key] = this.#ready[this.#nextPriority()];
       if (key === undefined) break;
       this.#ready.high.delete(key);
       this.#ready.low.delete(key);
@@ -131,6 +134,13 @@ export class WorkQueue {
     if (later !== undefined && this.#takers.length > 0) {
       this.#cancelTimer = this.#clock.schedule(later.due - now, () => this.#dispatch());
     }
+  }
+
+  #nextPriority(): Priority {
+    const { high, low } = this.#ready;
+    const isLowsTurn = low.size > 0 && (high.size === 0 || this.#highInARow >= mostHighInARow);
+    this.#highInARow = isLowsTurn ? 0 : this.#highInARow + 1;
+    return isLowsTurn ? 'low' : 'high';
   }
 
   /** Makes ready what has become due. */

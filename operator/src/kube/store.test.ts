@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { Consistency } from './consistency.ts';
 import type { KubeObject } from './objects.ts';
+import { OwnWrites } from './own-writes.ts';
 import { isAtLeast } from './resource-version.ts';
 import { type Change, Store } from './store.ts';
 
@@ -60,16 +60,16 @@ describe('a store', () => {
   });
 });
 
-test('a key is current once the caches have seen every write for it', () => {
+test('own writes are seen once every cache has seen them', () => {
   const [services, deployments] = [new Store<KubeObject>(), new Store<KubeObject>()];
   services.replace([], '5');
   deployments.replace([], '5');
-  const consistency = new Consistency();
-  expect(consistency.isCurrent('k')).toBe(true);
-  consistency.wroteAt('k', services, '7');
-  consistency.wroteAt('k', deployments, '8');
+  const writes = new OwnWrites();
+  expect(writes.areSeen).toBe(true);
+  writes.wroteAt(services, '7');
+  writes.wroteAt(deployments, '8');
   services.advance('8');
-  expect([consistency.isCurrent('k'), consistency.isCurrent('other')]).toEqual([false, true]);
+  expect(writes.areSeen).toBe(false);
   deployments.advance('8');
-  expect(consistency.isCurrent('k')).toBe(true);
+  expect(writes.areSeen).toBe(true);
 });

@@ -7,54 +7,27 @@ import type { KubeClient } from '../kube/client.ts';
 export interface ReachablePod {
   readonly namespace: string;
   readonly name: string;
-  readonly uid: string;
   readonly ip: string;
-  /** Of the model container: a restarted one may have loaded other bytes. */
-  readonly restarts: number;
-}
-
-/** Asks pods which model they serve. The answer of a running container never changes, so each is asked once. */
-export interface ModelReports {
-  /** The report of a pod; undefined while it cannot be had. */
-  get(pod: ReachablePod): Promise<ModelReport | undefined>;
-  forget(uid: string): void;
 }
 
 /** Calls a path of a pod's control port. */
-type Call = (pod: ReachablePod, path: string) => Promise<unknown>;
+export type PodCall = (pod: ReachablePod, path: string) => Promise<unknown>;
 
 const timeoutMilliseconds = 2000;
-/** A pod that could not be asked is not asked again for so long. */
-const retryMilliseconds = 15_000;
 /** A report is far smaller: a pod may run any image. */
 const maxReportBytes = 65_536;
 
-export function createModelReports(call: Call, onError: (pod: ReachablePod, error: unknown) => void): ModelReports {
-  const reports = new Map<
-    string,
-    { readonly restarts: number; readonly report?: ModelReport; readonly retryAt: number }
-  >();
-  return {
-    async get(pod) {
-      const known = reports.get(pod.uid);
-      if (known?.restarts === pod.restarts && (known.report !== undefined || performance.now() < known.retryAt))
-        return known.report;
-      try {
-        const report = parseReport(await call(pod, routes.model));
-        reports.set(pod.uid, { restarts: pod.restarts, report, retryAt: 0 });
-        return report;
-      } catch (error) {
-        reports.set(pod.uid, { restarts: pod.restarts, retryAt: performance.now() + retryMilliseconds });
-        onError(pod, error);
-        return undefined;
-      }
-    },
-    forget: (uid) => reports.delete(uid),
-  };
+/**
+ * Asks a pod which model it serves.
+ *
+ * @throws Error when it cannot be reached, or is none of ours
+ */
+export async function askModelReport(call: PodCall, pod: ReachablePod): Promise<ModelReport> {
+  return parseReport(await call(pod, routes.model));
 }
 
 /** From inside the cluster pods are reached by their addresses. */
-export function directCall(dispatcher?: Dispatcher): Call {
+export function directCall(dispatcher?: Dispatcher): PodCall {
   return async ({ ip }, path) => {
     const host = ip.includes(':') ? `[${ip}]` : ip;
     const response = await request(`http://${host}:${ports.control}${path}`, {
@@ -76,7 +49,7 @@ export function directCall(dispatcher?: Dispatcher): Call {
 }
 
 /** From outside the cluster pods are reached through the API server. */
-export function proxiedCall(client: KubeClient): Call {
+export function proxiedCall(client: KubeClient): PodCall {
   return ({ namespace, name }, path) =>
     client.call('GET', `/api/v1/namespaces/${namespace}/pods/${name}:${ports.control}/proxy${path}`, {
       timeoutMilliseconds,

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { annotations } from '../api/names.ts';
+import { fingerprint } from '../canonical.ts';
 import type { PodTemplate } from '../desired/children.ts';
 import type { LiveDeployment, LiveReplicaSet } from '../observed.ts';
-import { canonical, templateRevision } from './revision.ts';
+import { templateRevision } from './revision.ts';
 
 /**
  * The ReplicaSets that repaired drift has left behind: empty, and with a template that claims to be the live revision
@@ -24,7 +24,5 @@ export function driftLeftovers(
 export function templateFingerprint({ metadata = {}, spec }: PodTemplate): string {
   const { 'pod-template-hash': _, ...labels } = metadata.labels ?? {};
   const { [annotations.restartedAt]: __, ...others } = metadata.annotations ?? {};
-  return createHash('sha256')
-    .update(canonical({ labels, annotations: others, spec }))
-    .digest('base64');
+  return fingerprint({ labels, annotations: others, spec });
 }

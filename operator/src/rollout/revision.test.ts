@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { modelDeployment } from '../test-objects.ts';
-import { canonical, prunable, type Revision, renderRevision, revisionName } from './revision.ts';
+import { canonical } from '../canonical.ts';
+import { modelDeployment } from '../testing/test-objects.ts';
+import { prunable, type Revision, renderRevision, revisionName } from './revision.ts';
 
 function recorded(version: string, number: number, healthy = false): Revision {
   const model = modelDeployment({ model: { version, uri: 'https://models.example/m.onnx' } });
@@ -27,6 +28,31 @@ describe('the name of a revision', () => {
       name({ pod: { labels: { a: 'b' } } }),
     ];
     expect(new Set([same, ...others]).size).toBe(6);
+  });
+
+  test('is the same for what means the same, however it is written', () => {
+    const meant = (spec: Parameters<typeof modelDeployment>[0]) => revisionName(modelDeployment(spec), []);
+    const plain = meant({ resources: { requests: { cpu: 1, memory: '1Gi' } } });
+    const model = { version: '1', uri: 'https://models.example/iris.onnx', name: 'iris' };
+    const others = [
+      meant({ resources: { requests: { cpu: '1', memory: '1024Mi' } }, runtime: {} }),
+      meant({ resources: { requests: { cpu: '1000m', memory: '1Gi' }, limits: {} }, pod: { labels: {}, env: [] } }),
+      meant({ resources: { requests: { cpu: 1, memory: '1Gi' } }, model }),
+    ];
+    expect(others).toEqual([plain, plain, plain]);
+    expect(meant({ pod: { labels: { a: '' } } })).not.toBe(meant({}));
+    const tolerations = [{ key: 'a', value: 'b' }];
+    expect(meant({ pod: { tolerations } })).toBe(
+      meant({ pod: { tolerations: [{ key: 'a', value: 'b', operator: 'Equal' }] } }),
+    );
+  });
+
+  test('is the one that it was recorded under, by an operator that hashed the text', () => {
+    const old = recorded('1', 1);
+    const named = { ...old, metadata: { ...old.metadata, name: 'iris-bcdfghjklm' } };
+    expect(
+      revisionName(modelDeployment({ model: { version: '1', uri: 'https://models.example/m.onnx' } }), [named]),
+    ).toBe('iris-bcdfghjklm');
   });
 
   test('is another when a different revision has it already', () => {

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { HistoryEntry, ModelDeployment, ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { canonical } from '../canonical.ts';
 import type { PodTemplate } from '../desired/children.ts';
 import { childMetadata } from '../desired/metadata.ts';
 import { renderPodTemplate } from '../desired/pod-template.ts';
+import { parseQuantity } from '../desired/quantity.ts';
 import type { KubeObject, Resource } from '../kube/objects.ts';
 
 /** What the user set in the fields that reach the pod. */
@@ -45,19 +47,63 @@ export function revisionInputs({ spec }: ModelDeployment): RevisionInputs {
 }
 
 /**
- * The name of the revision that a spec asks for: the ModelDeployment's name and a hash of the inputs. In the unlikely
- * case that another revision has the name, a number is hashed as well.
+ * The name of the revision that a spec asks for: that of a recorded one that means the same, however it was named and
+ * written; otherwise the ModelDeployment's name and a hash of what is meant. In the unlikely case that another revision
+ * has the name, a number is hashed as well.
  */
 export function revisionName(model: ModelDeployment, recorded: readonly Revision[]): string {
-  const inputs = canonical(revisionInputs(model));
+  const meaning = meaningOf(model, revisionInputs(model));
+  const isMeant = ({ data }: Revision) => meaningOf(model, data.inputs) === meaning;
+  const current = recorded.find(({ metadata }) => metadata.name === model.status?.updateRevision);
+  const known = current !== undefined && isMeant(current) ? current : newestFirst(recorded).find(isMeant);
+  if (known !== undefined) return known.metadata.name;
   for (let collision = 0; ; collision++) {
     const hash = createHash('sha256')
-      .update(collision === 0 ? inputs : `${inputs}${collision}`)
+      .update(collision === 0 ? meaning : `${meaning}${collision}`)
       .digest();
     const name = `${model.metadata.name}-${shortened(hash)}`;
-    const holder = recorded.find((revision) => revision.metadata.name === name);
-    if (holder === undefined || canonical(holder.data.inputs) === inputs) return name;
+    if (!recorded.some((revision) => revision.metadata.name === name)) return name;
   }
+}
+
+/** Equal for inputs that mean the same: `cpu: 1` and `"1"`, an empty object and none, a default that is written out. */
+function meaningOf({ metadata }: ModelDeployment, { model, resources, pod, ...rest }: RevisionInputs): string {
+  const { name = metadata.name, maxBytes } = model;
+  const meant = {
+    ...rest,
+    model: { ...model, name, maxBytes: maxBytes === undefined ? undefined : amountOf(maxBytes) },
+    resources: { requests: amountsOf(resources?.requests), limits: amountsOf(resources?.limits) },
+    pod: {
+      ...pod,
+      env: pod?.env?.map(({ value, ...variable }) => ({ ...variable, value: value === '' ? undefined : value })),
+      tolerations: pod?.tolerations?.map(({ operator = 'Equal', value, ...toleration }) => ({
+        ...toleration,
+        operator,
+        value: value === '' ? undefined : value,
+      })),
+    },
+  };
+  return canonical(withoutEmpty(meant) ?? {});
+}
+
+function amountsOf(amounts: Readonly<Record<string, string | number>> = {}): Record<string, string | number> {
+  return Object.fromEntries(Object.entries(amounts).map(([resource, amount]) => [resource, amountOf(amount)]));
+}
+
+function amountOf(amount: string | number): string | number {
+  return parseQuantity(amount) ?? amount;
+}
+
+/** A value without what says nothing: empty objects and lists, and optional fields that are false. */
+function withoutEmpty(value: unknown): unknown {
+  if (value === undefined || value === false || value === null) return undefined;
+  if (Array.isArray(value)) return value.length === 0 ? undefined : value.map((item: unknown) => withoutEmpty(item));
+  if (typeof value !== 'object') return value;
+  const fields = Object.entries(value).flatMap(([name, field]) => {
+    const kept = withoutEmpty(field);
+    return kept === undefined ? [] : [[name, kept] as const];
+  });
+  return fields.length === 0 ? undefined : Object.fromEntries(fields);
 }
 
 /** The record to be made for a revision that is asked for the first time. */
@@ -103,6 +149,16 @@ export function prunable(
   return spare.slice(limit);
 }
 
+/** The revision to go back to from another. */
+export function newestHealthyBut(other: Revision, revisions: readonly Revision[]): Revision | undefined {
+  return newestFirst(revisions).find((candidate) => candidate !== other && isHealthy(candidate));
+}
+
+/** A revision in words: the user's own label for the version, and the name of the record. */
+export function inWords({ metadata, data }: Revision): string {
+  return `version ${data.inputs.model.version} (revision ${metadata.name})`;
+}
+
 export function newestFirst(revisions: readonly Revision[]): Revision[] {
   return revisions.toSorted((a, b) => b.revision - a.revision);
 }
@@ -124,15 +180,6 @@ export function historyOf(revisions: readonly Revision[]): HistoryEntry[] {
         ...(since === undefined ? {} : { healthySince: since }),
       };
     });
-}
-
-/** JSON with the keys of every object in order, so that equal values have equal texts. */
-export function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
 }
 
 /** Ten characters without vowels, so that no hash is a word. */

@@ -1,44 +1,76 @@
 import { type Rollback, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
 import { timestamp } from '../api/time.ts';
-import type { EventRecord } from '../kube/events.ts';
 import type { Observed } from '../observed.ts';
-import { missedDeadline } from './deadline.ts';
-import { isHealthy, newestFirst, type Revision, templateRevision } from './revision.ts';
+import { hasMissedDeadline, wasComplete } from './progress.ts';
+import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
 import { findUndo, type Undo } from './undo.ts';
 
-/** What the Deployment is to run, and why that is another revision than the spec asks for, if it is. */
-export interface Wanted {
+/** What the Deployment is to run, and why. */
+export type Wanted = WantedRevision & Reason;
+
+interface WantedRevision {
   readonly revision: Revision;
   /** The hold: for as long as the status has it, its revision is kept. */
   readonly rollback: Rollback | undefined;
   /** The value of the retry annotation that has been dealt with. */
   readonly retry: string | undefined;
-  /** Whether the revision is tried again, so that its time starts anew. */
-  readonly retrying: boolean;
-  /** An undo that this answers; the template passes to the operator with it. */
-  readonly undo: Undo | undefined;
-  readonly events: readonly EventRecord[];
+  /** What a retry asked for that is not the revision that is held back. */
+  readonly mistakenRetry: string | undefined;
+}
+
+type Reason =
+  /** A name is taken: nothing is done, so nothing is decided. */
+  | { readonly kind: 'undecided' }
+  /** The spec's revision. An undo that was made before the spec asked for it is overruled. */
+  | { readonly kind: 'forward'; readonly undo: Undo | undefined }
+  /** The revision of a recorded hold; `lost` is the one that was held before, when somebody has deleted its record. */
+  | { readonly kind: 'held'; readonly undo: Undo | undefined; readonly lost: string | undefined }
+  /** Somebody has undone the Deployment to a revision that was healthy: it is held from now on. */
+  | { readonly kind: 'adopted'; readonly undo: Undo }
+  /** Somebody has undone the Deployment to a revision that it may not run: what it ran before is put back. */
+  | { readonly kind: 'putBack'; readonly undo: Undo; readonly why: WhyPutBack }
+  /** Somebody has brought the spec's revision back, which an undo had left: nothing is held any more. */
+  | { readonly kind: 'ended'; readonly undo: Undo }
+  /** Somebody has asked for the spec's revision again, which was held back. */
+  | { readonly kind: 'retried'; readonly undo: Undo | undefined }
+  /** The spec's revision has missed its deadline: the newest healthy one is held from now on. */
+  | { readonly kind: 'rolledBack' };
+
+export type WhyPutBack = 'RevertPolicy' | 'MissedDeadline' | 'NeverHealthy';
+
+/** The undo that a decision answers: the template passes to the operator with it. */
+export function undoOf(wanted: Wanted): Undo | undefined {
+  return 'undo' in wanted ? wanted.undo : undefined;
+}
+
+/** Whether an undo is not followed, so that it must not look as if it had come after what it is overruled by. */
+export function isUndoOverruled(wanted: Wanted): boolean {
+  const undo = undoOf(wanted);
+  return undo !== undefined && undo.revision !== wanted.revision;
 }
 
 interface Hold {
   readonly rollback: Rollback;
   readonly revision: Revision;
-  readonly events?: readonly EventRecord[];
+  readonly lost: string | undefined;
 }
 
 /** As long as the CRD allows. */
 const maxRetryLength = 512;
+const maxFieldManagerLength = 128;
 
 /**
  * Decides which revision the Deployment is to run. Everything is found from the objects alone, so that it does not matter
- * whether the operator was there when something happened:
+ * whether the operator was there when something happened. In this order:
  *
- * - the spec asks for another revision than the status knows: forward, whatever else was done;
- * - a hold is recorded: the held revision, until a retry is asked for or somebody undoes the undo;
- * - somebody has put another recorded revision there: it is adopted, recorded as a hold, if it was healthy once;
- * - the rollout has missed its deadline: back to the newest healthy revision, recorded as a hold;
- * - otherwise the spec's revision, which may not have been put there yet.
+ * 1. a name is taken: nothing is decided;
+ * 2. the spec asks for another revision than the status knows: forward, whatever else was done;
+ * 3. a hold is recorded and a retry of the spec's revision is asked for: retried;
+ * 4. somebody has put another recorded revision there: adopted, ended or put back;
+ * 5. a hold is recorded: held;
+ * 6. the spec's revision has missed its deadline: rolled back;
+ * 7. otherwise forward: the spec's revision, which may not have been put there yet.
  *
  * @param target the revision that the spec asks for
  */
@@ -47,29 +79,34 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
   const status = model.status ?? {};
   const undo = findUndo(observed);
   const retry = model.metadata.annotations?.[annotations.retry]?.slice(0, maxRetryLength);
-  const forward: Wanted = { revision: target, rollback: undefined, retry, retrying: false, undo, events: [] };
-  if (observed.conflicts.length > 0) return undecided(observed, forward);
-  if (status.updateRevision !== target.metadata.name) return { ...forward, events: supersededEvents(undo, target) };
+  const common = { revision: target, rollback: undefined, retry, mistakenRetry: undefined };
+  const forward: Wanted = { ...common, kind: 'forward', undo };
+  if (observed.conflicts.length > 0) return undecided(observed, target);
+  if (status.updateRevision !== target.metadata.name) return forward;
 
   const hold = findHold(observed) ?? replaceHold(observed, target, now);
   const asked = retry === undefined || retry === status.retry ? undefined : retry.split('@')[0];
-  if (hold !== undefined && asked === target.metadata.name)
-    return { ...forward, retrying: true, events: [retryEvent(target)] };
-  const mistaken = hold !== undefined && asked !== undefined ? [mistakenRetryEvent(asked, target)] : [];
+  if (hold !== undefined && asked === target.metadata.name) return { ...common, kind: 'retried', undo };
 
+  const mistakenRetry = hold === undefined ? undefined : asked;
   const kept: Wanted =
     hold === undefined
       ? forward
-      : { ...forward, revision: hold.revision, rollback: hold.rollback, events: [...mistaken, ...(hold.events ?? [])] };
+      : { retry, mistakenRetry, revision: hold.revision, rollback: hold.rollback, kind: 'held', undo, lost: hold.lost };
   if (undo !== undefined && undo.revision !== kept.revision) return answerUndo(undo, kept, observed, target, now);
   return hold === undefined ? afterDeadline(kept, observed, target, now) : kept;
 }
 
-/** While a name is taken nothing can be done, so nothing is said to be. */
-function undecided(observed: Observed, forward: Wanted): Wanted {
+function undecided(observed: Observed, target: Revision): Wanted {
   const { rollback, retry } = observed.model.status ?? {};
-  const revision = findHold(observed)?.revision ?? forward.revision;
-  return { ...forward, revision, rollback, retry };
+  const revision = findHold(observed)?.revision ?? target;
+  return { revision, rollback, retry, mistakenRetry: undefined, kind: 'undecided' };
+}
+
+function findHold({ model, revisions }: Observed): Hold | undefined {
+  const rollback = model.status?.rollback;
+  const revision = revisions.find(({ metadata }) => metadata.name === rollback?.toRevision);
+  return rollback === undefined || revision === undefined ? undefined : { rollback, revision, lost: undefined };
 }
 
 /** Somebody has deleted the record of the held revision: the spec's revision is no less held back. */
@@ -77,117 +114,58 @@ function replaceHold({ model, revisions }: Observed, target: Revision, now: Date
   const lost = model.status?.rollback;
   const revision = newestHealthyBut(target, revisions);
   if (lost === undefined || revision === undefined) return undefined;
-  const message = `the record of revision ${lost.toRevision}, which was kept, is gone: ${inWords(revision)} is kept in its place`;
   const rollback = { ...lost, toRevision: revision.metadata.name, time: timestamp(now) };
-  return { rollback, revision, events: [{ type: 'Warning', reason: 'RolledBack', message }] };
+  return { rollback, revision, lost: lost.toRevision };
 }
 
-function newestHealthyBut(target: Revision, revisions: readonly Revision[]): Revision | undefined {
-  return newestFirst(revisions).find((candidate) => candidate !== target && isHealthy(candidate));
-}
-
-function findHold({ model, revisions }: Observed): Hold | undefined {
-  const rollback = model.status?.rollback;
-  const revision = revisions.find(({ metadata }) => metadata.name === rollback?.toRevision);
-  return rollback === undefined || revision === undefined ? undefined : { rollback, revision };
-}
-
-function answerUndo(undo: Undo, kept: Wanted, { model, deployment }: Observed, target: Revision, now: Date): Wanted {
+function answerUndo(undo: Undo, kept: Wanted, { model }: Observed, target: Revision, now: Date): Wanted {
   const { revision, fieldManager } = undo;
-  const occurrence = String(deployment?.metadata.generation);
-  const putBack = (why: string): Wanted => ({
-    ...kept,
-    events: [{ ...putBackEvent(undo, kept.revision, why), occurrence }],
+  const { retry, mistakenRetry } = kept;
+  const putBack = (why: WhyPutBack): Wanted => ({
+    revision: kept.revision,
+    rollback: kept.rollback,
+    retry,
+    mistakenRetry,
+    kind: 'putBack',
+    undo,
+    why,
   });
-  if (rolloutPolicyOf(model.spec).externalUndo === 'Revert') return putBack('spec.rollout.externalUndo is Revert');
+  if (rolloutPolicyOf(model.spec).externalUndo === 'Revert') return putBack('RevertPolicy');
   if (revision === target) {
-    if (kept.rollback?.trigger === 'Undo')
-      return { ...kept, revision, rollback: undefined, events: [endedEvent(undo)] };
-    return putBack(
-      `it missed its deadline; to try it again, run ${retryCommand(model.metadata.name, kept.rollback, target)}`,
-    );
+    if (kept.rollback?.trigger !== 'Undo') return putBack('MissedDeadline');
+    return { revision, rollback: undefined, retry, mistakenRetry, kind: 'ended', undo };
   }
-  if (!isHealthy(revision)) return putBack('it never was healthy');
+  if (!isHealthy(revision)) return putBack('NeverHealthy');
   const rollback: Rollback = {
     fromRevision: target.metadata.name,
     toRevision: revision.metadata.name,
     // What the rollback of a failed revision has held back stays held back, whatever is chosen in its place.
     trigger: kept.rollback?.trigger ?? 'Undo',
-    fieldManager: fieldManager.slice(0, 128),
+    fieldManager: fieldManager.slice(0, maxFieldManagerLength),
     time: timestamp(now),
   };
-  return { ...kept, revision, rollback, events: [adoptedEvent(undo, target)] };
+  return { revision, rollback, retry, mistakenRetry, kind: 'adopted', undo };
 }
 
 /**
- * A new revision that has failed is left for the newest healthy one. One that was complete before and fails now, after a
- * restart, say, is not the cause: nothing is gained by another.
+ * A new revision that has failed is left for the newest healthy one. One that was complete in this rollout and fails now,
+ * after a restart, say, is not the cause: nothing is gained by another. One that has never had a pod is still new.
  */
 function afterDeadline(kept: Wanted, { model, deployment, revisions }: Observed, target: Revision, now: Date): Wanted {
   const { status = {}, spec } = model;
-  const policy = rolloutPolicyOf(spec);
   const isRolledOut = templateRevision(deployment?.spec.template) === target.metadata.name;
-  if (deployment === undefined || !isRolledOut || policy.onFailure !== 'Rollback') return kept;
+  if (deployment === undefined || !isRolledOut || rolloutPolicyOf(spec).onFailure !== 'Rollback') return kept;
   // Whoever paused it decides how it goes on.
   if (deployment.spec.paused === true) return kept;
-  if (!missedDeadline(deployment, status.rollout?.startTime, now)) return kept;
+  if (wasComplete(status, target) || !hasMissedDeadline(deployment, status.rollout ?? {}, now)) return kept;
   const revision = newestHealthyBut(target, revisions);
-  if (revision === undefined || status.currentRevision === target.metadata.name) return kept;
+  if (revision === undefined) return kept;
   const rollback: Rollback = {
     fromRevision: target.metadata.name,
     toRevision: revision.metadata.name,
     trigger: 'ProgressDeadline',
     time: timestamp(now),
   };
-  return { ...kept, revision, rollback, events: [failedEvent(target, revision, policy.progressDeadlineSeconds)] };
-}
-
-/** The command that tries a revision again; the time of the rollback makes it another request than the last one was. */
-export function retryCommand(name: string, rollback: Rollback | undefined, { metadata }: Revision): string {
-  const value = `${metadata.name}${rollback === undefined ? '' : `@${rollback.time}`}`;
-  return `kubectl annotate --overwrite mdeploy/${name} ${annotations.retry}=${value}`;
-}
-
-/** A revision in words: the user's own label for the version, and the name of the record. */
-export function inWords({ metadata, data }: Revision): string {
-  return `version ${data.inputs.model.version} (revision ${metadata.name})`;
-}
-
-function adoptedEvent({ revision, fieldManager }: Undo, target: Revision): EventRecord {
-  const unpinned =
-    revision.data.inputs.model.sha256 === undefined
-      ? '; it has no spec.model.sha256, so nothing guarantees that the bytes are the same'
-      : '';
-  const message = `${fieldManager} undid the Deployment: ${inWords(revision)} is kept in the place of ${inWords(target)} until the spec asks for another${unpinned}`;
-  return { type: 'Normal', reason: 'RolledBack', message };
-}
-
-function failedEvent(target: Revision, revision: Revision, deadlineSeconds: number): EventRecord {
-  const message = `${inWords(target)} made no progress for ${deadlineSeconds} s: rolled back to ${inWords(revision)}`;
-  return { type: 'Warning', reason: 'RolledBack', message };
-}
-
-function putBackEvent({ revision, fieldManager }: Undo, kept: Revision, why: string): EventRecord {
-  const message = `${fieldManager} undid the Deployment to ${inWords(revision)}, but ${why}: ${inWords(kept)} was put back`;
-  return { type: 'Warning', reason: 'UndoPutBack', message };
-}
-
-function endedEvent({ revision, fieldManager }: Undo): EventRecord {
-  const message = `${fieldManager} brought ${inWords(revision)} back, which the spec asks for: it is held back no longer`;
-  return { type: 'Normal', reason: 'RollbackEnded', message };
-}
-
-function supersededEvents(undo: Undo | undefined, target: Revision): EventRecord[] {
-  if (undo === undefined || undo.revision === target) return [];
-  const message = `${undo.fieldManager} undid the Deployment to ${inWords(undo.revision)}, but the spec asks for ${inWords(target)} since: going forward`;
-  return [{ type: 'Normal', reason: 'UndoSuperseded', message }];
-}
-
-function retryEvent(target: Revision): EventRecord {
-  return { type: 'Normal', reason: 'Retrying', message: `${inWords(target)} is tried again` };
-}
-
-function mistakenRetryEvent(asked: string, target: Revision): EventRecord {
-  const message = `the annotation ${annotations.retry} names revision ${asked}, but ${target.metadata.name} is the one that is held back: name that one`;
-  return { type: 'Warning', reason: 'RetryIgnored', message };
+  const { retry, mistakenRetry } = kept;
+  return { revision, rollback, retry, mistakenRetry, kind: 'rolledBack' };
 }

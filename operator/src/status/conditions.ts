@@ -1,5 +1,6 @@
 import type { Condition } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
+import type { ConditionReason } from './reasons.ts';
 
 export type ConditionType =
   | 'Ready'
@@ -14,14 +15,14 @@ export type ConditionType =
 /** What is the case, before it has a time. */
 export interface Finding {
   readonly status: Condition['status'];
-  readonly reason: string;
+  readonly reason: ConditionReason;
   readonly message: string;
 }
 
 /** The limit of a condition's message that Kubernetes itself uses. */
 const maxMessageLength = 32_768;
 
-export const found = (status: Condition['status'], reason: string, message: string): Finding => ({
+export const found = (status: Condition['status'], reason: ConditionReason, message: string): Finding => ({
   status,
   reason,
   message,

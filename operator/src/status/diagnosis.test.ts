@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { IContainerStatus } from 'kubernetes-models/v1';
-import { observed, pod } from '../test-objects.ts';
+import { observed, pod } from '../testing/test-objects.ts';
 import { diagnose } from './diagnosis.ts';
 
 const ended = (fields: object): Partial<IContainerStatus> => ({

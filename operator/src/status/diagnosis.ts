@@ -2,10 +2,11 @@ import type { IContainerStatus } from 'kubernetes-models/v1';
 import { parseStartupFailure } from '../../../contract/src/startup-failure.ts';
 import { annotations, modelContainer } from '../api/names.ts';
 import type { LivePod, Observed } from '../observed.ts';
+import type { ConditionReason } from './reasons.ts';
 
 /** What keeps a rollout from getting on, in words that a person can act on. */
 export interface Problem {
-  readonly reason: string;
+  readonly reason: ConditionReason;
   readonly message: string;
 }
 

@@ -1,27 +1,146 @@
-import type { Condition, ModelDeploymentStatus } from '../api/model-deployment.ts';
+import type { Condition, ModelDeploymentStatus, Rollback } from '../api/model-deployment.ts';
+import { annotations } from '../api/names.ts';
+import type { ChildKind } from '../desired/children.ts';
 import type { EventRecord } from '../kube/events.ts';
-import type { Observed } from '../observed.ts';
-import { type Revision, templateRevision } from '../rollout/revision.ts';
-import { numberOfOtherRevision, restartedAt } from '../rollout/undo.ts';
+import type { Intruder, Observed } from '../observed.ts';
+import { inWords, type Revision, templateRevision } from '../rollout/revision.ts';
+import { numberOfOtherRevision, restartedAt, type Undo } from '../rollout/undo.ts';
+import { undoOf, type Wanted } from '../rollout/wanted-revision.ts';
+import type { EventReason } from './reasons.ts';
+
+/** Every event of a ModelDeployment is worded here. */
+export interface ModelEvent extends EventRecord {
+  readonly reason: EventReason;
+}
+
+const normal = (reason: EventReason, message: string): ModelEvent => ({ type: 'Normal', reason, message });
+const warning = (reason: EventReason, message: string): ModelEvent => ({ type: 'Warning', reason, message });
+
+/** What is said of a decision about the revision to run. */
+export function wantedEvents(wanted: Wanted, observed: Observed, target: Revision): ModelEvent[] {
+  const { mistakenRetry } = wanted;
+  const mistaken = mistakenRetry === undefined ? [] : [mistakenRetryEvent(mistakenRetry, target)];
+  return [...mistaken, ...decisionEvents(wanted, observed, target)];
+}
+
+function decisionEvents(wanted: Wanted, { model, deployment }: Observed, target: Revision): ModelEvent[] {
+  switch (wanted.kind) {
+    case 'undecided':
+      return [];
+    case 'forward':
+      return supersededEvents(wanted.undo, target);
+    case 'held':
+      return wanted.lost === undefined ? [] : [lostHoldEvent(wanted.lost, wanted.revision)];
+    case 'adopted':
+      return [adoptedEvent(wanted.undo, target)];
+    case 'ended':
+      return [endedEvent(wanted.undo)];
+    case 'putBack': {
+      const occurrence = String(deployment?.metadata.generation);
+      return [{ ...putBackEvent(wanted, retryCommand(model.metadata.name, wanted.rollback, target)), occurrence }];
+    }
+    case 'retried':
+      return [normal('Retrying', `${inWords(target)} is tried again`)];
+    case 'rolledBack':
+      return [failedEvent(target, wanted.revision, deployment?.spec.progressDeadlineSeconds ?? 0)];
+  }
+}
+
+function supersededEvents(undo: Undo | undefined, target: Revision): ModelEvent[] {
+  if (undo === undefined || undo.revision === target) return [];
+  const message = `${undo.fieldManager} undid the Deployment to ${inWords(undo.revision)}, but the spec asks for ${inWords(target)} since: going forward`;
+  return [normal('UndoSuperseded', message)];
+}
+
+function lostHoldEvent(lost: string, revision: Revision): ModelEvent {
+  const message = `the record of revision ${lost}, which was kept, is gone: ${inWords(revision)} is kept in its place`;
+  return warning('RolledBack', message);
+}
+
+function adoptedEvent({ revision, fieldManager }: Undo, target: Revision): ModelEvent {
+  const unpinned =
+    revision.data.inputs.model.sha256 === undefined
+      ? '; it has no spec.model.sha256, so nothing guarantees that the bytes are the same'
+      : '';
+  const message = `${fieldManager} undid the Deployment: ${inWords(revision)} is kept in the place of ${inWords(target)} until the spec asks for another${unpinned}`;
+  return normal('RolledBack', message);
+}
+
+function endedEvent({ revision, fieldManager }: Undo): ModelEvent {
+  const message = `${fieldManager} brought ${inWords(revision)} back, which the spec asks for: it is held back no longer`;
+  return normal('RollbackEnded', message);
+}
+
+function putBackEvent({ undo, revision, why }: Extract<Wanted, { kind: 'putBack' }>, retry: string): ModelEvent {
+  const reasons = {
+    RevertPolicy: 'spec.rollout.externalUndo is Revert',
+    MissedDeadline: `it missed its deadline; to try it again, run ${retry}`,
+    NeverHealthy: 'it never was healthy',
+  };
+  const message = `${undo.fieldManager} undid the Deployment to ${inWords(undo.revision)}, but ${reasons[why]}: ${inWords(revision)} was put back`;
+  return warning('UndoPutBack', message);
+}
+
+function failedEvent(target: Revision, revision: Revision, deadlineSeconds: number): ModelEvent {
+  const message = `${inWords(target)} made no progress for ${deadlineSeconds} s: rolled back to ${inWords(revision)}`;
+  return warning('RolledBack', message);
+}
+
+function mistakenRetryEvent(asked: string, target: Revision): ModelEvent {
+  const message = `the annotation ${annotations.retry} names revision ${asked}, but ${target.metadata.name} is the one that is held back: name that one`;
+  return warning('RetryIgnored', message);
+}
+
+/** The command that tries a revision again; the time of the rollback makes it another request than the last one was. */
+export function retryCommand(name: string, rollback: Rollback | undefined, { metadata }: Revision): string {
+  const value = `${metadata.name}${rollback === undefined ? '' : `@${rollback.time}`}`;
+  return `kubectl annotate --overwrite mdeploy/${name} ${annotations.retry}=${value}`;
+}
+
+/** What is said of somebody's change of a child. An undo is no drift: it has been answered already. */
+export function driftEvents(
+  child: ChildKind,
+  occurrence: string,
+  intruders: readonly Intruder[],
+  wanted: Wanted,
+): ModelEvent[] {
+  const undo = undoOf(wanted);
+  return intruders
+    .filter(({ manager }) => child !== 'Deployment' || manager !== undo?.fieldManager)
+    .map((intruder) => ({ ...driftEvent(child, intruder), occurrence }));
+}
+
+function driftEvent(child: ChildKind, { manager, fields }: Intruder): ModelEvent {
+  const named = fields.slice(0, 8).join(', ');
+  const part = child === 'Deployment' ? "the Deployment's pod template" : `the ${child}`;
+  const message = `${manager} changed ${part} (${named}${fields.length > 8 ? ', ...' : ''}): it was put back; change the ModelDeployment instead`;
+  return warning('DriftRepaired', message);
+}
+
+export function resistedEvent(child: ChildKind, difference: string): ModelEvent {
+  const message = `${difference} of the ${child} does not take the wanted value: a policy of the cluster changes it back`;
+  return warning('ApplyResisted', message);
+}
 
 /** One event for each thing that has changed since the last status. */
-export function rolloutEvents(observed: Observed, status: ModelDeploymentStatus, target: Revision): EventRecord[] {
+export function statusEvents(observed: Observed, status: ModelDeploymentStatus, target: Revision): ModelEvent[] {
   const { model, conflicts } = observed;
   const before = model.status ?? {};
-  const events: EventRecord[] = [];
+  const events: ModelEvent[] = [];
   const { version } = target.data.inputs.model;
   if (before.updateRevision !== status.updateRevision && conflicts.length === 0) {
     const message = `version ${version} is being rolled out as revision ${status.updateRevision}`;
-    events.push({ type: 'Normal', reason: 'RolloutStarted', message });
+    events.push(normal('RolloutStarted', message));
   }
   events.push(...restartUndoneEvents(observed, status));
   const [was, is] = [conditionOf(before, 'Ready'), conditionOf(status, 'Ready')];
-  if (is?.status === 'True' && was?.status !== 'True') {
-    events.push({ type: 'Normal', reason: 'RolloutComplete', message: `version ${version} serves` });
-  }
-  if (is?.status === 'False' && is.reason !== was?.reason && !ordinaryReasons.has(is.reason)) {
-    events.push({ type: 'Warning', reason: is.reason, message: is.message });
-  }
+  if (is?.status === 'True' && was?.status !== 'True')
+    events.push(normal('RolloutComplete', `version ${version} serves`));
+  if (is?.status === 'False' && is.reason !== was?.reason && !ordinaryReasons.has(is.reason))
+    events.push({ type: 'Warning', reason: is.reason as EventReason, message: is.message });
+  const [scaledWas, scaled] = [conditionOf(before, 'AutoscalingActive'), conditionOf(status, 'AutoscalingActive')];
+  if (scaled?.reason === 'ForeignAutoscaler' && scaledWas?.reason !== 'ForeignAutoscaler')
+    events.push(warning('ForeignAutoscaler', scaled.message));
   return events;
 }
 
@@ -29,7 +148,7 @@ export function rolloutEvents(observed: Observed, status: ModelDeploymentStatus,
 const ordinaryReasons = new Set(['RollingOut', 'RollingBack', 'RolledBack', 'NoPodServes', 'ScaledToZero', 'Paused']);
 
 /** An undo after a restart goes back to the same revision, to the disappointment of whoever wanted the one before. */
-function restartUndoneEvents(observed: Observed, status: ModelDeploymentStatus): EventRecord[] {
+function restartUndoneEvents(observed: Observed, status: ModelDeploymentStatus): ModelEvent[] {
   const { model } = observed;
   const before = model.status ?? {};
   const [was, is] = [before.rollout?.restartedAt, restartedAt(observed)];
@@ -42,7 +161,7 @@ function restartUndoneEvents(observed: Observed, status: ModelDeploymentStatus):
   const other =
     number === undefined ? '' : `: kubectl rollout undo deployment/${model.metadata.name} --to-revision=${number}`;
   const message = `a restart was undone, so the pods run revision ${revision} as before; another one takes --to-revision${other}`;
-  return [{ type: 'Normal', reason: 'RestartUndone', message }];
+  return [normal('RestartUndone', message)];
 }
 
 function conditionOf({ conditions }: ModelDeploymentStatus, type: string): Condition | undefined {

@@ -32,18 +32,26 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
     : found('True', 'Verified', `the model is loaded, and its sha256 is ${sha256}`);
 }
 
-/** What the autoscaler says of itself, with what to do where that is known. */
-export function autoscalingFinding({ model, autoscaler }: Observed): Finding {
-  if (model.spec.autoscaling === undefined)
-    return found('False', 'NotRequested', 'the number of pods is fixed by spec.replicas');
+/** Whether an autoscaler sets the number of pods, with what to do where that is known. */
+export function autoscalingFinding({ model, autoscaler, foreignAutoscalers }: Observed): Finding {
+  const isRequested = model.spec.autoscaling !== undefined;
+  if (foreignAutoscalers.length > 0) {
+    const names = foreignAutoscalers.map(({ name, owner }) => `${name} (of ${owner})`).join(', ');
+    const left = isRequested ? 'spec.autoscaling stands aside' : 'spec.replicas is left to it';
+    const out = isRequested ? 'remove it, or spec.autoscaling' : 'remove it to have spec.replicas back';
+    const message = `the HorizontalPodAutoscaler ${names} scales the Deployment, and is not the operator's: ${left}; ${out}`;
+    return found('False', 'ForeignAutoscaler', message);
+  }
+  if (!isRequested) return found('False', 'NotRequested', 'the number of pods is fixed by spec.replicas');
   const conditions = autoscaler?.status?.conditions ?? [];
   const able = conditions.find(({ type }) => type === 'AbleToScale');
-  if (able?.status === 'False') return found('False', able.reason ?? 'UnableToScale', able.message ?? '');
+  if (able?.status === 'False') return found('False', 'UnableToScale', `${able.reason}: ${able.message ?? ''}`);
   const active = conditions.find(({ type }) => type === 'ScalingActive');
   if (active === undefined) return found('Unknown', 'Starting', 'the autoscaler has not looked at the pods yet');
   const message = active.message ?? '';
-  if (active.status !== 'True' && /the server could not find the requested resource|no matches for/.test(message)) {
+  if (active.status === 'True') return found('True', 'MetricsFound', message);
+  if (/the server could not find the requested resource|no matches for/.test(message)) {
     return found('False', 'NoMetricsAPI', `the cluster has no metrics API (${message}): install metrics-server`);
   }
-  return found(active.status === 'True' ? 'True' : 'False', active.reason ?? 'Unknown', message);
+  return found('False', 'MetricsMissing', `${active.reason}: ${message}`);
 }

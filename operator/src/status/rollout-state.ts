@@ -1,5 +1,5 @@
-import type { Observed } from '../observed.ts';
-import { missedDeadline } from '../rollout/deadline.ts';
+import type { LiveDeployment, Observed } from '../observed.ts';
+import { hasMissedDeadline, isComplete, type Progress } from '../rollout/progress.ts';
 import { templateRevision } from '../rollout/revision.ts';
 import { diagnose, type Problem } from './diagnosis.ts';
 
@@ -23,37 +23,32 @@ export type RolloutState =
     }
   | { readonly kind: 'complete'; readonly wanted: number };
 
+/** Whether the Deployment has the template of a revision. */
+export function isRolledOut(deployment: LiveDeployment | undefined, revision: string): boolean {
+  return deployment !== undefined && templateRevision(deployment.spec.template) === revision;
+}
+
 /**
  * @param revision the name of the revision that is rolled out
- * @param startTime since when it is
+ * @param progress how far it has got, and since when it is
  */
 export function rolloutState(
   observed: Observed,
   revision: string,
-  startTime: string | undefined,
+  progress: Progress & { readonly startTime: string },
   now: Date,
 ): RolloutState {
   const { deployment } = observed;
-  if (deployment === undefined || templateRevision(deployment.spec.template) !== revision) return { kind: 'starting' };
-  const {
-    observedGeneration = 0,
-    replicas = 0,
-    updatedReplicas = 0,
-    availableReplicas = 0,
-    conditions = [],
-  } = deployment.status ?? {};
+  if (deployment === undefined || !isRolledOut(deployment, revision)) return { kind: 'starting' };
+  const { replicas = 0, updatedReplicas = 0, availableReplicas = 0, observedGeneration = 0 } = deployment.status ?? {};
   const wanted = deployment.spec.replicas ?? 1;
-  const seen = observedGeneration >= (deployment.metadata.generation ?? 0);
-  if (seen && updatedReplicas === wanted && replicas === wanted && availableReplicas === wanted)
-    return { kind: 'complete', wanted };
+  if (isComplete(deployment)) return { kind: 'complete', wanted };
   const problem = diagnose(observed, revision);
   if (deployment.spec.paused === true) return { kind: 'paused', problem };
-  const wasComplete = conditions.some(
-    ({ type, reason }) => type === 'Progressing' && reason === 'NewReplicaSetAvailable',
-  );
-  if (seen && updatedReplicas === replicas && wasComplete)
+  const isSeen = observedGeneration >= (deployment.metadata.generation ?? 0);
+  if (isSeen && updatedReplicas === replicas && progress.completeTime !== undefined)
     return { kind: 'scaling', available: availableReplicas, wanted, problem };
-  if (missedDeadline(deployment, startTime, now))
+  if (hasMissedDeadline(deployment, progress, now))
     return { kind: 'overdue', seconds: deployment.spec.progressDeadlineSeconds ?? 0, problem };
   return { kind: 'progressing', updated: Math.min(updatedReplicas, availableReplicas), wanted, problem };
 }

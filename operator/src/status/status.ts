@@ -2,12 +2,14 @@ import { type ModelDeploymentStatus, modelNameOf, type Rollback } from '../api/m
 import { timestamp } from '../api/time.ts';
 import { stableSelector } from '../desired/metadata.ts';
 import { serviceUrl } from '../desired/service.ts';
-import type { Observed } from '../observed.ts';
-import { historyOf, type Revision } from '../rollout/revision.ts';
+import type { Observed, Refusal } from '../observed.ts';
+import type { Progress } from '../rollout/progress.ts';
+import { historyOf, inWords, type Revision } from '../rollout/revision.ts';
 import { restartedAt } from '../rollout/undo.ts';
-import { inWords, retryCommand, type Wanted } from '../rollout/wanted-revision.ts';
+import type { Wanted } from '../rollout/wanted-revision.ts';
 import { type ConditionType, type Finding, found, makeConditions } from './conditions.ts';
 import type { Problem } from './diagnosis.ts';
+import { retryCommand } from './events.ts';
 import { autoscalingFinding, modelFinding } from './findings.ts';
 import { reportedDigests } from './reported-digests.ts';
 import type { RolloutState } from './rollout-state.ts';
@@ -17,35 +19,49 @@ export interface StatusInput {
   /** The revision that the spec asks for. */
   readonly target: Revision;
   readonly wanted: Wanted;
-  /** Since when the wanted revision is. */
-  readonly startTime: string;
+  /** The revision that serves. */
+  readonly current: Revision;
+  /** How far the rollout of the wanted revision has got, and since when it is. */
+  readonly progress: Progress & { readonly startTime: string };
   readonly state: RolloutState;
   readonly defaultImage: string;
+  /** Why writes that are still wanted were refused, by what they are called. */
+  readonly refusals: ReadonlyMap<string, Refusal>;
+  /** Children that somebody changes back again and again. */
+  readonly contested: readonly { readonly child: string; readonly difference: string; readonly repairs: number }[];
   readonly now: Date;
 }
 
-/** Since when the wanted revision is: from now on if it is another than before, or is tried again. */
-export function startTimeOf(
-  { rollback, updateRevision, rollout = {} }: ModelDeploymentStatus = {},
-  { revision, retrying }: Wanted,
-  now: Date,
-): string {
-  const isSame = (rollback?.toRevision ?? updateRevision) === revision.metadata.name && !retrying;
-  return (isSame ? rollout.startTime : undefined) ?? timestamp(now);
+/** Whether the wanted revision is another than before, or is tried again. */
+export function isNewlyWanted(
+  { rollback, updateRevision }: ModelDeploymentStatus = {},
+  { revision, kind }: Wanted,
+): boolean {
+  return (rollback?.toRevision ?? updateRevision) !== revision.metadata.name || kind === 'retried';
+}
+
+/** Since when the wanted revision is. */
+export function startTimeOf(status: ModelDeploymentStatus | undefined, wanted: Wanted, now: Date): string {
+  const before = isNewlyWanted(status, wanted) ? undefined : status?.rollout?.startTime;
+  return before ?? timestamp(now);
+}
+
+/** The revision that serves: the wanted one once every pod is of it. */
+export function currentRevision({ model, revisions }: Observed, wanted: Revision, { kind }: RolloutState): Revision {
+  const kept = revisions.find(({ metadata }) => metadata.name === model.status?.currentRevision);
+  return kind === 'complete' || kind === 'scaling' ? wanted : (kept ?? wanted);
 }
 
 /** The whole status document. */
 export function makeStatus(input: StatusInput): ModelDeploymentStatus {
-  const { observed, target, wanted, startTime, state, now } = input;
+  const { observed, target, wanted, current, progress, now } = input;
   const { model, deployment, revisions } = observed;
   const before = model.status ?? {};
   const targetName = target.metadata.name;
-  const kept = revisions.find(({ metadata }) => metadata.name === before.currentRevision);
-  const current = state.kind === 'complete' || state.kind === 'scaling' ? wanted.revision : (kept ?? wanted.revision);
   const restarted = restartedAt(observed);
   const recorded = revisions.some(({ metadata }) => metadata.name === targetName) ? revisions : [...revisions, target];
-  // A name that is taken keeps the revision from being made at all.
-  const held = observed.conflicts.length > 0;
+  // A name that is taken, or a refusal, keeps the revision from being made at all.
+  const held = observed.conflicts.length > 0 || input.refusals.has('create-revision');
   const generation = model.metadata.generation ?? 0;
   return {
     observedGeneration: generation,
@@ -62,7 +78,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
     modelDigest: digestOf(observed, current),
     rollout: {
       message: rolloutMessage(input),
-      startTime,
+      ...progress,
       ...(restarted === undefined ? {} : { restartedAt: restarted }),
     },
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
@@ -151,7 +167,8 @@ function upToDateFinding({ observed, target, wanted, state, defaultImage }: Stat
 
 function stalledFinding(input: StatusInput): Finding {
   const { observed, wanted, state } = input;
-  const { conflicts, refusals } = observed;
+  const { conflicts } = observed;
+  const { refusals, contested } = input;
   if (conflicts.length > 0) {
     const taken = conflicts.map(
       ({ kind, name, owner }) => `the ${kind} ${name} is there already and belongs to ${owner}`,
@@ -163,8 +180,21 @@ function stalledFinding(input: StatusInput): Finding {
     );
   }
   if (refusals.size > 0) {
-    const refused = Array.from(refusals, ([kind, message]) => `the API server refuses the ${kind}: ${message}`);
+    const refused = Array.from(
+      refusals,
+      ([write, { message }]) => `the API server refuses ${inWordsOf(write)}: ${message}`,
+    );
     return found('True', 'ApplyRefused', `${refused.join('; ')}: change the spec, or what the namespace allows`);
+  }
+  if (contested.length > 0) {
+    const fought = contested.map(
+      ({ child, difference, repairs }) => `${difference} of the ${child} was put back ${repairs} times`,
+    );
+    return found(
+      'True',
+      'DriftContested',
+      `${fought.join('; ')}, and somebody changes it again: the next repair waits; find out who does (kubectl get --show-managed-fields) and change the ModelDeployment instead`,
+    );
   }
   if (state.kind === 'overdue') {
     const why = state.problem === undefined ? '' : `: ${state.problem.message}`;
@@ -212,7 +242,7 @@ function servingFinding(what: string, state: RolloutState, available: Finding, p
   return found('True', 'Ready', `${what} serves${pods}`);
 }
 
-function rolloutMessage({ observed: { conflicts, refusals }, wanted, state }: StatusInput): string {
+function rolloutMessage({ observed: { conflicts }, refusals, wanted, state }: StatusInput): string {
   const { version } = wanted.revision.data.inputs.model;
   const isBack = wanted.rollback !== undefined;
   if (conflicts.length > 0) return 'name conflict';
@@ -243,4 +273,24 @@ function digestOf(observed: Observed, current: Revision): string {
   const [digest] = reportedDigests(observed, current.metadata.name).keys();
   const before = observed.model.status;
   return digest ?? (before?.currentRevision === current.metadata.name ? before.modelDigest : undefined) ?? 'unknown';
+}
+
+/** What a refused write is for, in words. */
+function inWordsOf(write: string): string {
+  const [kind = '', child] = write.split(' ');
+  switch (kind) {
+    case 'create-revision':
+      return 'the ControllerRevision';
+    case 'delete':
+      return `to delete the ${child}`;
+    case 'delete-replica-set':
+      return 'to delete a ReplicaSet';
+    case 'delete-revision':
+    case 'renumber-revision':
+    case 'adopt-revision':
+    case 'mark-healthy':
+      return 'a change of a ControllerRevision';
+    default:
+      return `the ${child ?? kind}`;
+  }
 }

@@ -301,6 +301,14 @@ export interface IModelDeployment {
        */
       "startTime"?: string;
       /**
+       * When the rollout last made progress; absent once it was complete.
+       */
+      "progressTime"?: string;
+      /**
+       * When every pod first ran that revision; absent while no pod does, or was asked for.
+       */
+      "completeTime"?: string;
+      /**
        * When kubectl rollout restart was called last, as far as the pods still tell.
        */
       "restartedAt"?: string;

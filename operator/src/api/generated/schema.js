@@ -16,7 +16,7 @@ const schema33 = {
       "$ref": "wEAPTXrpRhvMglkReNyJd1tFjfUEWxuMQFT0GjphrQ"
     },
     "status": {
-      "$ref": "uqKN98WWW8K8RGh3gGwjjGUsbFUJ3INJ7gdyvoHYjU"
+      "$ref": "aJyZqORlfhwqBP1yP52UcjkhfO7BEcKlrnUaA9o"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
@@ -425,12 +425,12 @@ function validate78(data, {
   validate78.errors = vErrors;
   return errors === 0;
 }
-const schema29 = {
+const schema30 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate59(data, {
+function validate60(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -472,7 +472,7 @@ function validate59(data, {
       errors++;
     }
   }
-  validate59.errors = vErrors;
+  validate60.errors = vErrors;
   return errors === 0;
 }
 const schema6 = {
@@ -698,13 +698,13 @@ function validate73(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate59(data.sha256, {
+      if (!validate60(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
@@ -5279,7 +5279,7 @@ const schema83 = {
       "$ref": "I3aUZnxbBUaKiMkUT8iLjM2x9NM9O8xnCG2KReYculc"
     },
     "rollout": {
-      "$ref": "evNuShJ0XFG8eKyGbbg87eJtHGXXx5loEYKKSw6RZU"
+      "$ref": "ATBl5hCj4irkyxmhcJsG6xLPdoPA7qITpgzaoxdxQ8"
     },
     "rollback": {
       "$ref": "thwtRTaiYQevksfxFVStwYnQiICgu0i8O4fTgeCpMDc"
@@ -5551,13 +5551,13 @@ function validate194(data, {
   validate194.errors = vErrors;
   return errors === 0;
 }
-const schema31 = {
+const schema32 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats10 = formats["date-time"];
-function validate61(data, {
+function validate62(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5614,7 +5614,7 @@ function validate61(data, {
     }
     errors++;
   }
-  validate61.errors = vErrors;
+  validate62.errors = vErrors;
   return errors === 0;
 }
 const schema90 = {
@@ -5819,13 +5819,13 @@ function validate187(data, {
       }
     }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate61(data.lastTransitionTime, {
+      if (!validate62(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
         errors = vErrors.length;
       }
     }
@@ -6125,6 +6125,12 @@ const schema92 = {
     "startTime": {
       "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
     },
+    "progressTime": {
+      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
+    },
+    "completeTime": {
+      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
+    },
     "restartedAt": {
       "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
     }
@@ -6181,13 +6187,13 @@ function validate211(data, {
   validate211.errors = vErrors;
   return errors === 0;
 }
-const schema32 = {
+const schema29 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate62(data, {
+function validate59(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6245,7 +6251,7 @@ function validate62(data, {
       errors++;
     }
   }
-  validate62.errors = vErrors;
+  validate59.errors = vErrors;
   return errors === 0;
 }
 function validate210(data, {
@@ -6285,24 +6291,46 @@ function validate210(data, {
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate62(data.startTime, {
+      if (!validate59(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.progressTime !== undefined) {
+      if (!validate59(data.progressTime, {
+        instancePath: instancePath + "/progressTime",
+        parentData: data,
+        parentDataProperty: "progressTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.completeTime !== undefined) {
+      if (!validate59(data.completeTime, {
+        instancePath: instancePath + "/completeTime",
+        parentData: data,
+        parentDataProperty: "completeTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
         errors = vErrors.length;
       }
     }
     if (data.restartedAt !== undefined) {
-      if (!validate59(data.restartedAt, {
+      if (!validate60(data.restartedAt, {
         instancePath: instancePath + "/restartedAt",
         parentData: data,
         parentDataProperty: "restartedAt",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
@@ -6332,11 +6360,11 @@ const schema94 = {
   },
   "nullable": true
 };
-const schema30 = {
+const schema31 = {
   "type": "string",
   "maxLength": 253
 };
-function validate60(data, {
+function validate61(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6377,7 +6405,7 @@ function validate60(data, {
     }
     errors++;
   }
-  validate60.errors = vErrors;
+  validate61.errors = vErrors;
   return errors === 0;
 }
 const schema95 = {
@@ -6385,7 +6413,7 @@ const schema95 = {
   "enum": ["Undo", "ProgressDeadline"],
   "maxLength": 32
 };
-function validate219(data, {
+function validate221(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6442,7 +6470,7 @@ function validate219(data, {
     }
     errors++;
   }
-  validate219.errors = vErrors;
+  validate221.errors = vErrors;
   return errors === 0;
 }
 const schema96 = {
@@ -6450,7 +6478,7 @@ const schema96 = {
   "maxLength": 128,
   "nullable": true
 };
-function validate221(data, {
+function validate223(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6492,10 +6520,10 @@ function validate221(data, {
       errors++;
     }
   }
-  validate221.errors = vErrors;
+  validate223.errors = vErrors;
   return errors === 0;
 }
-function validate216(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6585,62 +6613,62 @@ function validate216(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate60(data.fromRevision, {
+      if (!validate61(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.toRevision !== undefined) {
-      if (!validate60(data.toRevision, {
-        instancePath: instancePath + "/toRevision",
-        parentData: data,
-        parentDataProperty: "toRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.trigger !== undefined) {
-      if (!validate219(data.trigger, {
-        instancePath: instancePath + "/trigger",
-        parentData: data,
-        parentDataProperty: "trigger",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.fieldManager !== undefined) {
-      if (!validate221(data.fieldManager, {
-        instancePath: instancePath + "/fieldManager",
-        parentData: data,
-        parentDataProperty: "fieldManager",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate61(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
+    if (data.toRevision !== undefined) {
+      if (!validate61(data.toRevision, {
+        instancePath: instancePath + "/toRevision",
+        parentData: data,
+        parentDataProperty: "toRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.trigger !== undefined) {
+      if (!validate221(data.trigger, {
+        instancePath: instancePath + "/trigger",
+        parentData: data,
+        parentDataProperty: "trigger",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.fieldManager !== undefined) {
+      if (!validate223(data.fieldManager, {
+        instancePath: instancePath + "/fieldManager",
+        parentData: data,
+        parentDataProperty: "fieldManager",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate62(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate216.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
 const schema97 = {
@@ -6676,7 +6704,7 @@ const schema99 = {
   "type": "integer",
   "format": "int64"
 };
-function validate229(data, {
+function validate231(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6718,10 +6746,10 @@ function validate229(data, {
       errors++;
     }
   }
-  validate229.errors = vErrors;
+  validate231.errors = vErrors;
   return errors === 0;
 }
-function validate227(data, {
+function validate229(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6779,24 +6807,24 @@ function validate227(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate60(data.revision, {
+      if (!validate61(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate229(data.number, {
+      if (!validate231(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
+        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
         errors = vErrors.length;
       }
     }
@@ -6812,24 +6840,24 @@ function validate227(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate59(data.sha256, {
+      if (!validate60(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate62(data.healthySince, {
+      if (!validate59(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
         errors = vErrors.length;
       }
     }
@@ -6849,10 +6877,10 @@ function validate227(data, {
     }
     errors++;
   }
-  validate227.errors = vErrors;
+  validate229.errors = vErrors;
   return errors === 0;
 }
-function validate226(data, {
+function validate228(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6895,18 +6923,18 @@ function validate226(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate227(data[i0], {
+      if (!validate229(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate227.errors : vErrors.concat(validate227.errors);
+        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate226.errors = vErrors;
+  validate228.errors = vErrors;
   return errors === 0;
 }
 function validate184(data, {
@@ -7056,13 +7084,13 @@ function validate184(data, {
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate216(data.rollback, {
+      if (!validate218(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
@@ -7078,13 +7106,13 @@ function validate184(data, {
       }
     }
     if (data.history !== undefined) {
-      if (!validate226(data.history, {
+      if (!validate228(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
         errors = vErrors.length;
       }
     }

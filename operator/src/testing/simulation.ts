@@ -1,11 +1,12 @@
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { decide } from '../controller/decide.ts';
+import type { Decision, Write } from '../controller/writes.ts';
+import { ownerReference } from '../desired/metadata.ts';
 import type { FieldSet } from '../kube/objects.ts';
-import type { LiveChild, Observed } from '../observed.ts';
+import { childFields, type LiveChild, type Observed } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
-import { completeDeployment, modelDeployment } from '../test-objects.ts';
-import { decide } from './decide.ts';
-import type { Decision, Write } from './writes.ts';
+import { completeDeployment, modelDeployment } from './test-objects.ts';
 
 /** A cluster as pure state, for tests of what passes decide: writes are performed on it as the API server would. */
 export const now = new Date('2026-01-01T00:00:00.000Z');
@@ -62,21 +63,20 @@ export function perform(state: Observed, write: Write): Observed {
         : state;
     case 'delete-replica-set':
       return state;
-    case 'hand-over-replicas':
+    case 'adopt-revision': {
+      const ownerReferences = [ownerReference(state.model)];
       return {
         ...state,
-        deployment: { ...write.deployment, spec: { ...write.deployment.spec, replicas: write.replicas } },
+        revisions: state.revisions.map((revision) =>
+          revision.metadata.name === write.name
+            ? { ...revision, metadata: { ...revision.metadata, ownerReferences } }
+            : revision,
+        ),
       };
+    }
     case 'apply':
     case 'delete': {
-      const field = (
-        {
-          Deployment: 'deployment',
-          Service: 'service',
-          HorizontalPodAutoscaler: 'autoscaler',
-          PodDisruptionBudget: 'disruptionBudget',
-        } as const
-      )[write.child];
+      const field = childFields[write.child];
       if (write.kind === 'delete') return { ...state, [field]: undefined };
       const before = state[field];
       const { metadata, ...rest } = write.manifest as unknown as LiveChild<object>;

@@ -1,7 +1,7 @@
 import type { IContainerStatus } from 'kubernetes-models/v1';
-import type { ModelDeployment, ModelDeploymentSpec } from './api/model-deployment.ts';
-import { annotations } from './api/names.ts';
-import type { LiveDeployment, LivePod, Observed } from './observed.ts';
+import type { ModelDeployment, ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { annotations } from '../api/names.ts';
+import type { LiveDeployment, LivePod, Observed } from '../observed.ts';
 
 /** Objects for tests, as they come out of the caches. */
 export function modelDeployment(spec: Partial<ModelDeploymentSpec> = {}): ModelDeployment {
@@ -26,7 +26,8 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     reports: new Map(),
     mountFailures: new Map(),
     conflicts: [],
-    resisting: new Map(),
+    foreignAutoscalers: [],
+    attempts: new Map(),
     refusals: new Map(),
     ...parts,
   };

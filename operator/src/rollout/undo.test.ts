@@ -1,11 +1,22 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { decide } from '../controller/decide.ts';
 import type { Observed } from '../observed.ts';
-import { templateRevision } from '../rollout/revision.ts';
-import { modelDeployment, observed } from '../test-objects.ts';
-import { decide } from './decide.ts';
-import { change, conditionsOf, kinds, now, overdue, pass, perform, policy, settle, undo } from './simulation.ts';
+import {
+  change,
+  conditionsOf,
+  kinds,
+  now,
+  overdue,
+  pass,
+  perform,
+  policy,
+  settle,
+  undo,
+} from '../testing/simulation.ts';
+import { modelDeployment, observed } from '../testing/test-objects.ts';
+import { templateRevision } from './revision.ts';
 
 const model = (version: string) => ({ version, uri: 'https://models.example/iris.onnx' });
 const asking = (state: Observed, version: string, rest: Partial<ModelDeploymentSpec> = {}) =>

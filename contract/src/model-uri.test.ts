@@ -1,0 +1,19 @@
+import { expect, test } from '@jest/globals';
+import { InvalidModelUri, parseModelUri } from './model-uri.ts';
+
+test.each([
+  ['https://models.example/iris.onnx', { scheme: 'https' }],
+  ['pvc://models/iris/1.onnx', { scheme: 'pvc', volume: 'models', path: 'iris/1.onnx' }],
+  ['configmap://iris-1/model.onnx', { scheme: 'configmap', volume: 'iris-1', path: 'model.onnx' }],
+  ['file:///tmp/a%20b.onnx', { scheme: 'file', path: '/tmp/a b.onnx' }],
+  ['models/iris.onnx', { scheme: 'file', path: 'models/iris.onnx' }],
+])('%s is taken apart', (uri, parts) => {
+  expect(parseModelUri(uri)).toEqual(parts);
+});
+
+test.each([
+  ['pvc://models', 'names no file in the volume'],
+  ['ftp://models.example/iris.onnx', 'has the scheme ftp; known are https, http, pvc, configmap and file'],
+])('%s is refused', (uri, problem) => {
+  expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
+});

@@ -1,0 +1,41 @@
+/** A model URI, taken apart. */
+export type ModelUri =
+  | { readonly scheme: 'https' | 'http' }
+  /** A file in a volume that is mounted: of a claim, or of a ConfigMap. */
+  | { readonly scheme: 'pvc' | 'configmap'; readonly volume: string; readonly path: string }
+  | { readonly scheme: 'file'; readonly path: string };
+
+/** A URI that names no model. Its message says what is wrong with it. */
+export class InvalidModelUri extends Error {
+  override readonly name = 'InvalidModelUri';
+
+  constructor(uri: string, problem: string) {
+    super(`the model URI ${uri} ${problem}`);
+  }
+}
+
+/**
+ * Reads a model URI: `https://…`, `http://…`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
+ *
+ * @throws InvalidModelUri
+ */
+export function parseModelUri(uri: string): ModelUri {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(uri)?.[1];
+  switch (scheme) {
+    case undefined:
+      return { scheme: 'file', path: uri };
+    case 'file':
+      return { scheme, path: decodeURIComponent(uri.slice('file://'.length)) };
+    case 'http':
+    case 'https':
+      return { scheme };
+    case 'pvc':
+    case 'configmap': {
+      const [, volume, path] = /^[a-z]+:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+      if (volume === undefined || path === undefined) throw new InvalidModelUri(uri, 'names no file in the volume');
+      return { scheme, volume, path };
+    }
+    default:
+      throw new InvalidModelUri(uri, `has the scheme ${scheme}; known are https, http, pvc, configmap and file`);
+  }
+}

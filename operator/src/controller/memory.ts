@@ -1,0 +1,97 @@
+import { fingerprint } from '../canonical.ts';
+import type { ChildKind } from '../desired/children.ts';
+import { findDifference } from '../desired/difference.ts';
+import { OwnWrites } from '../kube/own-writes.ts';
+import type { Attempt, LiveChild, Refusal } from '../observed.ts';
+
+/** How soon a refused write is tried again: the first time, and at most. */
+const refusedMilliseconds = { first: 1000, most: 60_000 };
+/** Repairs that are further apart than this are not of one quarrel. */
+const quarrelMilliseconds = 3_600_000;
+
+/** What is remembered of one ModelDeployment between passes. It is lost with the process, and found out again. */
+export class ModelMemory {
+  readonly ownWrites = new OwnWrites();
+  /**
+   * Children that could not be made because an object of the name is there already, though no cache shows it: it is
+   * somebody else's, or ours and somebody took its label away. The next pass asks which.
+   */
+  readonly occupied = new Set<ChildKind>();
+  readonly #refusals = new Map<string, Refusal>();
+  readonly #attempts = new Map<ChildKind, Attempt>();
+
+  /** Why the API server refuses writes, by what they are called. */
+  get refusals(): ReadonlyMap<string, Refusal> {
+    return this.#refusals;
+  }
+
+  /** The last applies to children that were there already. */
+  get attempts(): ReadonlyMap<ChildKind, Attempt> {
+    return this.#attempts;
+  }
+
+  /** @returns whether this is the first refusal of the write, in whatever words */
+  refused(write: string, message: string, now: number): boolean {
+    const failures = (this.#refusals.get(write)?.failures ?? 0) + 1;
+    const delay = Math.min(refusedMilliseconds.most, refusedMilliseconds.first * 2 ** (failures - 1));
+    this.#refusals.set(write, { message, failures, retryAt: now + delay });
+    return failures === 1;
+  }
+
+  taken(write: string): void {
+    this.#refusals.delete(write);
+  }
+
+  /**
+   * Notes the answer to an apply to a child that was there.
+   *
+   * @param before its resourceVersion when it was applied to
+   */
+  applied(child: ChildKind, manifest: object, before: string, answer: LiveChild<unknown>, now: number): void {
+    const desired = fingerprint(manifest);
+    const last = this.#attempts.get(child);
+    const isQuarrel = last?.desired === desired && now - last.at < quarrelMilliseconds;
+    const changed = before !== answer.metadata.resourceVersion;
+    this.#attempts.set(child, {
+      desired,
+      live: liveFingerprint(answer),
+      resisted: !changed || findDifference(manifest, answer, answer.applied) !== undefined,
+      repairs: isQuarrel ? last.repairs + 1 : 1,
+      at: now,
+    });
+  }
+
+  /** An attempt that was resisted may be repeated once the object is another than the answer was. */
+  childChanged(child: ChildKind, live: LiveChild<unknown> | undefined): void {
+    const attempt = this.#attempts.get(child);
+    if (attempt?.resisted !== true) return;
+    if (live === undefined || liveFingerprint(live) !== attempt.live)
+      this.#attempts.set(child, { ...attempt, resisted: false });
+  }
+
+  /** What was refused or resisted may be taken now. */
+  specChanged(): void {
+    this.#refusals.clear();
+    this.#attempts.clear();
+  }
+}
+
+/** What is remembered of every ModelDeployment, by its uid: one that is made anew under a name begins afresh. */
+export class Memory {
+  readonly #models = new Map<string, ModelMemory>();
+
+  of({ metadata: { uid } }: { readonly metadata: { readonly uid: string } }): ModelMemory {
+    const known = this.#models.get(uid) ?? new ModelMemory();
+    this.#models.set(uid, known);
+    return known;
+  }
+
+  forget({ metadata: { uid } }: { readonly metadata: { readonly uid: string } }): void {
+    this.#models.delete(uid);
+  }
+}
+
+/** Of what an apply can change; not of the status, which changes all the time. */
+function liveFingerprint({ metadata, spec }: LiveChild<unknown>): string {
+  return fingerprint({ spec, labels: metadata.labels, owners: metadata.ownerReferences });
+}
