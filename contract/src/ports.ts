@@ -1,5 +1,5 @@
 /** The ports of a pod. They are in templates that live for years, and in Services, so they never change. */
-export const ports = { serving: 8080, control: 9090 } as const;
+export const ports = { serving: 8080, grpc: 9000, control: 9090 } as const;
 
 /** Routes that the kubelet and the operator call. */
 export const routes = {
@@ -7,5 +7,7 @@ export const routes = {
   ready: '/v2/health/ready',
   /** On the control port: which model this pod serves, as a ModelReport. */
   model: '/model',
+  /** On the control port: the pod link. */
+  link: '/link',
   metrics: '/metrics',
 } as const;

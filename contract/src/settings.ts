@@ -20,6 +20,13 @@ export const environment = {
   workDirectory: 'SLIPWAY_WORK_DIRECTORY',
   mountDirectory: 'SLIPWAY_MOUNT_DIRECTORY',
   terminationLog: 'SLIPWAY_TERMINATION_LOG',
+  /** The pod's own identity, which tables are addressed to. */
+  podUid: 'SLIPWAY_POD_UID',
+  podName: 'SLIPWAY_POD_NAME',
+  podNamespace: 'SLIPWAY_POD_NAMESPACE',
+  linkDirectory: 'SLIPWAY_LINK_DIRECTORY',
+  /** '1': the pod ends once it has told the operator which model it has loaded. */
+  preflight: 'SLIPWAY_PREFLIGHT',
   logLevel: 'SLIPWAY_LOG_LEVEL',
 } as const;
 
@@ -29,6 +36,9 @@ export const paths = {
   /** Where the claim of a pvc:// model, or the ConfigMap of a configmap:// one, is mounted. */
   mountDirectory: '/mnt/model',
   terminationLog: '/dev/termination-log',
+  /** Where the ConfigMap NAME-link is mounted, and the Secret NAME-tls, if they are there. */
+  linkDirectory: '/etc/slipway/link',
+  tlsDirectory: '/etc/slipway/tls',
 } as const;
 
 export const defaults = {

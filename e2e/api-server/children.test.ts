@@ -15,7 +15,7 @@ const autoscaling = { minReplicas: 2, maxReplicas: 5, triggers: [{ type: 'CPU', 
 const resources = { requests: { cpu: '250m' } };
 
 describe('a new ModelDeployment', () => {
-  test('gets its children, owned by it, with labels that never change, in seven writes', async () => {
+  test('gets its children, owned by it, with labels that never change, in eight writes', async () => {
     const model = await models.create('new', { autoscaling, resources });
     await models.settled('new');
     for (const kind of childKinds) {
@@ -54,8 +54,14 @@ describe('a new ModelDeployment', () => {
       async () => operator.writesFor('new'),
       (made) => made.includes('apply PodDisruptionBudget'),
     );
-    expect(writes.slice(0, 4)).toEqual(['create-revision', 'write-status', 'apply Service', 'apply Deployment']);
-    expect(writes.filter((write) => write !== 'write-status')).toHaveLength(5);
+    expect(writes.slice(0, 5)).toEqual([
+      'create-revision',
+      'write-status',
+      'apply ConfigMap',
+      'apply Service',
+      'apply Deployment',
+    ]);
+    expect(writes.filter((write) => write !== 'write-status')).toHaveLength(6);
   });
 
   test('has every condition after the first pass, and no column is empty', async () => {
@@ -72,6 +78,7 @@ describe('a new ModelDeployment', () => {
       'ModelLoaded',
       'RolledBack',
       'AutoscalingActive',
+      'Linked',
     ]);
     for (const condition of model.status.conditions) {
       expect(condition).toMatchObject({
@@ -144,7 +151,7 @@ describe('a settled ModelDeployment', () => {
     await sleep(2000);
     expect(operator.writesFor('quiet')).toEqual([]);
     expect(await versions()).toEqual(before);
-    expect(writes).toHaveLength(5);
+    expect(writes).toHaveLength(6);
   });
 
   test('equals what was rendered: the renderer writes every default of this API server', async () => {

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { childKinds, childResources } from '../../operator/src/desired/children.ts';
+import { childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
 import { operatorSuite } from './operator-suite.ts';
+import type { AnyObject } from './test-cluster.ts';
 
 const { client, namespace, models, operator, edit } = operatorSuite();
 
@@ -24,7 +25,7 @@ describe('drift', () => {
     });
     await eventually(
       async () => {
-        const [service, deployment, autoscaler, budget] = await Promise.all(
+        const [, service, deployment, autoscaler, budget] = await Promise.all(
           childKinds.map((kind) => models.requireChild(kind, 'drift')),
         );
         return [
@@ -39,7 +40,7 @@ describe('drift', () => {
     );
     for (const kind of childKinds) {
       const { metadata } = await models.requireChild(kind, 'drift');
-      await client.call('DELETE', pathOf(childResources[kind], namespace, 'drift'), { body: {} });
+      await client.call('DELETE', pathOf(childResources[kind], namespace, childName(kind, 'drift')), { body: {} });
       await eventually(
         () => models.child(kind, 'drift'),
         (child) => child !== undefined && child.metadata.uid !== metadata.uid,
@@ -76,6 +77,21 @@ describe('drift', () => {
     await eventually(
       () => models.events('ports'),
       (found) => found.some(({ reason, note }) => reason === 'DriftRepaired' && note.includes('the Service')),
+    );
+  });
+
+  test('of the keys by which pods know the operator is put back, with a Warning', async () => {
+    await models.create('keys');
+    await models.settled('keys');
+    const before = (await models.requireChild('ConfigMap', 'keys')) as AnyObject & { data: object };
+    await edit('ConfigMap', 'keys', { data: { 'keys.json': '{"keys":[]}', more: 'x' } });
+    await eventually(
+      async () => (await models.requireChild('ConfigMap', 'keys')) as AnyObject & { data: object },
+      ({ data }) => JSON.stringify(data) === JSON.stringify(before.data),
+    );
+    await eventually(
+      () => models.events('keys'),
+      (found) => found.some(({ reason, note }) => reason === 'DriftRepaired' && note.includes('the ConfigMap')),
     );
   });
 

@@ -208,6 +208,10 @@ export async function endState({ namespace, client, models }: User): Promise<obj
     status,
     isSeen: status?.observedGeneration === metadata.generation,
     revisions: await list(pathOf(revisionResource, namespace)),
+    // The keys are those of the namespace's own operator.
+    links: (
+      await list(`${pathOf(childResources.ConfigMap, namespace)}?labelSelector=app.kubernetes.io/managed-by`)
+    ).map((link) => ({ ...link, data: Object.keys(link.data ?? {}) })),
     deployments: await list(pathOf(childResources.Deployment, namespace)),
     services: await list(pathOf(childResources.Service, namespace)),
     autoscalers: await list(pathOf(childResources.HorizontalPodAutoscaler, namespace)),

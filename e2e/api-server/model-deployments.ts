@@ -1,7 +1,7 @@
 import type { ModelDeployment } from '../../operator/src/api/model-deployment.ts';
 import { modelDeploymentResource, podResource, replicaSetResource } from '../../operator/src/controller/caches.ts';
 import { renderAutoscaler } from '../../operator/src/desired/autoscaler.ts';
-import { type ChildKind, childKinds, childResources } from '../../operator/src/desired/children.ts';
+import { type ChildKind, childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
 import { renderDisruptionBudget } from '../../operator/src/desired/disruption-budget.ts';
 import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
@@ -34,7 +34,8 @@ export function modelDeployments(client: KubeClient, namespace: string) {
       client.call('PATCH', path(name), { body: { spec }, contentType: 'application/merge-patch+json' }),
     delete: (name: string): Promise<unknown> =>
       client.call('DELETE', path(name), { body: { propagationPolicy: 'Background' } }),
-    child: (kind: ChildKind, name: string) => getOrUndefined<AnyObject>(client, childResources[kind], namespace, name),
+    child: (kind: ChildKind, name: string) =>
+      getOrUndefined<AnyObject>(client, childResources[kind], namespace, childName(kind, name)),
     async requireChild(kind: ChildKind, name: string): Promise<AnyObject> {
       const child = await eventually(
         () => self.child(kind, name),
@@ -66,7 +67,7 @@ export function modelDeployments(client: KubeClient, namespace: string) {
       const model = await eventually(
         () => self.get(name),
         ({ metadata, status }) =>
-          status?.observedGeneration === metadata.generation && status?.conditions?.length === 8,
+          status?.observedGeneration === metadata.generation && status?.conditions?.length === 9,
       );
       for (const kind of childKinds) {
         if (isWanted(kind, model as unknown as ModelDeployment)) await self.requireChild(kind, name);
@@ -78,6 +79,7 @@ export function modelDeployments(client: KubeClient, namespace: string) {
 
 function isWanted(kind: ChildKind, model: ModelDeployment): boolean {
   switch (kind) {
+    case 'ConfigMap':
     case 'Deployment':
     case 'Service':
       return true;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type ChildKind, childKinds, childResources } from '../../operator/src/desired/children.ts';
+import { type ChildKind, childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { eventually } from '../eventually.ts';
 import { operatorSuite } from './operator-suite.ts';
@@ -12,6 +12,7 @@ const resources = { requests: { cpu: '250m' } };
 
 describe('a name that is taken', () => {
   const foreign: Readonly<Record<ChildKind, object>> = {
+    ConfigMap: { data: { a: 'b' } },
     Deployment: {
       spec: {
         selector: { matchLabels: { a: 'b' } },
@@ -30,13 +31,17 @@ describe('a name that is taken', () => {
     async (kind) => {
       const name = `taken-${kind.toLowerCase().slice(0, 10)}`;
       const path = pathOf(childResources[kind], namespace);
-      const body = { metadata: { name, labels: { 'app.kubernetes.io/managed-by': 'somebody' } }, ...foreign[kind] };
+      const own = childName(kind, name);
+      const body = {
+        metadata: { name: own, labels: { 'app.kubernetes.io/managed-by': 'somebody' } },
+        ...foreign[kind],
+      };
       const theirs: AnyObject = await client.call('POST', path, { body });
       await models.create(name, { autoscaling, resources });
       const condition = await models.condition(name, 'Stalled', ({ status }) => status === 'True');
       expect(condition).toMatchObject({
         reason: 'NameConflict',
-        message: expect.stringContaining(`the ${kind} ${name} is there already and belongs to somebody`),
+        message: expect.stringContaining(`the ${kind} ${own} is there already and belongs to somebody`),
       });
       const writes = operator.writesFor(name);
       await models.patch(name, { autoscaling: { maxReplicas: 6 } });
@@ -49,10 +54,10 @@ describe('a name that is taken', () => {
       ).toEqual([]);
       const untouched = await models.requireChild(kind, name);
       expect(untouched.metadata.ownerReferences).toBeUndefined();
-      expect(untouched.spec).toMatchObject(theirs.spec);
+      expect(untouched).toMatchObject({ ...foreign[kind], spec: theirs.spec });
       expect(untouched.metadata.managedFields?.map(({ manager }) => manager)).not.toContain('slipway');
 
-      await client.call('DELETE', `${path}/${name}`, { body: {} });
+      await client.call('DELETE', `${path}/${own}`, { body: {} });
       await models.patch(name, { model: { version: '2' } });
       await models.condition(name, 'Stalled', ({ status }) => status === 'False');
       expect((await models.requireChild(kind, name)).metadata.ownerReferences?.[0]?.kind).toBe('ModelDeployment');

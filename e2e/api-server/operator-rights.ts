@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { dump, load, loadAll } from 'js-yaml';
 import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { ApiError } from '../../operator/src/kube/errors.ts';
+import { linkKeySecret } from '../../operator/src/podlink/link-keys.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { eventually } from '../eventually.ts';
 
@@ -52,6 +53,7 @@ export async function grantRights(client: KubeClient, adminKubeconfig: string, f
       if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
     });
   await make('/api/v1/namespaces', { metadata: { name: 'slipway-system' } });
+  await makeKeySecret(client, 'slipway-system');
   await make(account.slice(0, account.lastIndexOf('/')), { metadata: { name: 'slipway-operator' } });
   const rights = await renderRights();
   for (const object of rights) {
@@ -82,8 +84,19 @@ async function writeOperatorKubeconfig(client: KubeClient, adminKubeconfig: stri
   return file;
 }
 
-/** Lets an operator keep its lease in a namespace of a test, as the chart lets it in its own. */
+/** As the chart makes it: empty; or with the keys of the operator of all namespaces, with whom there must be no quarrel. */
+async function makeKeySecret(client: KubeClient, namespace: string): Promise<void> {
+  const path = `/api/v1/namespaces/slipway-system/secrets/${linkKeySecret}`;
+  const { data }: { data?: object } = await client.call<{ data?: object }>('GET', path).catch(() => ({}));
+  const body = { metadata: { name: linkKeySecret }, ...(data === undefined ? {} : { data }) };
+  await client.call('POST', `/api/v1/namespaces/${namespace}/secrets`, { body }).catch((error: unknown) => {
+    if (!(error instanceof ApiError && error.reason === 'AlreadyExists')) throw error;
+  });
+}
+
+/** Lets an operator keep its lease in a namespace of a test, and its keys, as the chart lets it in its own. */
 export async function grantLease(client: KubeClient, namespace: string): Promise<void> {
+  await makeKeySecret(client, namespace);
   const [, , , accountName] = operatorUser.split(':');
   const body = {
     metadata: { name: leaseRole },

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect } from '@jest/globals';
-import { type ChildKind, childResources } from '../../operator/src/desired/children.ts';
+import { type ChildKind, childName, childResources } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { modelDeployments } from './model-deployments.ts';
 import { type OperatorOptions, type RunningOperator, startOperator } from './running-operator.ts';
@@ -59,7 +59,10 @@ export function operatorSuite() {
       body: object,
       contentType = 'application/strategic-merge-patch+json',
     ): Promise<AnyObject> {
-      return kubectl.call('PATCH', pathOf(childResources[kind], namespace, name), { body, contentType });
+      return kubectl.call('PATCH', pathOf(childResources[kind], namespace, childName(kind, name)), {
+        body,
+        contentType,
+      });
     },
   };
 }

@@ -100,7 +100,7 @@ async function live(specs: readonly object[]): Promise<Outcome | undefined> {
     const isAutoscaled = spec.autoscaling !== undefined;
     const children = found.flatMap((child, index) => {
       if (child === undefined) return [];
-      const { clusterIP: _, clusterIPs: __, ...own } = child.spec;
+      const { clusterIP: _, clusterIPs: __, ...own } = child.spec ?? {};
       const replicas =
         isAutoscaled && childKinds[index] === 'Deployment' ? { replicas: 'those of the autoscaler' } : {};
       const { 'deployment.kubernetes.io/revision': ___, ...annotations } = child.metadata.annotations ?? {};

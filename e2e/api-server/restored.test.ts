@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
-import { childKinds, childResources } from '../../operator/src/desired/children.ts';
+import { childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
@@ -108,8 +108,8 @@ describe('a cluster that is restored from a backup', () => {
     const save = async (path: string) => saved.push([path, await client.call('GET', path)]);
     const revisions = await models.revisions('backup');
     for (const { metadata } of revisions) await save(pathOf(revisionResource, namespace, metadata.name));
-    for (const kind of ['Service', 'Deployment', 'PodDisruptionBudget'] as const)
-      await save(pathOf(childResources[kind], namespace, 'backup'));
+    for (const kind of ['ConfigMap', 'Service', 'Deployment', 'PodDisruptionBudget'] as const)
+      await save(pathOf(childResources[kind], namespace, childName(kind, 'backup')));
     await save(pathOf(modelDeploymentResource, namespace, 'backup'));
 
     await operator.pausedFor(async () => {

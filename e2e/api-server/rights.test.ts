@@ -33,9 +33,11 @@ const checkedWithin = [
   'update serving.slipway.dev/modeldeployments/finalizers',
   'delete apps/deployments',
   'delete services',
+  'delete configmaps',
   // An apply that makes an object is recorded as a patch.
   'create apps/deployments',
   'create services',
+  'create configmaps',
   'create autoscaling/horizontalpodautoscalers',
   'create policy/poddisruptionbudgets',
 ];

@@ -16,7 +16,11 @@ afterAll(() => scenario.end());
 
 interface Rendered {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly annotations?: Record<string, string> };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly annotations?: Record<string, string>;
+  };
   readonly rules?: readonly { readonly apiGroups: string[]; readonly resources: string[]; readonly verbs: string[] }[];
   // biome-ignore lint/suspicious/noExplicitAny: many kinds of objects
   readonly spec?: any;
@@ -56,7 +60,10 @@ describe('the chart', () => {
     expect(rules.length).toBeGreaterThan(10);
     for (const { apiGroups, resources, verbs } of rules)
       expect([...apiGroups, ...resources, ...verbs]).not.toContain('*');
-    expect(rules.flatMap(({ resources }) => resources)).not.toContain('secrets');
+    const secrets = rules.filter(({ resources }) => resources.includes('secrets'));
+    expect(secrets).toEqual([
+      { apiGroups: [''], resources: ['secrets'], resourceNames: ['slipway-link-keys'], verbs: ['get', 'patch'] },
+    ]);
     expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(
       expect.arrayContaining([
         'ClusterRole slipway-view',
@@ -66,11 +73,26 @@ describe('the chart', () => {
     );
   });
 
+  test('gives an operator that watches one namespace rights in that alone', async () => {
+    const objects = await render('--set', 'operator.watchNamespace=models', '--set', 'aggregateRoles=false');
+    expect(objects.filter(({ kind }) => kind.startsWith('ClusterRole'))).toEqual([]);
+    const roles = objects.filter(({ kind }) => kind === 'Role' || kind === 'RoleBinding');
+    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`).sort()).toEqual([
+      'Role models/slipway-operator-models',
+      'Role slipway-system/slipway-operator',
+      'RoleBinding models/slipway-operator-models',
+      'RoleBinding slipway-system/slipway-operator',
+    ]);
+    const everywhere = (await render()).find(({ kind }) => kind === 'ClusterRole');
+    expect(roles.find(({ metadata }) => metadata.namespace === 'models')?.rules).toEqual(everywhere?.rules);
+  });
+
   test('hardens the operator, and gives it an image that does not change', async () => {
     const digest = `sha256:${'a'.repeat(64)}`;
     const deployment = (await render('--set', `image.digest=${digest}`)).find(({ kind }) => kind === 'Deployment');
     const pod = deployment?.spec.template.spec;
     expect(deployment?.spec.replicas).toBe(2);
+    expect(pod.enableServiceLinks).toBe(false);
     expect(pod.containers[0].image).toBe(`slipway@${digest}`);
     expect(pod.containers[0].env).toContainEqual({ name: 'SLIPWAY_INFERENCE_IMAGE', value: `slipway@${digest}` });
     expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
@@ -213,7 +235,16 @@ describe('the release', () => {
     expect(await scenario.field('mdeploy/iris', '{.status.readyReplicas}')).toBe('2');
     expect(await pods()).toBe(before);
 
+    const keyOf = () => scenario.field('configmap/iris-link', '{.data.keys\\.json}');
+    const linked = () => scenario.field('mdeploy/iris', '{.status.conditions[?(@.type=="Linked")].status}');
+    expect(await linked()).toBe('True');
+    const key = await keyOf();
     await installChart(await localTools(), testImage());
+    // With another key, which the pods that go on learn by their mount.
+    await eventually(keyOf, (current) => current !== key);
+    await eventually(linked, (status) => status === 'False', 60);
+    await eventually(linked, (status) => status === 'True', 180);
+    expect(await pods()).toBe(before);
     await scenario.kubectl(['scale', 'mdeploy/iris', '--replicas=3']);
     await eventually(
       () => scenario.field('mdeploy/iris', '{.status.readyReplicas}'),

@@ -11,7 +11,10 @@ import { type InferenceServer, type ServerSettings, startServer } from './server
 import { createLog } from './telemetry/log.ts';
 
 interface Options
-  extends Omit<ServerSettings, 'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory'> {
+  extends Omit<
+    ServerSettings,
+    'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory' | 'podUid'
+  > {
   readonly model?: string;
   readonly modelUri?: string;
   readonly modelName?: string;
@@ -19,6 +22,8 @@ interface Options
   readonly revision?: string;
   readonly host?: string;
   readonly workDirectory?: string;
+  readonly podUid?: string;
+  readonly preflight?: string;
   readonly terminationLog?: string;
   readonly logLevel: string;
 }
@@ -91,6 +96,15 @@ const program = new Command('inference-pod')
       paths.mountDirectory,
     ),
   )
+  .addOption(option('--preflight <1>', 'end once the operator was told which model is loaded', environment.preflight))
+  .addOption(option('--pod-uid <uid>', 'whom tables of the pod link are addressed to', environment.podUid))
+  .addOption(
+    option(
+      '--link-directory <path>',
+      "where the operator's public keys are mounted",
+      environment.linkDirectory,
+    ).default(paths.linkDirectory),
+  )
   .addOption(
     option('--termination-log <file>', 'where the reason of a failed start is written', environment.terminationLog),
   )
@@ -119,6 +133,8 @@ async function main(options: Options): Promise<void> {
     revision,
     modelSha256,
     host,
+    podUid,
+    preflight,
     terminationLog,
     logLevel,
     ...rest
@@ -152,11 +168,16 @@ async function main(options: Options): Promise<void> {
     if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
     const workDirectory = rest.workDirectory ?? temporaryDirectory();
     const started = await startServer(
-      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory },
+      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory, podUid },
       log,
       {
         onOpening: () => {
           opening = true;
+        },
+        onTold: () => {
+          if (preflight !== '1' || ending) return;
+          log.info('the model is told of: the preflight ends');
+          process.exit(0);
         },
         onCrash: (error) => end({ reason: 'ModelInvalid', message: `the model's thread crashed: ${error.message}` }),
       },

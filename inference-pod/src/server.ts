@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { LinkedModel } from '../../contract/src/link.ts';
 import type { ModelReport } from '../../contract/src/model-report.ts';
 import { type Executor, startExecutor } from './model/executor.ts';
 import { fetchModel } from './model/fetch.ts';
@@ -9,6 +10,7 @@ import { parseModelSource } from './model/source.ts';
 import { createAdmission } from './serving/admission.ts';
 import { createControlApp } from './serving/control-app.ts';
 import { createInferenceApp } from './serving/inference-app.ts';
+import { createPodLink } from './serving/link.ts';
 import { close, listen } from './serving/listener.ts';
 import type { ServingState } from './serving/state.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
@@ -29,6 +31,9 @@ export interface ServerSettings {
   readonly maxBodyBytes: number;
   readonly workDirectory: string;
   readonly mountDirectory: string;
+  /** Who this pod is, for the pod link; undefined outside a cluster. */
+  readonly podUid: string | undefined;
+  readonly linkDirectory: string;
 }
 
 export interface ServerEvents {
@@ -36,6 +41,8 @@ export interface ServerEvents {
   readonly onOpening: () => void;
   /** The model's thread ended by itself; nothing can be answered afterwards. */
   readonly onCrash: (error: Error) => void;
+  /** The operator has been told which model is loaded. */
+  readonly onTold: () => void;
 }
 
 export interface InferenceServer {
@@ -76,8 +83,14 @@ export async function startServer(
     log,
     state: () => state,
   });
+  const link = createPodLink({
+    pod: settings.podUid ?? '',
+    directory: settings.linkDirectory,
+    figures: () => ({ revision, model: linkedModel(state), measures: telemetry.measures() }),
+    now: () => performance.now(),
+  });
   const control = await listen(
-    createControlApp(telemetry, () => state),
+    createControlApp({ telemetry, link, state: () => state, onTold: events.onTold }),
     settings.controlPort,
     settings.host,
   );
@@ -102,6 +115,11 @@ export async function startServer(
       control.close();
     },
   };
+}
+
+function linkedModel(state: ServingState): LinkedModel | undefined {
+  if (state.kind === 'loading' || state.executor === undefined || state.report === undefined) return undefined;
+  return { ...state.report, signature: state.executor.signature };
 }
 
 async function loadModel(

@@ -2,6 +2,7 @@ import type { IDeploymentSpec, IDeploymentStatus } from 'kubernetes-models/apps/
 import type { IHorizontalPodAutoscalerSpec, IHorizontalPodAutoscalerStatus } from 'kubernetes-models/autoscaling/v2';
 import type { IPodDisruptionBudgetSpec } from 'kubernetes-models/policy/v1';
 import type { IContainerStatus, IPodCondition, IServiceSpec } from 'kubernetes-models/v1';
+import type { PodFigures } from '../../contract/src/link.ts';
 import type { ModelReport } from '../../contract/src/model-report.ts';
 import type { ModelDeployment } from './api/model-deployment.ts';
 import type { ChildKind } from './desired/children.ts';
@@ -25,6 +26,8 @@ export interface Intruder {
 }
 
 export type LiveDeployment = LiveChild<IDeploymentSpec, IDeploymentStatus>;
+/** The ConfigMap NAME-link. */
+export type LiveLink = LiveChild<undefined>;
 export type LiveService = LiveChild<IServiceSpec>;
 export type LiveAutoscaler = LiveChild<IHorizontalPodAutoscalerSpec, IHorizontalPodAutoscalerStatus>;
 export type LiveDisruptionBudget = LiveChild<IPodDisruptionBudgetSpec>;
@@ -60,11 +63,16 @@ export interface Observed {
   readonly model: ModelDeployment;
   readonly revisions: readonly Revision[];
   readonly deployment: LiveDeployment | undefined;
+  readonly link: LiveLink | undefined;
   readonly service: LiveService | undefined;
   readonly autoscaler: LiveAutoscaler | undefined;
   readonly disruptionBudget: LiveDisruptionBudget | undefined;
   readonly replicaSets: readonly LiveReplicaSet[];
   readonly pods: readonly LivePod[];
+  /** Pods that are asked of a revision before it is rolled out. */
+  readonly preflightPods: readonly LivePod[];
+  /** What is known of ready pods by the pod link, by the name of the pod. */
+  readonly links: ReadonlyMap<string, LinkState>;
   /** What ready pods say of their model, by the name of the pod. */
   readonly reports: ReadonlyMap<string, ModelReport>;
   /** Why volumes of pods cannot be mounted, by the name of the pod. */
@@ -83,8 +91,23 @@ export function liveChildOf(observed: Observed, child: ChildKind): LiveChild<unk
   return observed[childFields[child]];
 }
 
+/** What is known of a pod by the link. */
+export type LinkState =
+  /** It was not called yet. */
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'linked'; readonly figures: PodFigures }
+  | { readonly kind: 'unlinked'; readonly why: WhyUnlinked };
+
+export type WhyUnlinked =
+  /** It knows no link: an older image of ours, or none of ours. */
+  | 'NoLink'
+  /** It does not know the operator's key yet, or cannot: nothing is mounted. */
+  | 'KeyUnknown'
+  | 'Unreachable';
+
 /** Where each child is in what was observed. */
 export const childFields = {
+  ConfigMap: 'link',
   Service: 'service',
   Deployment: 'deployment',
   HorizontalPodAutoscaler: 'autoscaler',

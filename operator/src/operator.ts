@@ -7,14 +7,16 @@ import { Caches, fillCaches } from './controller/caches.ts';
 import { Controller } from './controller/controller.ts';
 import { createDiagnosisInquiries } from './controller/diagnosis-inquiries.ts';
 import { Memory } from './controller/memory.ts';
-import { callsUntil, createClient } from './kube/client.ts';
+import { callsUntil, createClient, type KubeClient } from './kube/client.ts';
 import { openServiceAccountConnection } from './kube/connection.ts';
 import { messageOf } from './kube/errors.ts';
 import { createEventRecorder } from './kube/events.ts';
 import type { KubeconfigOptions } from './kube/kubeconfig.ts';
 import { acquireLease } from './kube/lease.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
-import { directCall, proxiedCall } from './podlink/model-reports.ts';
+import { type LinkKey, linkKeySecret, loadLinkKeys, publicKeysOf } from './podlink/link-keys.ts';
+import { directCall, proxiedCall } from './podlink/pod-calls.ts';
+import { createPodLink } from './podlink/pod-link.ts';
 import { serveHealth } from './serve-health.ts';
 
 export interface OperatorSettings extends KubeconfigOptions {
@@ -52,30 +54,6 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
     userAgent: `slipway-operator/${settings.version}`,
     onAnswer: metrics.countRequest,
   });
-  // Once the lease is lost, nothing may be written any more, whatever is under way.
-  const deposed = new AbortController();
-  const leading = callsUntil(deposed.signal, client);
-  const inquiries = createDiagnosisInquiries(leading, inCluster ? directCall() : proxiedCall(leading), {
-    wake: (key, afterMilliseconds) => controller.wake(key, afterMilliseconds),
-    onError: ({ namespace, pod }, error) =>
-      log.warn({ namespace, pod, reason: messageOf(error) }, 'a pod could not be asked about'),
-    now: () => performance.now(),
-  });
-  const controller = new Controller({
-    caches,
-    client: leading,
-    memory: new Memory(),
-    inquiries,
-    authority: deposed.signal,
-    events: createEventRecorder(leading, 'serving.slipway.dev/operator', identity, Date.now),
-    policy: { defaultImage: settings.inferenceImage },
-    workers: settings.workers,
-    metrics,
-    log,
-    now: Date.now,
-  });
-  depth = () => controller.queue.depth;
-
   const stop = new AbortController();
   const stopping = AbortSignal.any([signal, stop.signal]);
   const server = await serveHealth({ port: settings.port, metrics, ready: () => caches.synced });
@@ -95,14 +73,62 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
     );
     metrics.setLeading(true);
     log.info('leading');
-    const ended = new Promise<'told'>((resolve) =>
-      signal.addEventListener('abort', () => resolve('told'), { once: true }),
-    );
+    // Once the lease is lost, nothing may be written any more, whatever is under way.
+    const deposed = new AbortController();
+    const leading = callsUntil(deposed.signal, client);
+    let keys = await readLinkKeys(leading, settings, log);
+    const call = inCluster ? directCall() : proxiedCall(leading);
+    const link = createPodLink({
+      call,
+      keys: () => keys,
+      tableOf: () => ({}),
+      wake: (key) => controller.wake(key, 0),
+      now: () => performance.now(),
+      random: Math.random,
+    });
+    const inquiries = createDiagnosisInquiries(leading, call, {
+      wake: (key, afterMilliseconds) => controller.wake(key, afterMilliseconds),
+      onError: ({ namespace, pod }, error) =>
+        log.warn({ namespace, pod, reason: messageOf(error) }, 'a pod could not be asked about'),
+      now: () => performance.now(),
+    });
+    const controller = new Controller({
+      caches,
+      client: leading,
+      memory: new Memory(),
+      inquiries,
+      link,
+      authority: deposed.signal,
+      events: createEventRecorder(leading, 'serving.slipway.dev/operator', identity, Date.now),
+      policy: () => ({
+        defaultImage: settings.inferenceImage,
+        publicKeys: keys.length === 0 ? undefined : publicKeysOf(keys),
+      }),
+      workers: settings.workers,
+      metrics,
+      log,
+      now: Date.now,
+    });
+    depth = () => controller.queue.depth;
+    const rotating = setInterval(() => {
+      void readLinkKeys(leading, settings, log).then((read) => {
+        if (read.length === 0) return;
+        keys = read;
+        controller.enqueueAll();
+      });
+    }, keysMilliseconds).unref();
+    const ended = new Promise<'told'>((resolve) => {
+      if (signal.aborted) resolve('told');
+      signal.addEventListener('abort', () => resolve('told'), { once: true });
+    });
     const working = controller.run();
+    void link.run();
     const lost = held.lost.then(() => 'lost' as const);
     const why = await Promise.race([ended, lost]);
     // A write that is under way is finished, and only then may another process lead. After a loss nothing is awaited.
     controller.queue.close();
+    link.close();
+    clearInterval(rotating);
     const outcome = why === 'lost' ? why : await Promise.race([working.then(() => 'done' as const), lost]);
     if (outcome === 'lost') {
       deposed.abort();
@@ -117,6 +143,23 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
     stop.abort();
     server.close();
     server.closeAllConnections();
+  }
+}
+
+/** How often the age of the keys is looked at. */
+const keysMilliseconds = 6 * 3_600_000;
+
+/** Without a key pods are not spoken to; everything else goes on, and the conditions say so. */
+async function readLinkKeys(
+  client: KubeClient,
+  { leaseNamespace }: OperatorSettings,
+  log: Logger,
+): Promise<readonly LinkKey[]> {
+  try {
+    return await loadLinkKeys(client, leaseNamespace, Date.now());
+  } catch (error) {
+    log.warn({ secret: linkKeySecret, reason: messageOf(error) }, 'the keys of the pod link cannot be had');
+    return [];
   }
 }
 

@@ -1,5 +1,7 @@
 import type { Request, Response } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { GrowingHistogram } from '../../../contract/src/histogram.ts';
+import type { Measures } from '../../../contract/src/link.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
 
 export interface Telemetry {
@@ -9,12 +11,17 @@ export interface Telemetry {
   observe(request: Request, response: Response): void;
   /** The seconds that the model itself took for one request. */
   observeInference(seconds: number): void;
+  /** What this process has counted so far, as the pod link tells it. */
+  measures(): Measures;
   /** Says which model is loaded, and how long fetching, loading and warming it took. */
   modelLoaded(report: ModelReport, revision: string | undefined, seconds: number): void;
 }
 
 /** From 0.5 ms, a small model's answer, to 10 s. */
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** The client went away before the answer, as proxies count it. */
+const abandonedCode = 499;
 
 export function createTelemetry(inFlight: () => number): Telemetry {
   const registry = new Registry();
@@ -59,6 +66,16 @@ export function createTelemetry(inFlight: () => number): Telemetry {
     registers,
   });
 
+  const counters = { requests: 0, refused: 0, failed: 0, abandoned: 0 };
+  const latency = new GrowingHistogram();
+  const count = (code: number, seconds: number) => {
+    counters.requests++;
+    if (code === abandonedCode) counters.abandoned++;
+    else if (code >= 500) counters.failed++;
+    else if (code >= 400) counters.refused++;
+    latency.observe(seconds);
+  };
+
   return {
     contentType: registry.contentType,
     exposition: () => registry.metrics(),
@@ -66,11 +83,14 @@ export function createTelemetry(inFlight: () => number): Telemetry {
       const start = performance.now();
       response.once('close', () => {
         const route = routeOf(request);
-        // 499: the client went away before the answer, as proxies count it.
-        requests.inc({ route, code: response.writableFinished ? response.statusCode : 499 });
-        durations.observe({ route }, (performance.now() - start) / 1000);
+        const code = response.writableFinished ? response.statusCode : abandonedCode;
+        const seconds = (performance.now() - start) / 1000;
+        requests.inc({ route, code });
+        durations.observe({ route }, seconds);
+        if (request.method === 'POST') count(code, seconds);
       });
     },
+    measures: () => ({ counters: { ...counters }, latency: latency.now }),
     observeInference: (seconds) => inferences.observe(seconds),
     modelLoaded(report, revision, seconds) {
       info.set({ ...report, revision: revision ?? '' }, 1);

@@ -10,6 +10,8 @@ export const labels = {
   instance: 'app.kubernetes.io/instance',
   version: 'app.kubernetes.io/version',
   managedBy: 'app.kubernetes.io/managed-by',
+  /** On a pod: the version of signed tables that its image obeys; absent where that is not known. */
+  takesTables: 'serving.slipway.dev/takes-tables',
 } as const;
 
 export const annotations = {
@@ -17,6 +19,8 @@ export const annotations = {
   revision: 'serving.slipway.dev/revision',
   /** On a ControllerRevision: since when the Deployment has been, or was, complete on it. */
   healthySince: 'serving.slipway.dev/healthy-since',
+  /** On a ControllerRevision: the signature of its model, as JSON, once a pod has told it. */
+  signature: 'serving.slipway.dev/signature',
   /** On a Deployment: what `kubectl rollout history` shows. */
   changeCause: 'kubernetes.io/change-cause',
   /** On a pod template: written by `kubectl rollout restart`, and never by the operator. */

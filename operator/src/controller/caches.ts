@@ -1,6 +1,6 @@
 import { type ModelDeployment, parseModelDeployment } from '../api/model-deployment.ts';
 import { group, labels, ownedSelector } from '../api/names.ts';
-import { childResources } from '../desired/children.ts';
+import { childKinds, childResources } from '../desired/children.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { apiVersionOf, controllerOf, type KubeObject, pathOf, type Resource } from '../kube/objects.ts';
 import { reflect } from '../kube/reflector.ts';
@@ -9,6 +9,7 @@ import type {
   LiveAutoscaler,
   LiveDeployment,
   LiveDisruptionBudget,
+  LiveLink,
   LivePod,
   LiveReplicaSet,
   LiveService,
@@ -44,6 +45,7 @@ export const scaledKey = ({ metadata, spec }: LiveAutoscaler) => `${metadata.nam
 export class Caches {
   readonly models = new Store<ModelDeployment>();
   readonly revisions = new Store<Revision>(ownerOrOrphan);
+  readonly ConfigMap = new Store<LiveLink>(ownerUid);
   readonly Deployment = new Store<LiveDeployment>(ownerUid);
   readonly Service = new Store<LiveService>(ownerUid);
   /** Those of the whole cluster that scale a Deployment: it may be one of ours. */
@@ -57,9 +59,8 @@ export class Caches {
   }
 
   #stores(): readonly { readonly synced: boolean }[] {
-    const { models, revisions, Deployment, Service, HorizontalPodAutoscaler, PodDisruptionBudget, replicaSets, pods } =
-      this;
-    return [models, revisions, Deployment, Service, HorizontalPodAutoscaler, PodDisruptionBudget, replicaSets, pods];
+    const { models, revisions, replicaSets, pods } = this;
+    return [models, revisions, ...childKinds.map((kind) => this[kind]), replicaSets, pods];
   }
 }
 
@@ -103,6 +104,7 @@ export async function fillCaches(
     follow(modelDeploymentResource, caches.models, parseModelDeployment),
     follow(revisionResource, caches.revisions, keptRevision, ownedSelector),
     follow(childResources.Deployment, caches.Deployment, liveChild<LiveDeployment>, ownedSelector),
+    follow(childResources.ConfigMap, caches.ConfigMap, liveChild<LiveLink>, ownedSelector),
     follow(childResources.Service, caches.Service, liveChild<LiveService>, ownedSelector),
     follow(childResources.HorizontalPodAutoscaler, caches.HorizontalPodAutoscaler, liveAutoscaler),
     follow(

@@ -23,14 +23,17 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { caches, memory, inquiries } = options;
+    const { caches, memory, inquiries, link } = options;
     caches.models.onChange(({ before, after }) => {
       const object = after ?? before;
       if (object === undefined) return;
-      if (before !== undefined && before.metadata.uid !== after?.metadata.uid) memory.forget(before);
-      else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
+      if (before !== undefined && before.metadata.uid !== after?.metadata.uid) {
+        memory.forget(before);
+        link.forgetModel(keyOf(before));
+      } else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
       this.#enqueue(keyOf(object), 'high');
     });
+    this.#followChild('ConfigMap', caches.ConfigMap);
     this.#followChild('Deployment', caches.Deployment);
     this.#followChild('Service', caches.Service);
     this.#followChild('HorizontalPodAutoscaler', caches.HorizontalPodAutoscaler);
@@ -43,6 +46,7 @@ export class Controller {
     });
     caches.pods.onChange(({ before, after }) => {
       if (before === undefined || after !== undefined) return;
+      link.forget(before.metadata.uid);
       inquiries.reports.forget(before.metadata.uid);
       inquiries.mountFailures.forget(before.metadata.uid);
     });
@@ -62,6 +66,11 @@ export class Controller {
         log.error({ namespace, name, err: error }, 'a pass failed; it will be tried again');
       },
     });
+  }
+
+  /** Looks at every ModelDeployment again: what all of them are made by has changed. */
+  enqueueAll(): void {
+    for (const key of this.#options.caches.models.keys()) this.#enqueue(key, 'low');
   }
 
   #enqueue(key: string, priority: 'high' | 'low'): void {
@@ -85,7 +94,8 @@ export class Controller {
   #followChild<T extends LiveChild<unknown>>(child: ChildKind, store: Store<T>): void {
     store.onChange((change) => {
       const object = change.after ?? change.before;
-      const model = object === undefined ? undefined : this.#options.caches.models.get(keyOf(object));
+      const owner = object?.metadata.labels?.[labels.modelDeployment];
+      const model = this.#options.caches.models.get(`${object?.metadata.namespace}/${owner}`);
       if (model !== undefined) this.#options.memory.of(model).childChanged(child, change.after);
       this.#enqueueOwner(change);
     });

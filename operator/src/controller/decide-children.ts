@@ -5,6 +5,7 @@ import { type ChildKind, childKinds } from '../desired/children.ts';
 import { renderDeployment } from '../desired/deployment.ts';
 import { findDifference } from '../desired/difference.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
+import { renderLink } from '../desired/link.ts';
 import { renderService } from '../desired/service.ts';
 import type { Manifest } from '../kube/apply.ts';
 import { fieldsAt } from '../kube/field-sets.ts';
@@ -41,14 +42,26 @@ const repairMilliseconds = { first: 5000, most: 600_000 };
 const surrenderMilliseconds = 3_600_000;
 
 /** Decides on each child, in the order in which they are written. */
-export function childDecisions(observed: Observed, wanted: Wanted, now: Date): ChildDecision[] {
-  return childKinds.map((child) => childDecision(observed, child, render(child, observed, wanted), now));
+export function childDecisions(
+  observed: Observed,
+  wanted: Wanted,
+  publicKeys: string | undefined,
+  now: Date,
+): ChildDecision[] {
+  return childKinds.map((child) => childDecision(observed, child, render(child, observed, wanted, publicKeys), now));
 }
 
 /** What a child should be; undefined when there should be none. */
-function render(child: ChildKind, observed: Observed, { revision }: Wanted): (Manifest & object) | undefined {
+function render(
+  child: ChildKind,
+  observed: Observed,
+  { revision }: Wanted,
+  publicKeys: string | undefined,
+): (Manifest & object) | undefined {
   const { model } = observed;
   switch (child) {
+    case 'ConfigMap':
+      return renderLink(model, publicKeys);
     case 'Service':
       return renderService(model);
     case 'Deployment':
@@ -97,7 +110,8 @@ function childDecision(
   // What is being deleted cannot be written; it is made again once it is gone.
   if (live?.metadata.deletionTimestamp !== undefined) return nothing;
   if (manifest === undefined) {
-    if (live === undefined) return nothing;
+    // Without a key nothing is known of the link: pods go on with what they have.
+    if (live === undefined || child === 'ConfigMap') return nothing;
     return { child, writes: [{ kind: 'delete', child, name: live.metadata.name, uid: live.metadata.uid }] };
   }
   if (live === undefined) return { child, writes: [{ kind: 'apply', child, manifest, live }] };

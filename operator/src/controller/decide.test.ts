@@ -18,6 +18,7 @@ describe('a pass over', () => {
       [
         'create-revision',
         'write-status',
+        'apply ConfigMap',
         'apply Service',
         'apply Deployment',
         'apply HorizontalPodAutoscaler',
@@ -57,7 +58,7 @@ describe('a pass over', () => {
 
   test('a changed default image changes no pod, and says so', () => {
     const { state } = settle(observed());
-    const decision = decide(state, now, { defaultImage: 'slipway:2' });
+    const decision = decide(state, now, { ...policy, defaultImage: 'slipway:2' });
     expect(kinds(decision)).toEqual(['write-status']);
     const [write] = decision.writes;
     const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
@@ -276,7 +277,7 @@ describe('the conditions', () => {
     const refusal = { message: 'spec is invalid', failures: 1, retryAt: now.getTime() + 1000 };
     const decision = pass(observed({ refusals: new Map([['apply Deployment', refusal]]) }));
     expect(decision.requeueAfterMilliseconds).toBe(1000);
-    expect(kinds(decision)).toEqual(['create-revision', 'write-status', 'apply Service']);
+    expect(kinds(decision)).toEqual(['create-revision', 'write-status', 'apply ConfigMap', 'apply Service']);
     const [, write] = decision.writes;
     const conditions = write?.kind === 'write-status' ? (write.status.conditions ?? []) : [];
     expect(conditions.find(({ type }) => type === 'Stalled')).toMatchObject({

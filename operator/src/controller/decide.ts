@@ -1,8 +1,10 @@
 import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
 import { canonical } from '../canonical.ts';
+import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
 import type { LiveDeployment, Observed, Refusal } from '../observed.ts';
 import { driftLeftovers } from '../rollout/drift-leftovers.ts';
+import { type Gate, gateOf, preflightPodOf, signatureToKeep } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import {
   isHealthy,
@@ -13,6 +15,7 @@ import {
   templateRevision,
 } from '../rollout/revision.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
+import { type Problem, problemOfPod } from '../status/diagnosis.ts';
 import { driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
 import { isRolledOut, type RolloutState, rolloutState } from '../status/rollout-state.ts';
 import { currentRevision, isNewlyWanted, makeStatus, startTimeOf } from '../status/status.ts';
@@ -22,6 +25,8 @@ import { type Decision, nameOf, type RevisionManifest, type Write } from './writ
 export interface Policy {
   /** The inference image for revisions that are made from now on and name none. */
   readonly defaultImage: string;
+  /** What pods are to know of the operator's keys, a `PublicKeys` as JSON; undefined when it has none. */
+  readonly publicKeys: string | undefined;
 }
 
 /** How soon a name that is taken is looked at again: its object is not watched. */
@@ -37,30 +42,36 @@ const unreadyRequeueMilliseconds = 10_000;
  * 3. the status, before anything is changed that it tells of;
  * 4. the records that are wanted again, or that have lost their owner;
  * 5. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now;
- * 6. the mark of a revision that is healthy;
- * 7. what is not needed any more.
+ * 6. the pod that is asked before a rollout;
+ * 7. the mark of a revision that is healthy, and its signature;
+ * 8. what is not needed any more.
  */
 export function decide(observed: Observed, now: Date, policy: Policy): Decision {
   const { model, revisions, conflicts } = observed;
   const name = revisionName(model, revisions);
   const newest = Math.max(0, ...revisions.map(({ revision }) => revision));
   const recorded = revisions.find(({ metadata }) => metadata.name === name);
-  const target = recorded ?? unrecorded(observed, name, newest + 1, policy);
+  const asked = recorded ?? unrecorded(observed, name, newest + 1, policy);
+  const gate = gateOf(observed, asked, preflightProblem(observed, asked)?.message, now);
+  // Until it may be rolled out, everything goes on as if the spec did not ask for it yet.
+  const target = gate.kind === 'open' ? asked : gate.running;
   const wanted = wantedRevision(observed, target, now);
   const { progress, state } = rolloutOf(observed, wanted, now);
-  const children = conflicts.length > 0 ? [] : childDecisions(observed, wanted, now);
+  const children = conflicts.length > 0 ? [] : childDecisions(observed, wanted, policy.publicKeys, now);
   const evidence = (writes: readonly Write[]) =>
     writes.filter((write) => write.kind === 'take-over' && write.child === 'Deployment');
   const ofChildren = children.flatMap(({ writes }) => writes);
   const first = isUndoOverruled(wanted) ? evidence(ofChildren) : [];
   const current = currentRevision(observed, wanted.revision, state);
-  const before = [...first, ...(recorded === undefined ? [createRevision(target)] : [])];
+  const before = [...first, ...(recorded === undefined ? [createRevision(asked)] : [])];
   const after = [
-    ...(recorded === undefined ? [] : renumberWrites(wanted.revision, newest)),
+    ...(recorded === undefined || gate.kind !== 'open' ? [] : renumberWrites(wanted.revision, newest)),
     ...adoptWrites(observed),
     ...ofChildren.filter((write) => !first.includes(write)),
+    ...preflightWrites(observed, asked, gate),
     ...healthWrites(wanted.revision, state, now),
-    ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name]),
+    ...signatureWrites(observed, current),
+    ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name, name]),
   ];
   // The names are not ours: nothing is made or changed until they are free.
   const isBlocked = conflicts.length > 0;
@@ -68,12 +79,15 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const damped = dampen(phases, observed.refusals, now);
   const status = makeStatus({
     observed,
+    asked,
+    gate,
     target,
     wanted,
     current,
     progress,
     state,
     defaultImage: policy.defaultImage,
+    hasLink: policy.publicKeys !== undefined,
     refusals: damped.refusals,
     contested: children.flatMap(({ contested }) => contested ?? []),
     now,
@@ -86,7 +100,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   ].map((event) => ({ occurrence: progress.startTime, ...event }));
   const requeue = [
     ...(isBlocked ? [conflictRequeueMilliseconds] : []),
-    ...(isToldOfAll(observed, state) ? [] : [unreadyRequeueMilliseconds]),
+    ...(isToldOfAll(observed, state) && gate.kind !== 'checking' ? [] : [unreadyRequeueMilliseconds]),
     ...deadlineRequeue(observed, progress, state, now),
     ...damped.requeueAfterMilliseconds,
     ...children.flatMap(({ requeueAfterMilliseconds = [] }) => requeueAfterMilliseconds),
@@ -202,6 +216,40 @@ function adoptWrites({ revisions }: Observed): Write[] {
       name: revision.metadata.name,
       resourceVersion: revision.metadata.resourceVersion,
     }));
+}
+
+/** The pod that is asked is made when it is needed, and goes once it has told, or nobody asks any more. */
+function preflightWrites({ model, preflightPods }: Observed, asked: Revision, gate: Gate): Write[] {
+  const name = preflightName(asked.metadata.name);
+  const pods = preflightPods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  const needed = gate.kind === 'checking' ? pods.find(({ metadata }) => metadata.name === name) : undefined;
+  // One that has ended without a word, because the operator was away, is asked again.
+  const isLost = needed?.phase === 'Succeeded';
+  const gone = pods.filter((pod) => pod !== needed || isLost);
+  const isThere = preflightPods.some(({ metadata }) => metadata.name === name);
+  return [
+    ...gone.map(({ metadata }): Write => ({ kind: 'delete-preflight', name: metadata.name, uid: metadata.uid })),
+    ...(gate.kind !== 'checking' || isThere
+      ? []
+      : [
+          {
+            kind: 'create-preflight' as const,
+            manifest: renderPreflightPod(model, asked.metadata.name, asked.data.template),
+          },
+        ]),
+  ];
+}
+
+function preflightProblem(observed: Observed, asked: Revision): Problem | undefined {
+  const pod = preflightPodOf(observed, asked.metadata.name);
+  return pod === undefined ? undefined : problemOfPod(pod, observed.mountFailures.get(pod.metadata.name));
+}
+
+/** Only where contracts are checked: it costs a write for each revision. */
+function signatureWrites(observed: Observed, current: Revision): Write[] {
+  if (observed.model.spec.validation?.contract !== 'Backward') return [];
+  const signature = signatureToKeep(observed, current);
+  return signature === undefined ? [] : [{ kind: 'keep-signature', name: current.metadata.name, signature }];
 }
 
 function healthWrites(wanted: Revision, state: RolloutState, now: Date): Write[] {

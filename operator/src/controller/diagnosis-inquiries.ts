@@ -1,6 +1,7 @@
 import type { ModelReport } from '../../../contract/src/model-report.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { askModelReport, type PodCall } from '../podlink/model-reports.ts';
+import { askModelReport } from '../podlink/model-reports.ts';
+import type { PodCall } from '../podlink/pod-calls.ts';
 import { createInquiries, type Inquiries, type InquiriesOptions, type Question } from './inquiries.ts';
 
 /** A question about one pod. Its id is the pod's uid. */

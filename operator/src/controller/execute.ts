@@ -4,12 +4,12 @@ import { type ChildKind, childResources } from '../desired/children.ts';
 import { ownerReference } from '../desired/metadata.ts';
 import { apply } from '../kube/apply.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isConflict, isNotFound } from '../kube/errors.ts';
+import { ApiError, isConflict, isNotFound } from '../kube/errors.ts';
 import { goJson } from '../kube/go-json.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import type { LiveChild } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
-import { type Caches, modelDeploymentResource, replicaSetResource } from './caches.ts';
+import { type Caches, modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
 import { StaleView } from './failure.ts';
 import { asLiveChild, guardedParts, withPartTaken } from './live-objects.ts';
 import type { Memory } from './memory.ts';
@@ -121,6 +121,20 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
         return applyChild(write);
       case 'delete':
         return remove(pathOf(childResources[write.child], namespace, write.name), { uid: write.uid });
+      case 'create-preflight': {
+        const path = pathOf(podResource, namespace);
+        const made: KubeObject = await client
+          .call<KubeObject>('POST', path, { body: write.manifest, query })
+          .catch((error) => {
+            // Of somebody else, or not in the cache yet: tried again, less and less often.
+            throw isConflict(error) ? new ApiError(422, error.reason, error.message) : error;
+          });
+        return memory.ownWrites.wroteAt(caches.pods, made.metadata.resourceVersion);
+      }
+      case 'delete-preflight':
+        return remove(pathOf(podResource, namespace, write.name), { uid: write.uid });
+      case 'keep-signature':
+        return patchRevision(write.name, { metadata: { annotations: { [annotations.signature]: write.signature } } });
       case 'delete-replica-set':
         return remove(pathOf(replicaSetResource, namespace, write.name), { uid: write.uid });
     }

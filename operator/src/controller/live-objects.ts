@@ -40,6 +40,7 @@ export function asLiveChild(
 export const guardedParts: Readonly<Partial<Record<string, readonly string[]>>> = {
   Deployment: ['spec', 'template'],
   Service: ['spec', 'ports'],
+  ConfigMap: ['data'],
 };
 
 /** Below a pod template, what is not the operator's. */

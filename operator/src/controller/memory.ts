@@ -92,6 +92,7 @@ export class Memory {
 }
 
 /** Of what an apply can change; not of the status, which changes all the time. */
-function liveFingerprint({ metadata, spec }: LiveChild<unknown>): string {
-  return fingerprint({ spec, labels: metadata.labels, owners: metadata.ownerReferences });
+function liveFingerprint({ metadata, spec, ...rest }: LiveChild<unknown>): string {
+  const data = 'data' in rest ? rest.data : undefined;
+  return fingerprint({ spec, data, labels: metadata.labels, owners: metadata.ownerReferences });
 }

@@ -1,20 +1,23 @@
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { labels, modelContainer } from '../api/names.ts';
-import { type ChildKind, childKinds, childResources } from '../desired/children.ts';
+import { type ChildKind, childKinds, childName, childResources } from '../desired/children.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
-import { identityLabels } from '../desired/metadata.ts';
+import { identityLabels, linkName } from '../desired/metadata.ts';
+import { preflightTrack } from '../desired/preflight-pod.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import {
   childFields,
   type ForeignAutoscaler,
+  type LinkState,
   type LiveAutoscaler,
   type LiveChild,
   type LivePod,
   type NameConflict,
   type Observed,
 } from '../observed.ts';
+import type { PodLink } from '../podlink/pod-link.ts';
 import { type Caches, orphansOf, scaledBy } from './caches.ts';
 import type { DiagnosisInquiries, PodQuestion } from './diagnosis-inquiries.ts';
 import { StaleView } from './failure.ts';
@@ -25,6 +28,7 @@ export interface ObserveOptions {
   readonly caches: Caches;
   readonly client: KubeClient;
   readonly inquiries: DiagnosisInquiries;
+  readonly link: Pick<PodLink, 'follow' | 'forget' | 'forgetModel'>;
   readonly memory: Memory;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -41,6 +45,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
   const { uid } = model.metadata;
   const key = keyOf(model);
   const children = {
+    link: ours(model, caches.ConfigMap.get(keyOfChild(model, 'ConfigMap'))),
     service: ours(model, caches.Service.get(key)),
     deployment: ours(model, caches.Deployment.get(key)),
     autoscaler: ours(model, caches.HorizontalPodAutoscaler.get(key)),
@@ -53,6 +58,8 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
   const pods = replicaSets
     .flatMap(({ metadata }) => caches.pods.indexed(metadata.uid))
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const preflightPods = caches.pods.indexed(uid);
+  const links = readLinks(model, [...pods, ...preflightPods], options);
   return {
     model,
     revisions: [...caches.revisions.indexed(uid), ...caches.revisions.indexed(orphansOf(key))],
@@ -63,11 +70,18 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
       .map(foreignAutoscaler),
     replicaSets,
     pods,
-    reports: readReports(model, pods, options),
-    mountFailures: readMountFailures(model, pods, options),
+    preflightPods,
+    links,
+    reports: readReports(model, pods, links, options),
+    mountFailures: readMountFailures(model, [...pods, ...preflightPods], options),
     attempts,
     refusals,
   };
+}
+
+/** Where a child is in its cache. */
+function keyOfChild({ metadata }: ModelDeployment, child: ChildKind): string {
+  return `${metadata.namespace}/${childName(child, metadata.name)}`;
 }
 
 /**
@@ -79,7 +93,7 @@ function ours<T extends KubeObject>(model: ModelDeployment, child: T | undefined
   const { uid, name } = model.metadata;
   if (controllerOf(child)?.uid === uid) return child;
   const { ownerReferences = [], labels: own = {} } = child.metadata;
-  const isNamesake = child.metadata.name === name && ownerReferences.length === 0;
+  const isNamesake = [name, linkName(name)].includes(child.metadata.name) && ownerReferences.length === 0;
   const isLabelled = Object.entries(identityLabels(model)).every(([label, value]) => own[label] === value);
   return isNamesake && isLabelled ? child : undefined;
 }
@@ -94,7 +108,7 @@ function ownerInWords(object: KubeObject): string {
   return object.metadata.labels?.[labels.managedBy] ?? 'nobody that it names';
 }
 
-type Children = Pick<Observed, 'deployment' | 'service' | 'autoscaler' | 'disruptionBudget'>;
+type Children = Pick<Observed, 'link' | 'deployment' | 'service' | 'autoscaler' | 'disruptionBudget'>;
 
 type LookedUp = Partial<Children> & Pick<Observed, 'conflicts'>;
 
@@ -121,10 +135,11 @@ async function lookUp(
   child: ChildKind,
   { client, caches, memory }: ObserveOptions,
 ): Promise<LookUp> {
-  const { metadata } = model;
+  const { namespace } = model.metadata;
+  const name = childName(child, model.metadata.name);
   let live: KubeObject;
   try {
-    live = await client.call('GET', pathOf(childResources[child], metadata.namespace, metadata.name));
+    live = await client.call('GET', pathOf(childResources[child], namespace, name));
   } catch (error) {
     if (!isNotFound(error)) throw error;
     memory.of(model).occupied.delete(child);
@@ -132,15 +147,16 @@ async function lookUp(
   }
   if (ours(model, live) !== undefined) {
     if (caches[child].hasSeen(live.metadata.resourceVersion)) return { kind: 'own', child, live: asLiveChild(live) };
-    throw new StaleView(`${child} ${metadata.name} is not in the cache yet`);
+    throw new StaleView(`${child} ${name} is not in the cache yet`);
   }
   if (!isWanted(model, child)) return { kind: 'free' };
-  return { kind: 'conflict', conflict: { kind: child, name: metadata.name, owner: ownerInWords(live) } };
+  return { kind: 'conflict', conflict: { kind: child, name, owner: ownerInWords(live) } };
 }
 
 /** What the model does not want, it does not need the name of. */
 function isWanted(model: ModelDeployment, child: ChildKind): boolean {
   switch (child) {
+    case 'ConfigMap':
     case 'Deployment':
     case 'Service':
       return true;
@@ -151,12 +167,31 @@ function isWanted(model: ModelDeployment, child: ChildKind): boolean {
   }
 }
 
-function readReports(model: ModelDeployment, pods: readonly LivePod[], { inquiries }: ObserveOptions) {
-  // Pods of a pinned model have refused every other digest themselves.
-  const asked = model.spec.model.sha256 === undefined ? pods.filter(isReady) : [];
+function readLinks(model: ModelDeployment, pods: readonly LivePod[], { link }: ObserveOptions) {
+  const { namespace } = model.metadata;
   return new Map(
-    asked.flatMap((pod) => {
-      const report = inquiries.reports.get(questionOf(model, pod));
+    pods
+      .filter((pod) => isReady(pod) || hasTold(pod))
+      .map(({ metadata: { name, uid }, ip = '' }) => {
+        return [name, link.follow({ namespace, name, uid, ip, key: keyOf(model) })] as const;
+      }),
+  );
+}
+
+/** A pod that is not linked is asked for its model alone. */
+function readReports(
+  model: ModelDeployment,
+  pods: readonly LivePod[],
+  links: ReadonlyMap<string, LinkState>,
+  { inquiries }: ObserveOptions,
+) {
+  return new Map(
+    pods.flatMap((pod) => {
+      const state = links.get(pod.metadata.name);
+      // Pods of a pinned model have refused every other digest themselves.
+      const isAsked = state?.kind === 'unlinked' && model.spec.model.sha256 === undefined;
+      const linked = state?.kind === 'linked' ? state.figures.model : undefined;
+      const report = isAsked ? inquiries.reports.get(questionOf(model, pod)) : linked;
       return report === undefined ? [] : [[pod.metadata.name, report] as const];
     }),
   );
@@ -167,6 +202,11 @@ function questionOf(model: ModelDeployment, { metadata, ip = '', containers }: L
   const restarts = containers.find(({ name }) => name === modelContainer)?.restartCount ?? 0;
   const { namespace } = model.metadata;
   return { id: metadata.uid, version: String(restarts), key: keyOf(model), namespace, pod: metadata.name, ip };
+}
+
+/** A pod that was asked before a rollout ends once it has told. */
+function hasTold({ phase, metadata }: LivePod): boolean {
+  return phase === 'Succeeded' && metadata.labels?.[labels.track] === preflightTrack;
 }
 
 function isReady({ ip, conditions }: LivePod): boolean {

@@ -37,7 +37,8 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
     memory,
     inquiries: { reports: none, mountFailures: none },
     events: { record: async (_, { reason }) => void recorded.push(reason) },
-    policy: { defaultImage: 'slipway:1' },
+    link: { follow: () => ({ kind: 'pending' }), forget: () => undefined, forgetModel: () => undefined },
+    policy: () => ({ defaultImage: 'slipway:1', publicKeys: '{}' }),
     log: pino({ level: 'silent' }),
     authority: authority.signal,
     now: () => 0,
@@ -48,6 +49,7 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
 const whole = [
   'POST n/controllerrevisions',
   'PATCH iris/status',
+  'PATCH configmaps/iris-link',
   'PATCH services/iris',
   'PATCH deployments/iris',
   'PATCH poddisruptionbudgets/iris',

@@ -13,7 +13,7 @@ import { type Decision, nameOf, type Write } from './writes.ts';
 
 export interface ReconcileOptions extends ObserveOptions, ExecuteOptions {
   readonly events: EventRecorder;
-  readonly policy: Policy;
+  readonly policy: () => Policy;
   readonly log: Logger;
   /** Aborted once this process must not write any more. */
   readonly authority: AbortSignal;
@@ -35,7 +35,7 @@ export async function reconcile(key: string, options: ReconcileOptions): Promise
   const log = options.log.child({ namespace: model.metadata.namespace, name: model.metadata.name });
   try {
     const observed = await observe(model, options);
-    const decision = decide(observed, new Date(now()), policy);
+    const decision = decide(observed, new Date(now()), policy());
     const progress = { isUnderWay: decision.writes.length === 0 };
     let news = false;
     try {

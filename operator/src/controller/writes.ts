@@ -1,5 +1,6 @@
 import type { ModelDeploymentStatus } from '../api/model-deployment.ts';
 import type { ChildKind } from '../desired/children.ts';
+import type { PreflightManifest } from '../desired/preflight-pod.ts';
 import type { Manifest } from '../kube/apply.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { OwnerReference } from '../kube/objects.ts';
@@ -30,6 +31,11 @@ export type Write =
       readonly live: LiveChild<unknown> | undefined;
     }
   | { readonly kind: 'delete'; readonly child: ChildKind; readonly name: string; readonly uid: string }
+  /** The pod that is asked before a rollout. */
+  | { readonly kind: 'create-preflight'; readonly manifest: PreflightManifest }
+  | { readonly kind: 'delete-preflight'; readonly name: string; readonly uid: string }
+  /** Keeps what a pod has told of the model of a revision. */
+  | { readonly kind: 'keep-signature'; readonly name: string; readonly signature: string }
   | { readonly kind: 'delete-replica-set'; readonly name: string; readonly uid: string };
 
 /** What a pass does. */

@@ -1,8 +1,9 @@
 import type { IDeployment } from 'kubernetes-models/apps/v1';
 import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2';
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1';
-import type { IPodTemplateSpec, IService } from 'kubernetes-models/v1';
+import type { IConfigMap, IPodTemplateSpec, IService } from 'kubernetes-models/v1';
 import type { OwnerReference, Resource } from '../kube/objects.ts';
+import { linkName } from './metadata.ts';
 
 /** An object that is applied for a ModelDeployment. */
 export type Child<T> = T & {
@@ -19,13 +20,16 @@ export type DeploymentManifest = Child<IDeployment>;
 export type ServiceManifest = Child<IService>;
 export type AutoscalerManifest = Child<IHorizontalPodAutoscaler>;
 export type DisruptionBudgetManifest = Child<IPodDisruptionBudget>;
+export type LinkManifest = Child<IConfigMap>;
 export type PodTemplate = IPodTemplateSpec;
 
 /**
- * The kinds of objects that a ModelDeployment has by its own name, in the order in which they are written: the Service
- * first, because where its name is taken, no pod is to be started in vain.
+ * The kinds of objects that a ModelDeployment has by its own name (`childName`), in the order in which they are written:
+ * the link before the pods that mount it, and the Service before them as well, because where its name is taken, no pod is
+ * to be started in vain.
  */
 export const childResources = {
+  ConfigMap: { group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps' },
   Service: { group: '', version: 'v1', kind: 'Service', plural: 'services' },
   Deployment: { group: 'apps', version: 'v1', kind: 'Deployment', plural: 'deployments' },
   HorizontalPodAutoscaler: {
@@ -43,4 +47,9 @@ export const childKinds: readonly ChildKind[] = Object.keys(childResources).filt
 
 export function isChildKind(kind: string): kind is ChildKind {
   return Object.hasOwn(childResources, kind);
+}
+
+/** The name of a child: that of the ModelDeployment, but for the link. */
+export function childName(kind: ChildKind, model: string): string {
+  return kind === 'ConfigMap' ? linkName(model) : model;
 }

@@ -25,3 +25,8 @@ export function childMetadata(model: ModelDeployment) {
   const { name, namespace } = model.metadata;
   return { name, namespace, labels: identityLabels(model), ownerReferences: [ownerReference(model)] };
 }
+
+/** The name of the ConfigMap that pods mount: what must outlast the operator is in it. */
+export function linkName(model: string): string {
+  return `${model}-link`;
+}

@@ -1,11 +1,12 @@
 import type { IContainer, IPodSpec, IVolume } from 'kubernetes-models/v1';
+import { linkVersion } from '../../../contract/src/link.ts';
 import { parseModelUri } from '../../../contract/src/model-uri.ts';
 import { ports, routes } from '../../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../../contract/src/settings.ts';
 import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
 import { annotations, labels, modelContainer } from '../api/names.ts';
 import type { PodTemplate } from './children.ts';
-import { identityLabels, stableSelector } from './metadata.ts';
+import { identityLabels, linkName, stableSelector } from './metadata.ts';
 import { parseQuantity } from './quantity.ts';
 
 /** What was requested for a model whose spec requests nothing. */
@@ -30,6 +31,7 @@ export function renderPodTemplate(model: ModelDeployment, revision: string, defa
         ...identityLabels(model),
         ...stableSelector(model.metadata.name),
         [labels.version]: model.spec.model.version,
+        ...abilities(model, defaultImage),
       },
       annotations: { ...pod.annotations, [annotations.revision]: revision },
     },
@@ -92,9 +94,10 @@ function renderContainer(model: ModelDeployment, revision: string, defaultImage:
     name: modelContainer,
     image: runtime.image ?? defaultImage,
     imagePullPolicy: 'IfNotPresent',
-    env: [...renderSettings(model, revision), ...(pod.env ?? []).map(renderVariable)],
+    env: [...renderSettings(model, revision), ...identity.map(fromField), ...(pod.env ?? []).map(renderVariable)],
     ports: [
       { name: 'http', containerPort: ports.serving, protocol: 'TCP' },
+      { name: 'grpc', containerPort: ports.grpc, protocol: 'TCP' },
       { name: 'control', containerPort: ports.control, protocol: 'TCP' },
     ],
     resources: {
@@ -105,6 +108,8 @@ function renderContainer(model: ModelDeployment, revision: string, defaultImage:
     livenessProbe: probe(routes.live, { periodSeconds: 10, failureThreshold: 6 }),
     volumeMounts: [
       { name: 'work', mountPath: paths.workDirectory },
+      { name: 'link', mountPath: paths.linkDirectory, readOnly: true },
+      { name: 'tls', mountPath: paths.tlsDirectory, readOnly: true },
       ...(sourceVolume(model) === undefined
         ? []
         : [{ name: 'source', mountPath: paths.mountDirectory, readOnly: true }]),
@@ -157,6 +162,22 @@ function threadsOf({ spec }: ModelDeployment): number {
   return spec.runtime?.threads ?? Math.max(1, Math.ceil(cores ?? defaults.threads));
 }
 
+/** What the pod is told of itself. */
+const identity = [
+  [environment.podUid, 'metadata.uid'],
+  [environment.podName, 'metadata.name'],
+  [environment.podNamespace, 'metadata.namespace'],
+] as const;
+
+function fromField([name, fieldPath]: (typeof identity)[number]) {
+  return { name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } };
+}
+
+/** What the image can enforce, so that a Service can select the pods that do. Of an image that is not ours nothing is known. */
+function abilities({ spec }: ModelDeployment, defaultImage: string): Record<string, string> {
+  return (spec.runtime?.image ?? defaultImage) === defaultImage ? { [labels.takesTables]: String(linkVersion) } : {};
+}
+
 type Variable = NonNullable<NonNullable<ModelDeployment['spec']['pod']>['env']>[number];
 
 function renderVariable({ name, value, valueFrom }: Variable) {
@@ -165,7 +186,8 @@ function renderVariable({ name, value, valueFrom }: Variable) {
 
 function probe(path: string, timing: { readonly periodSeconds: number; readonly failureThreshold: number }) {
   return {
-    httpGet: { path, port: 'http', scheme: 'HTTP' as const },
+    // In plain HTTP on a port of its own: TLS can come and go on those that serve.
+    httpGet: { path, port: 'control', scheme: 'HTTP' as const },
     timeoutSeconds: 2,
     successThreshold: 1,
     ...timing,
@@ -175,7 +197,14 @@ function probe(path: string, timing: { readonly periodSeconds: number; readonly 
 function renderVolumes(model: ModelDeployment): IVolume[] {
   const source = sourceVolume(model);
   const sizeLimit = model.spec.model.maxBytes ?? '2Gi';
-  return [{ name: 'work', emptyDir: { sizeLimit } }, ...(source === undefined ? [] : [source])];
+  const { name } = model.metadata;
+  return [
+    { name: 'work', emptyDir: { sizeLimit } },
+    // What policy may need in the years that a revision lives. Absent means absent.
+    { name: 'link', configMap: { name: linkName(name), defaultMode: 0o444, optional: true } },
+    { name: 'tls', secret: { secretName: `${name}-tls`, defaultMode: 0o440, optional: true } },
+    ...(source === undefined ? [] : [source]),
+  ];
 }
 
 /** The volume that a pvc:// or configmap:// model is on. */

@@ -34,7 +34,8 @@ export const revisionResource: Resource = {
   plural: 'controllerrevisions',
 };
 
-const renderVersion = 1;
+/** 2: volumes for the link and TLS, the pod's identity, probes on the control port. */
+export const renderVersion = 2;
 
 export function revisionInputs({ spec }: ModelDeployment): RevisionInputs {
   const { model, resources, runtime, pod } = spec;

@@ -10,7 +10,8 @@ export type ConditionType =
   | 'Stalled'
   | 'ModelLoaded'
   | 'RolledBack'
-  | 'AutoscalingActive';
+  | 'AutoscalingActive'
+  | 'Linked';
 
 /** What is the case, before it has a time. */
 export interface Finding {

@@ -43,7 +43,8 @@ function replicaFailure(
   };
 }
 
-function problemOfPod(pod: LivePod, mountFailure: string | undefined): Problem | undefined {
+/** What keeps one pod from serving. */
+export function problemOfPod(pod: LivePod, mountFailure: string | undefined): Problem | undefined {
   const { name } = pod.metadata;
   const container = pod.containers.find((status) => status.name === modelContainer);
   const ofContainer = container === undefined || container.ready ? undefined : problemOfContainer(name, container);

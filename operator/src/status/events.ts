@@ -145,7 +145,15 @@ export function statusEvents(observed: Observed, status: ModelDeploymentStatus, 
 }
 
 /** Reasons for not being ready that are no problem. */
-const ordinaryReasons = new Set(['RollingOut', 'RollingBack', 'RolledBack', 'NoPodServes', 'ScaledToZero', 'Paused']);
+const ordinaryReasons = new Set([
+  'Preflight',
+  'RollingOut',
+  'RollingBack',
+  'RolledBack',
+  'NoPodServes',
+  'ScaledToZero',
+  'Paused',
+]);
 
 /** An undo after a restart goes back to the same revision, to the disappointment of whoever wanted the one before. */
 function restartUndoneEvents(observed: Observed, status: ModelDeploymentStatus): ModelEvent[] {

@@ -1,5 +1,5 @@
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
-import type { Observed } from '../observed.ts';
+import type { Observed, WhyUnlinked } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';
 import { reportedDigests } from './reported-digests.ts';
@@ -54,4 +54,32 @@ export function autoscalingFinding({ model, autoscaler, foreignAutoscalers }: Ob
     return found('False', 'NoMetricsAPI', `the cluster has no metrics API (${message}): install metrics-server`);
   }
   return found('False', 'MetricsMissing', `${active.reason}: ${message}`);
+}
+
+const whyUnlinked: Readonly<Record<WhyUnlinked, string>> = {
+  NoLink: 'know no link, because their image is older or none of Slipway',
+  KeyUnknown:
+    'do not know the key of the operator: they learn it within minutes, if they mount the ConfigMap of the link',
+  Unreachable: 'do not answer at their control port: see whether a NetworkPolicy lets the operator through',
+};
+
+/** Whether the operator and the pods that serve speak to one another. */
+export function linkFinding({ model, links }: Observed, hasLink: boolean): Finding {
+  if (!hasLink) return found('Unknown', 'NoLinkKey', 'the operator has no key to speak to pods with: see its log');
+  const unlinked = Array.from(links).flatMap(([pod, state]) =>
+    state.kind === 'unlinked' ? [[pod, state.why] as const] : [],
+  );
+  if (unlinked.length > 0) {
+    const groups = Map.groupBy(unlinked, ([, why]) => why);
+    const told = Array.from(groups, ([why, pods]) => `${pods.map(([pod]) => pod).join(', ')} ${whyUnlinked[why]}`);
+    return found('False', 'PodsNotLinked', `${told.join('; ')}: no figures come from them, and no table is taken`);
+  }
+  if (links.size === 0) return found('Unknown', 'NoPodServes', 'no pod serves');
+  const isPending = Array.from(links.values()).some(({ kind }) => kind === 'pending');
+  if (!isPending) return found('True', 'Linked', 'every pod that serves is linked');
+  // An operator that has just begun to lead has called nobody yet, which changes nothing.
+  const before = model.status?.conditions?.find(({ type }) => type === 'Linked');
+  return before?.reason === 'Linked'
+    ? found('True', 'Linked', before.message)
+    : found('Unknown', 'Linking', 'not every pod was called yet');
 }

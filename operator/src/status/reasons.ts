@@ -10,6 +10,7 @@ export const conditionReasons = {
   AllPodsUpdated: 'every pod runs the revision that the spec asks for',
   RollingOut: 'a revision is being rolled out',
   RollingBack: 'an older revision is being brought back',
+  Preflight: 'a pod of the revision that the spec asks for is asked before it is rolled out',
   Paused: 'somebody else than the operator has paused the Deployment',
   Scaling: 'the number of pods is changing',
   Settled: 'nothing is under way',
@@ -19,6 +20,10 @@ export const conditionReasons = {
   NameConflict: 'an object of a name that is needed is there already and belongs to somebody else',
   ApplyRefused: 'the API server refuses a write',
   DriftContested: 'somebody changes a child back again and again: the operator waits before it repairs it once more',
+  ContractBroken: 'old requests may not be sent to the new model: it is not rolled out',
+  ContractUnknown:
+    'no pod tells what the serving model takes, so nothing can be compared: the new one is not rolled out',
+  PreflightFailed: 'the pod that was asked before the rollout could not load the model, or could not be asked',
   ProgressDeadlineExceeded: 'a rollout made no progress for spec.rollout.progressDeadlineSeconds',
   // RolledBack
   RolledBack: 'an older revision is kept in the place of the one that the spec asks for',
@@ -37,6 +42,11 @@ export const conditionReasons = {
   MetricsMissing: 'the autoscaler cannot read one of its metrics',
   UnableToScale: 'the autoscaler cannot set the number of pods',
   ForeignAutoscaler: 'an autoscaler that is not the operator’s sets the number of pods',
+  // Linked
+  Linked: 'every pod that serves speaks with the operator',
+  Linking: 'not every pod was called yet',
+  PodsNotLinked: 'some pods tell no figures and take no tables; the message says why',
+  NoLinkKey: 'the operator has no key to sign tables with',
   // what keeps pods from serving
   PodsCannotBeCreated: 'a quota or a policy of the namespace forbids pods',
   Unschedulable: 'a pod fits on no node',

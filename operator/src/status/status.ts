@@ -3,20 +3,25 @@ import { timestamp } from '../api/time.ts';
 import { stableSelector } from '../desired/metadata.ts';
 import { serviceUrl } from '../desired/service.ts';
 import type { Observed, Refusal } from '../observed.ts';
+import type { Gate } from '../rollout/preflight.ts';
 import type { Progress } from '../rollout/progress.ts';
-import { historyOf, inWords, type Revision } from '../rollout/revision.ts';
+import { historyOf, inWords, type Revision, renderVersion } from '../rollout/revision.ts';
 import { restartedAt } from '../rollout/undo.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { type ConditionType, type Finding, found, makeConditions } from './conditions.ts';
 import type { Problem } from './diagnosis.ts';
 import { retryCommand } from './events.ts';
-import { autoscalingFinding, modelFinding } from './findings.ts';
+import { autoscalingFinding, linkFinding, modelFinding } from './findings.ts';
+import type { ConditionReason } from './reasons.ts';
 import { reportedDigests } from './reported-digests.ts';
 import type { RolloutState } from './rollout-state.ts';
 
 export interface StatusInput {
   readonly observed: Observed;
-  /** The revision that the spec asks for. */
+  /** The revision that the spec asks for, and whether it may be rolled out. */
+  readonly asked: Revision;
+  readonly gate: Gate;
+  /** The revision that the spec asks for, as far as it may be rolled out. */
   readonly target: Revision;
   readonly wanted: Wanted;
   /** The revision that serves. */
@@ -25,6 +30,8 @@ export interface StatusInput {
   readonly progress: Progress & { readonly startTime: string };
   readonly state: RolloutState;
   readonly defaultImage: string;
+  /** Whether the operator has a key to sign tables with. */
+  readonly hasLink: boolean;
   /** Why writes that are still wanted were refused, by what they are called. */
   readonly refusals: ReadonlyMap<string, Refusal>;
   /** Children that somebody changes back again and again. */
@@ -59,7 +66,9 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
   const before = model.status ?? {};
   const targetName = target.metadata.name;
   const restarted = restartedAt(observed);
-  const recorded = revisions.some(({ metadata }) => metadata.name === targetName) ? revisions : [...revisions, target];
+  const isRecorded = revisions.some(({ metadata }) => metadata.name === input.asked.metadata.name);
+  const recorded = isRecorded ? revisions : [...revisions, input.asked];
+  const preflight = 'preflight' in input.gate ? input.gate.preflight : undefined;
   // A name that is taken, or a refusal, keeps the revision from being made at all.
   const held = observed.conflicts.length > 0 || input.refusals.has('create-revision');
   const generation = model.metadata.generation ?? 0;
@@ -81,6 +90,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
       ...progress,
       ...(restarted === undefined ? {} : { restartedAt: restarted }),
     },
+    ...(preflight === undefined ? {} : { preflight }),
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
     ...(wanted.retry === undefined ? {} : { retry: wanted.retry }),
     history: historyOf(held ? revisions : recorded),
@@ -101,11 +111,14 @@ function findings(input: StatusInput, current: Revision): Readonly<Record<Condit
     ModelLoaded: modelFinding(observed, current, state),
     RolledBack: rolledBackFinding(input),
     AutoscalingActive: autoscalingFinding(observed),
+    Linked: linkFinding(observed, input.hasLink),
   };
 }
 
-function reconcilingFinding({ wanted, state }: StatusInput, stalled: Finding): Finding {
+function reconcilingFinding(input: StatusInput, stalled: Finding): Finding {
+  const { wanted, state } = input;
   if (stalled.status === 'True') return found('False', 'Stalled', 'nothing is under way');
+  if (input.gate.kind === 'checking') return found('True', 'Preflight', checkingMessage(input));
   switch (state.kind) {
     case 'complete':
       return found('False', 'Settled', 'nothing is under way');
@@ -151,8 +164,10 @@ function availableFinding({ deployment, conflicts }: Observed): Finding {
     : found('False', 'NoPodServes', 'no pod serves');
 }
 
-function upToDateFinding({ observed, target, wanted, state, defaultImage }: StatusInput): Finding {
+function upToDateFinding(input: StatusInput): Finding {
+  const { observed, target, wanted, state, defaultImage, gate, asked } = input;
   const { name } = target.metadata;
+  if (gate.kind !== 'open') return found('False', 'Preflight', `${inWords(asked)} is not rolled out`);
   if (wanted.rollback !== undefined)
     return found('False', 'RolledBack', `${inWords(wanted.revision)} is kept in the place of revision ${name}`);
   if (state.kind !== 'complete' && state.kind !== 'scaling')
@@ -162,7 +177,11 @@ function upToDateFinding({ observed, target, wanted, state, defaultImage }: Stat
     observed.model.spec.runtime?.image === undefined && image !== defaultImage
       ? `; its inference image ${image} is not the operator's default any more: set spec.runtime.image to ${defaultImage} to take that one`
       : '';
-  return found('True', 'AllPodsUpdated', `every pod runs revision ${name}${newer}`);
+  const older =
+    target.data.renderVersion < renderVersion
+      ? '; it was rendered by an older operator, so its pods have no link to this one: a new revision (another spec.model.version) has it'
+      : '';
+  return found('True', 'AllPodsUpdated', `every pod runs revision ${name}${newer}${older}`);
 }
 
 function stalledFinding(input: StatusInput): Finding {
@@ -196,6 +215,10 @@ function stalledFinding(input: StatusInput): Finding {
       `${fought.join('; ')}, and somebody changes it again: the next repair waits; find out who does (kubectl get --show-managed-fields) and change the ModelDeployment instead`,
     );
   }
+  if (input.gate.kind === 'closed') {
+    const { reason, message } = input.gate.preflight;
+    return found('True', gateReason(reason), `${inWords(input.asked)} is not rolled out: ${message}`);
+  }
   if (state.kind === 'overdue') {
     const why = state.problem === undefined ? '' : `: ${state.problem.message}`;
     const what = wanted.rollback === undefined ? 'the rollout' : `the rollback to ${inWords(wanted.revision)}`;
@@ -214,7 +237,11 @@ function readyFinding(input: StatusInput, available: Finding, stalled: Finding):
       ? (['RollingOut', 'being rolled out'] as const)
       : (['RollingBack', 'brought back'] as const);
   const problem = 'problem' in state ? state.problem : undefined;
-  if (stalled.status === 'True') return found('False', problem?.reason ?? stalled.reason, stalled.message);
+  if (stalled.status === 'True') {
+    const reason = input.gate.kind === 'closed' ? stalled.reason : (problem?.reason ?? stalled.reason);
+    return found('False', reason, stalled.message);
+  }
+  if (input.gate.kind === 'checking') return found('False', 'Preflight', checkingMessage(input));
   switch (state.kind) {
     case 'starting':
       return found('False', reason, `version ${version} is ${verb}`);
@@ -242,11 +269,24 @@ function servingFinding(what: string, state: RolloutState, available: Finding, p
   return found('True', 'Ready', `${what} serves${pods}`);
 }
 
-function rolloutMessage({ observed: { conflicts }, refusals, wanted, state }: StatusInput): string {
+/** What is said while a revision is asked before it is rolled out. */
+function checkingMessage({ asked, gate }: StatusInput): string {
+  const problem = gate.kind === 'checking' && gate.problem !== undefined ? `: ${gate.problem}` : '';
+  return `${inWords(asked)} is asked before it is rolled out${problem}`;
+}
+
+/** A reason that another version of the operator has written may be unknown. */
+function gateReason(reason: string): ConditionReason {
+  return reason === 'ContractBroken' || reason === 'ContractUnknown' ? reason : 'PreflightFailed';
+}
+
+function rolloutMessage({ observed: { conflicts }, refusals, wanted, state, gate }: StatusInput): string {
   const { version } = wanted.revision.data.inputs.model;
   const isBack = wanted.rollback !== undefined;
   if (conflicts.length > 0) return 'name conflict';
   if (refusals.size > 0) return 'refused';
+  if (gate.kind === 'checking') return 'checking';
+  if (gate.kind === 'closed') return `not rolled out: ${gateReason(gate.preflight.reason)}`;
   switch (state.kind) {
     case 'starting':
       return 'starting';
@@ -289,7 +329,11 @@ function inWordsOf(write: string): string {
     case 'renumber-revision':
     case 'adopt-revision':
     case 'mark-healthy':
+    case 'keep-signature':
       return 'a change of a ControllerRevision';
+    case 'create-preflight':
+    case 'delete-preflight':
+      return 'the pod that is asked before a rollout';
     default:
       return `the ${child ?? kind}`;
   }

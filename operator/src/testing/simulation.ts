@@ -6,11 +6,11 @@ import { ownerReference } from '../desired/metadata.ts';
 import type { FieldSet } from '../kube/objects.ts';
 import { childFields, type LiveChild, type Observed } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
-import { completeDeployment, modelDeployment } from './test-objects.ts';
+import { completeDeployment, modelDeployment, pod } from './test-objects.ts';
 
 /** A cluster as pure state, for tests of what passes decide: writes are performed on it as the API server would. */
 export const now = new Date('2026-01-01T00:00:00.000Z');
-export const policy = { defaultImage: 'slipway:1' };
+export const policy = { defaultImage: 'slipway:1', publicKeys: '{"keys":[]}' };
 export const pass = (state: Observed) => decide(state, now, policy);
 export const kinds = ({ writes }: Decision) =>
   writes.map((write) => ('child' in write ? `${write.kind} ${write.child}` : write.kind));
@@ -18,6 +18,17 @@ export const kinds = ({ writes }: Decision) =>
 function fieldsOf(value: unknown): FieldSet {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [`f:${name}`, fieldsOf(inner)]));
+}
+
+function annotate(state: Observed, name: string, added: Readonly<Record<string, string>>): Observed {
+  const revisions = state.revisions.map((revision) => {
+    if (revision.metadata.name !== name) return revision;
+    return {
+      ...revision,
+      metadata: { ...revision.metadata, annotations: { ...revision.metadata.annotations, ...added } },
+    };
+  });
+  return { ...state, revisions };
 }
 
 /** What the API server makes of a write. */
@@ -42,17 +53,9 @@ export function perform(state: Observed, write: Write): Observed {
         ),
       };
     case 'mark-healthy':
-      return {
-        ...state,
-        revisions: state.revisions.map((revision) =>
-          revision.metadata.name === write.name
-            ? {
-                ...revision,
-                metadata: { ...revision.metadata, annotations: { 'serving.slipway.dev/healthy-since': write.since } },
-              }
-            : revision,
-        ),
-      };
+      return annotate(state, write.name, { [annotations.healthySince]: write.since });
+    case 'keep-signature':
+      return annotate(state, write.name, { [annotations.signature]: write.signature });
     case 'delete-revision':
       return { ...state, revisions: state.revisions.filter(({ metadata }) => metadata.name !== write.name) };
     case 'write-status':
@@ -63,6 +66,12 @@ export function perform(state: Observed, write: Write): Observed {
         : state;
     case 'delete-replica-set':
       return state;
+    case 'create-preflight': {
+      const { name } = write.manifest.metadata;
+      return { ...state, preflightPods: [...state.preflightPods, pod(name, name.replace(/-preflight$/, ''))] };
+    }
+    case 'delete-preflight':
+      return { ...state, preflightPods: state.preflightPods.filter(({ metadata }) => metadata.name !== write.name) };
     case 'adopt-revision': {
       const ownerReferences = [ownerReference(state.model)];
       return {

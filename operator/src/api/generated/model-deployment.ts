@@ -239,6 +239,15 @@ export interface IModelDeployment {
        */
       "externalUndo"?: "Adopt" | "Revert";
     };
+    /**
+     * What is checked before a new revision replaces the one that serves.
+     */
+    "validation"?: {
+      /**
+       * May old requests still be sent to the new model? Backward asks a pod of the new revision beside those that serve, and does not roll it out if not; Ignore does not ask. Ignore when absent.
+       */
+      "contract"?: "Backward" | "Ignore";
+    };
   };
   /**
    * What is the case, written by the operator.
@@ -312,6 +321,26 @@ export interface IModelDeployment {
        * When kubectl rollout restart was called last, as far as the pods still tell.
        */
       "restartedAt"?: string;
+    };
+    /**
+     * What a pod of a revision has told before that was rolled out, with spec.validation.
+     */
+    "preflight"?: {
+      /**
+       * The revision that was asked.
+       */
+      "revision": string;
+      /**
+       * Passed - it may be rolled out. Failed - it may not.
+       */
+      "verdict": "Passed" | "Failed";
+      "reason": string;
+      "message": string;
+      /**
+       * The digest of its model.
+       */
+      "digest"?: string;
+      "time": string;
     };
     /**
      * While this is there, an older revision is kept although the spec asks for fromRevision.

@@ -1,0 +1,19 @@
+import { publicKeysFile } from '../../../contract/src/link.ts';
+import type { ModelDeployment } from '../api/model-deployment.ts';
+import type { LinkManifest } from './children.ts';
+import { childMetadata, linkName } from './metadata.ts';
+
+/**
+ * The ConfigMap by which pods know the operator.
+ *
+ * @param publicKeys a `PublicKeys` as JSON; undefined while the operator has no key, and then there is no ConfigMap
+ */
+export function renderLink(model: ModelDeployment, publicKeys: string | undefined): LinkManifest | undefined {
+  if (publicKeys === undefined) return undefined;
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { ...childMetadata(model), name: linkName(model.metadata.name) },
+    data: { [publicKeysFile]: publicKeys },
+  };
+}

@@ -1,0 +1,195 @@
+import { sign } from 'node:crypto';
+import type { Measures } from '../../../contract/src/link.ts';
+import {
+  type LinkAnswer,
+  type LinkCall,
+  type LinkGreeting,
+  linkVersion,
+  parseLinkAnswer,
+  type SignedTable,
+  type Table,
+  type TableClaims,
+} from '../../../contract/src/link.ts';
+import { addMeasures, MeasuresTotal, noMeasures } from '../../../contract/src/measures.ts';
+import { routes } from '../../../contract/src/ports.ts';
+import { WorkQueue } from '../kube/queue.ts';
+import { runWorkers } from '../kube/runner.ts';
+import type { LinkState } from '../observed.ts';
+import type { LinkKey } from './link-keys.ts';
+import { PodAnswer, type PodCall, type ReachablePod } from './pod-calls.ts';
+
+/** A pod that figures are wanted from. */
+export interface LinkedPod extends ReachablePod {
+  readonly uid: string;
+  /** Of the ModelDeployment it belongs to. */
+  readonly key: string;
+}
+
+/** The operator's side of the pod link: calls each pod that is followed, every few seconds, for as long as it is. */
+export interface PodLink {
+  /** What is known of a pod, which is followed from now on. */
+  follow(pod: LinkedPod): LinkState;
+  /** The pod is gone. */
+  forget(uid: string): void;
+  /** What all pods of a ModelDeployment have counted since the operator leads, those that are gone included. */
+  measuresOf(key: string): Measures;
+  forgetModel(key: string): void;
+  readonly followed: number;
+  /** Calls until it is closed. */
+  run(): Promise<void>;
+  close(): void;
+}
+
+export interface PodLinkOptions {
+  readonly call: PodCall;
+  /** The newest first. Pods that have not learnt it yet are called with an older one. */
+  readonly keys: () => readonly LinkKey[];
+  /** What the pods of a ModelDeployment are to do. */
+  readonly tableOf: (key: string) => Table;
+  /** Called when something of a pod is news that a pass has to know of. */
+  readonly wake: (key: string) => void;
+  /** A clock that never jumps, in milliseconds. */
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Between two calls to a pod. */
+  readonly everyMilliseconds?: number;
+  /** Calls at the same time. */
+  readonly concurrency?: number;
+}
+
+interface Followed {
+  pod: LinkedPod;
+  state: LinkState;
+  session: { readonly greeting: LinkGreeting; readonly at: number } | undefined;
+  sequence: number;
+  /** Calls in a row that failed. */
+  failures: number;
+}
+
+/** A pod that is called in vain so often in a row is not linked: a single lost call is no news. */
+const patience = 3;
+
+export function createPodLink(options: PodLinkOptions): PodLink {
+  const { call, keys, tableOf, wake, now, random, everyMilliseconds = 10_000, concurrency = 16 } = options;
+  const followed = new Map<string, Followed>();
+  const totals = new Map<string, MeasuresTotal>();
+  const queue = new WorkQueue(
+    { now, schedule: (milliseconds, work) => cancelOf(setTimeout(work, milliseconds)) },
+    random,
+  );
+  // A table outlives some calls that are lost.
+  const holdsSeconds = Math.ceil((everyMilliseconds * 3) / 1000);
+
+  const post = async (entry: Followed, body: LinkCall): Promise<LinkAnswer> => {
+    const answer = parseLinkAnswer(await call(entry.pod, routes.link, body));
+    entry.session = { greeting: answer, at: now() };
+    return answer;
+  };
+  const signedFor = (entry: Followed, key: LinkKey): SignedTable | undefined => {
+    const { session, pod } = entry;
+    if (session === undefined) return undefined;
+    const claims: TableClaims = {
+      // Of the pod that was meant, whoever has answered at its address.
+      pod: pod.uid,
+      nonce: session.greeting.nonce,
+      sequence: ++entry.sequence,
+      clock: session.greeting.clock + (now() - session.at),
+      holdsSeconds,
+      table: tableOf(pod.key),
+    };
+    const payload = JSON.stringify(claims);
+    return { key: key.id, payload, signature: sign(null, Buffer.from(payload), key.privateKey).toString('base64') };
+  };
+  const callSigned = async (entry: Followed): Promise<LinkAnswer> => {
+    let answer: LinkAnswer | undefined;
+    for (const key of keys()) {
+      const table = signedFor(entry, key);
+      if (table === undefined) break;
+      answer = await post(entry, { version: linkVersion, table });
+      if (answer.kind !== 'refused' || answer.refusal !== 'UnknownKey') return answer;
+    }
+    return answer ?? post(entry, { version: linkVersion });
+  };
+  /** A pod that is called the first time, or whose container is another one, is greeted before it takes a table. */
+  const converse = async (entry: Followed): Promise<LinkAnswer> => {
+    const answer = await callSigned(entry);
+    const isAnother = answer.kind === 'refused' && answer.refusal === 'Misdirected';
+    return answer.kind === 'greeting' || isAnother ? callSigned(entry) : answer;
+  };
+
+  const become = (entry: Followed, state: LinkState) => {
+    const isNews = newsOf(entry.state) !== newsOf(state);
+    entry.state = state;
+    if (isNews) wake(entry.pod.key);
+  };
+  const heard = (entry: Followed, answer: LinkAnswer) => {
+    entry.failures = 0;
+    if (answer.kind !== 'figures') return become(entry, { kind: 'unlinked', why: 'KeyUnknown' });
+    const { revision, model, measures, table } = answer;
+    const total = totals.get(entry.pod.key) ?? new MeasuresTotal();
+    totals.set(entry.pod.key, total);
+    total.tell(entry.pod.uid, answer.nonce, measures);
+    become(entry, { kind: 'linked', figures: { revision, model, measures, table } });
+  };
+  const failed = (entry: Followed, error: unknown) => {
+    // 404 and the like: whoever listens there knows no link.
+    const isStranger = error instanceof PodAnswer && error.status < 500;
+    entry.failures++;
+    if (isStranger) become(entry, { kind: 'unlinked', why: 'NoLink' });
+    else if (entry.failures >= patience) become(entry, { kind: 'unlinked', why: 'Unreachable' });
+  };
+
+  const visit = async (uid: string) => {
+    const entry = followed.get(uid);
+    if (entry === undefined) return {};
+    try {
+      heard(entry, await converse(entry));
+    } catch (error) {
+      failed(entry, error);
+    }
+    // Spread in time, however many pods were first seen at once.
+    const quiet = entry.failures > patience ? 3 : 1;
+    return { requeueAfterMilliseconds: everyMilliseconds * quiet * (0.9 + random() / 5) };
+  };
+
+  return {
+    follow(pod) {
+      const known = followed.get(pod.uid);
+      if (known !== undefined) {
+        known.pod = pod;
+        return known.state;
+      }
+      followed.set(pod.uid, { pod, state: { kind: 'pending' }, session: undefined, sequence: 0, failures: 0 });
+      queue.add(pod.uid);
+      return { kind: 'pending' };
+    },
+    forget(uid) {
+      const entry = followed.get(uid);
+      followed.delete(uid);
+      if (entry !== undefined) totals.get(entry.pod.key)?.end(uid);
+    },
+    measuresOf: (key) => totals.get(key)?.now ?? addMeasures(noMeasures, noMeasures),
+    forgetModel: (key) => totals.delete(key),
+    get followed() {
+      return followed.size;
+    },
+    run: () => runWorkers({ queue, workers: concurrency, work: visit, onError: () => undefined }),
+    close: () => queue.close(),
+  };
+}
+
+function cancelOf(timer: NodeJS.Timeout): () => void {
+  return () => clearTimeout(timer);
+}
+
+/** What of a state a pass has to know of: figures change with every call. */
+function newsOf(state: LinkState): string {
+  switch (state.kind) {
+    case 'pending':
+      return state.kind;
+    case 'unlinked':
+      return state.why;
+    case 'linked':
+      return JSON.stringify(state.figures.model ?? 'no model yet');
+  }
+}

@@ -1,0 +1,155 @@
+import { describe, expect, test } from '@jest/globals';
+import type { LinkedModel, TensorDescription } from '../../../contract/src/link.ts';
+import { noMeasures } from '../../../contract/src/measures.ts';
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { annotations } from '../api/names.ts';
+import type { LinkState, Observed } from '../observed.ts';
+import { change, conditionsOf, kinds, pass, perform, settle, undo } from '../testing/simulation.ts';
+import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
+import { templateRevision } from './revision.ts';
+
+const validation = { contract: 'Backward' } as const;
+const asking = (state: Observed, version: string, rest: Partial<ModelDeploymentSpec> = { validation }) =>
+  change(state, { model: { version, uri: 'https://models.example/iris.onnx' }, ...rest });
+const run = (state: Observed) => pass(state).writes.reduce(perform, state);
+const live = ({ deployment }: Observed) => templateRevision(deployment?.spec.template);
+
+const input = (name: string): TensorDescription => ({ name, datatype: 'FP32', shape: [-1, 4] });
+const linked = (inputName: string): LinkState => {
+  const signature = { inputs: [input(inputName)], outputs: [input('y')] };
+  const model: LinkedModel = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature };
+  return { kind: 'linked', figures: { revision: undefined, model, measures: noMeasures, table: undefined } };
+};
+
+/** Version 1 serves, and a pod of it tells that it takes X. */
+const serving = (() => {
+  const { state } = settle(observed({ model: modelDeployment({ validation }) }));
+  const one = live(state) ?? '';
+  return settle({ ...state, pods: [pod('iris-1', one)], links: new Map([['iris-1', linked('X')]]) }).state;
+})();
+const one = live(serving);
+
+/** Version 2 is asked for, and its pod has been made. */
+const checking = run(asking(serving, '2'));
+const [preflight] = checking.preflightPods;
+const name = preflight?.metadata.name ?? '';
+const told = (inputName: string): Observed => ({
+  ...checking,
+  links: new Map([...checking.links, [name, linked(inputName)]]),
+});
+
+test('a new revision is asked beside the one that serves, which goes on', () => {
+  expect(kinds(pass(asking(serving, '2')))).toEqual(['create-revision', 'write-status', 'create-preflight']);
+  const pod = pass(asking(serving, '2')).writes.find(({ kind }) => kind === 'create-preflight');
+  expect(pod).toMatchObject({
+    manifest: {
+      metadata: { labels: { 'serving.slipway.dev/track': 'preflight' }, ownerReferences: [{ name: 'iris' }] },
+      spec: { restartPolicy: 'Never', activeDeadlineSeconds: 600 },
+    },
+  });
+  expect(live(checking)).toBe(one);
+  expect(checking.model.status?.updateRevision).toBe(one);
+  expect(conditionsOf(checking.model)).toMatchObject({
+    Ready: 'False Preflight',
+    Available: 'True PodsServe',
+    UpToDate: 'False Preflight',
+    Reconciling: 'True Preflight',
+    Stalled: 'False NotStalled',
+  });
+  expect(kinds(pass(checking))).toEqual([]);
+  expect(pass(checking).requeueAfterMilliseconds).toBeGreaterThan(0);
+});
+
+test('one that keeps the contract is rolled out, and its pod goes', () => {
+  const { state, passes } = settle(told('X'));
+  expect(live(state)).not.toBe(one);
+  expect(state.preflightPods).toEqual([]);
+  expect(state.model.status?.preflight).toMatchObject({ verdict: 'Passed', reason: 'ContractKept' });
+  expect(conditionsOf(state.model)).toMatchObject({ Ready: 'True Ready', Stalled: 'False NotStalled' });
+  expect(kinds(passes[0] ?? { writes: [], events: [] }).slice(0, 2)).toEqual(['write-status', 'apply Deployment']);
+});
+
+describe('one that breaks the contract', () => {
+  const { state, passes } = settle(told('features'));
+
+  test('is not rolled out, is told of by name, and nothing is written any more', () => {
+    expect(live(state)).toBe(one);
+    expect(state.preflightPods).toEqual([]);
+    expect(conditionsOf(state.model)).toMatchObject({
+      Ready: 'False ContractBroken',
+      Available: 'True PodsServe',
+      Stalled: 'True ContractBroken',
+      RolledBack: 'False NotRolledBack',
+    });
+    expect(state.model.status?.preflight?.message).toContain("the input 'X' is gone, or is called 'features' now");
+    expect(passes.flatMap(({ events }) => events)).toContainEqual(
+      expect.objectContaining({ type: 'Warning', reason: 'ContractBroken' }),
+    );
+    expect(pass(state).writes).toEqual([]);
+  });
+
+  test('goes out when nobody minds any more, or the spec goes back', () => {
+    expect(live(settle(asking(state, '2', { validation: { contract: 'Ignore' } })).state)).not.toBe(one);
+    const back = settle(asking(state, '1')).state;
+    expect([live(back), back.model.status?.preflight]).toEqual([one, undefined]);
+    expect(conditionsOf(back.model)).toMatchObject({ Ready: 'True Ready' });
+  });
+
+  test('is asked again when that is asked for, once', () => {
+    const asked = state.model.status?.preflight?.revision ?? '';
+    const metadata = { ...state.model.metadata, annotations: { [annotations.retry]: `${asked}@1` } };
+    const again = run({ ...state, model: { ...state.model, metadata } });
+    expect(again.preflightPods).toHaveLength(1);
+    expect(again.model.status).toMatchObject({ retry: `${asked}@1` });
+    expect(run({ ...again, links: serving.links }).preflightPods).toHaveLength(1);
+  });
+
+  test('does not keep an undo from being what it is', () => {
+    const two = settle({ ...told('X') }).state;
+    const blocked = settle({
+      ...run(asking({ ...two, pods: [], links: new Map() }, '3')),
+      links: new Map([[`${live(two)}-preflight`, linked('Z')]]),
+    }).state;
+    const undone = settle(undo(blocked, one ?? '')).state;
+    expect(live(undone)).toBe(one);
+    expect(undone.model.status?.rollback?.trigger).toBe('Undo');
+  });
+});
+
+test('a pod that cannot load its model changes nothing that serves', () => {
+  const terminated = { exitCode: 1, message: '{"reason":"ModelNotFound","message":"there is no model at x"}' };
+  const failed = { ...pod(name, 'r', { state: { terminated } } as object), phase: 'Failed' };
+  const { state } = settle({ ...checking, preflightPods: [failed] });
+  expect(live(state)).toBe(one);
+  expect(conditionsOf(state.model)).toMatchObject({ Ready: 'False PreflightFailed', Available: 'True PodsServe' });
+  expect(state.model.status?.preflight?.message).toContain('there is no model at x');
+});
+
+test('a pod that has ended while the operator was away is asked again', () => {
+  const lost = { ...checking, preflightPods: [{ ...pod(name, 'r'), phase: 'Succeeded' }] };
+  expect(kinds(pass(lost))).toEqual(['delete-preflight']);
+  expect(run(run(lost)).preflightPods).toHaveLength(1);
+});
+
+test('where nothing is known of the serving model, nothing is rolled out blindly', () => {
+  const revisions = checking.revisions.map((revision) => ({
+    ...revision,
+    metadata: { ...revision.metadata, annotations: { [annotations.healthySince]: 'then' } },
+  }));
+  const { state } = settle({ ...told('X'), revisions, pods: [], links: new Map([[name, linked('X')]]) });
+  expect(conditionsOf(state.model)).toMatchObject({ Stalled: 'True ContractUnknown' });
+});
+
+test('the first revision, and every one where the contract is ignored, is not asked', () => {
+  expect(kinds(pass(observed({ model: modelDeployment({ validation }) })))).not.toContain('create-preflight');
+  expect(kinds(pass(asking(serving, '2', {})))).toEqual(['create-revision', 'write-status', 'apply Deployment']);
+});
+
+test('whatever is interrupted, the end is the same', () => {
+  const whole = settle(told('X')).state;
+  const { writes } = pass(told('X'));
+  for (let made = 0; made <= writes.length; made++) {
+    const { state } = settle(writes.slice(0, made).reduce(perform, told('X')));
+    expect([live(state), state.model.status?.updateRevision]).toEqual([live(whole), live(whole)]);
+  }
+});
