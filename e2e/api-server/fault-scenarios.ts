@@ -1,3 +1,4 @@
+import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
 import { childResources } from '../../operator/src/desired/children.ts';
 import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
@@ -5,7 +6,7 @@ import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
 import { modelDeployments } from './model-deployments.ts';
 import { brokenVersion } from './pod-life.ts';
-import { type AnyObject, testClient } from './test-cluster.ts';
+import { type AnyObject, getOrUndefined, testClient } from './test-cluster.ts';
 
 /** What users do to one ModelDeployment, `iris`, in a namespace of its own. */
 export interface User {
@@ -117,6 +118,44 @@ export const scenarios: readonly FaultScenario[] = [
     },
     done: (user) => isComplete(user, '1'),
   },
+  {
+    name: 'left behind and applied again',
+    async prepare(user) {
+      await created(user);
+      await user.client.call('DELETE', pathOf(modelDeploymentResource, user.namespace, 'iris'), {
+        body: { propagationPolicy: 'Orphan' },
+      });
+      await eventually(
+        () => getOrUndefined(user.client, modelDeploymentResource, user.namespace, 'iris'),
+        (model) => model === undefined,
+      );
+    },
+    act: (user) => user.create({ replicas: 2 }),
+    async done(user) {
+      const { metadata } = await user.models.get('iris');
+      const deployment = await user.models.child('Deployment', 'iris');
+      return deployment?.metadata.ownerReferences?.[0]?.uid === metadata.uid;
+    },
+  },
+  {
+    name: 'asked before a rollout',
+    prepare: (user) => created(user, { validation: { contract: 'Backward' } }),
+    act: (user) => user.change({ model: { version: '2' } }),
+    done: async (user) => (await preflightPods(user)) === 1,
+  },
+  {
+    name: 'asked before a rollout, and given up',
+    async prepare(user) {
+      await created(user, { validation: { contract: 'Backward' } });
+      await user.change({ model: { version: '2' } });
+      await eventually(
+        () => preflightPods(user),
+        (count) => count === 1,
+      );
+    },
+    act: (user) => user.change({ model: { version: '1' } }),
+    done: async (user) => (await preflightPods(user)) === 0 && (await isComplete(user, '1')),
+  },
 ];
 
 const autoscaling = { minReplicas: 2, maxReplicas: 4, triggers: [{ type: 'Memory', averageValue: '1Gi' }] };
@@ -130,6 +169,11 @@ async function createdTwice(user: User): Promise<void> {
   await created(user);
   await user.change({ model: { version: '2' } });
   await user.running('2');
+}
+
+async function preflightPods({ models }: User): Promise<number> {
+  const pods = await models.pods();
+  return pods.filter(({ metadata }) => metadata.labels?.['serving.slipway.dev/track'] === 'preflight').length;
 }
 
 async function rollbackOf({ models }: User): Promise<object | undefined> {

@@ -37,6 +37,10 @@ const replicaSets = async (name: string) =>
 
 /** After an upgrade, something is changed that reaches no pod, to see that the operator is at work and restarts none. */
 async function expectNoRestart(name: string, upgrade: () => Promise<void>): Promise<void> {
+  await eventually(
+    () => replicaSets(name),
+    (found) => found > 0,
+  );
   const [before, count] = [await live(name), await replicaSets(name)];
   await upgrade();
   await models.patch(name, { replicas: 2 });

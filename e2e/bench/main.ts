@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { benchOperator } from './operator.ts';
+import { benchPodLink } from './podlink.ts';
 
 const count = (text: string) => {
   const value = Number(text);
@@ -14,4 +15,10 @@ program
   .option('--models <n>', 'how many', count, 1000)
   .option('--idle-seconds <n>', 'how long nothing is done afterwards', count, 60)
   .action(benchOperator);
+program
+  .command('podlink')
+  .description('what following many pods costs the operator, against bare requests')
+  .option('--pods <n>', 'how many', count, 1000)
+  .option('--seconds <n>', 'how long', count, 60)
+  .action(benchPodLink);
 await program.parseAsync();

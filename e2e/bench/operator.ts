@@ -12,6 +12,7 @@ import { openConnection } from '../../operator/src/kube/kubeconfig.ts';
 import { type KubeObject, pathOf, type Resource } from '../../operator/src/kube/objects.ts';
 import { reflect } from '../../operator/src/kube/reflector.ts';
 import { Store } from '../../operator/src/kube/store.ts';
+import { linkKeySecret } from '../../operator/src/podlink/link-keys.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { startApiServer } from '../cluster/api-server.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
@@ -46,6 +47,9 @@ export async function benchOperator({ models, idleSeconds }: Options): Promise<v
     for (const name of [namespace, 'baseline', 'slipway-system']) {
       await client.call('POST', '/api/v1/namespaces', { body: { metadata: { name } } });
     }
+    await client.call('POST', '/api/v1/namespaces/slipway-system/secrets', {
+      body: { metadata: { name: linkKeySecret } },
+    });
     await until('the API is served', 20, () =>
       client.call('GET', pathOf(modelDeploymentResource, namespace)).then(
         () => true,

@@ -64,6 +64,7 @@ interface Followed {
   sequence: number;
   /** Calls in a row that failed. */
   failures: number;
+  isSpread: boolean;
 }
 
 /** A pod that is called in vain so often in a row is not linked: a single lost call is no news. */
@@ -147,9 +148,11 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     } catch (error) {
       failed(entry, error);
     }
-    // Spread in time, however many pods were first seen at once.
     const quiet = entry.failures > patience ? 3 : 1;
-    return { requeueAfterMilliseconds: everyMilliseconds * quiet * (0.9 + random() / 5) };
+    // However many pods were first seen at once, their later calls are spread over the whole interval.
+    const share = entry.isSpread ? 0.9 + random() / 5 : 0.1 + 0.9 * random();
+    entry.isSpread = true;
+    return { requeueAfterMilliseconds: everyMilliseconds * quiet * share };
   };
 
   return {
@@ -159,7 +162,14 @@ export function createPodLink(options: PodLinkOptions): PodLink {
         known.pod = pod;
         return known.state;
       }
-      followed.set(pod.uid, { pod, state: { kind: 'pending' }, session: undefined, sequence: 0, failures: 0 });
+      followed.set(pod.uid, {
+        pod,
+        state: { kind: 'pending' },
+        session: undefined,
+        sequence: 0,
+        failures: 0,
+        isSpread: false,
+      });
       queue.add(pod.uid);
       return { kind: 'pending' };
     },
