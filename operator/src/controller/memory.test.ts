@@ -1,0 +1,67 @@
+import { describe, expect, test } from '@jest/globals';
+import type { LiveChild } from '../observed.ts';
+import { modelDeployment } from '../testing/test-objects.ts';
+import { Memory, ModelMemory } from './memory.ts';
+
+const hour = 3_600_000;
+const manifest = { spec: { replicas: 2 } };
+const answer = (replicas: number, resourceVersion: string): LiveChild<unknown> => ({
+  metadata: { name: 'iris', uid: 'u', resourceVersion },
+  spec: { replicas },
+  applied: undefined,
+  intruders: [],
+});
+
+describe('an apply to a child that is there', () => {
+  test('is counted for as long as the same is applied within an hour', () => {
+    const memory = new ModelMemory();
+    const repairs = () => memory.attempts.get('Deployment')?.repairs;
+    memory.applied('Deployment', manifest, '1', answer(2, '2'), 0);
+    memory.applied('Deployment', manifest, '3', answer(2, '4'), 1000);
+    expect(repairs()).toBe(2);
+    memory.applied('Deployment', { spec: { replicas: 3 } }, '4', answer(3, '5'), 2000);
+    expect(repairs()).toBe(1);
+    memory.applied('Deployment', { spec: { replicas: 3 } }, '5', answer(3, '6'), 2000 + hour);
+    expect(repairs()).toBe(1);
+  });
+
+  test('was resisted when it changed nothing, or was changed back, until the object is another', () => {
+    const memory = new ModelMemory();
+    const resisted = () => memory.attempts.get('Deployment')?.resisted;
+    memory.applied('Deployment', manifest, '1', answer(2, '1'), 0);
+    expect(resisted()).toBe(true);
+    memory.applied('Deployment', manifest, '1', answer(5, '2'), 0);
+    expect(resisted()).toBe(true);
+    memory.childChanged('Deployment', answer(5, '3'));
+    expect(resisted()).toBe(true);
+    memory.childChanged('Deployment', answer(6, '4'));
+    expect(resisted()).toBe(false);
+    memory.applied('Deployment', manifest, '4', answer(2, '5'), 0);
+    expect(resisted()).toBe(false);
+  });
+});
+
+test('a refusal is news once, whatever its words, and is tried again after a second, two, ... a minute', () => {
+  const memory = new ModelMemory();
+  const news = [1, 2, 3].map((request) => memory.refused('apply Service', `denied, request ${request}`, 0));
+  expect(news).toEqual([true, false, false]);
+  expect(memory.refusals.get('apply Service')).toEqual({ message: 'denied, request 3', failures: 3, retryAt: 4000 });
+  for (let more = 0; more < 10; more++) memory.refused('apply Service', 'denied', 0);
+  expect(memory.refusals.get('apply Service')?.retryAt).toBe(60_000);
+  memory.taken('apply Service');
+  expect(memory.refused('apply Service', 'denied', 0)).toBe(true);
+});
+
+test('a changed spec makes all of it void; a model that is made anew begins afresh', () => {
+  const memory = new Memory();
+  const model = modelDeployment();
+  memory.of(model).refused('apply Service', 'denied', 0);
+  memory.of(model).applied('Deployment', manifest, '1', answer(2, '1'), 0);
+  memory.of(model).specChanged();
+  expect([memory.of(model).refusals.size, memory.of(model).attempts.size]).toEqual([0, 0]);
+  memory.of(model).refused('apply Service', 'denied', 0);
+  const anew = { ...model, metadata: { ...model.metadata, uid: 'another' } };
+  expect(memory.of(anew).refusals.size).toBe(0);
+  memory.forget(model);
+  expect(memory.of(model).refusals.size).toBe(0);
+});
