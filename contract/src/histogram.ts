@@ -12,6 +12,9 @@ const first = 0.0001;
 const growth = 1.25;
 const last = Math.ceil(Math.log(60 / first) / Math.log(growth)) + 1;
 
+/** As many buckets as there are. */
+export const mostBuckets = last + 1;
+
 export const emptyHistogram: Histogram = { buckets: [], sum: 0 };
 
 /** The bucket of a value in seconds. */

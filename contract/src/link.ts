@@ -127,21 +127,3 @@ export interface Counters {
   /** Whose client went away before the answer. */
   readonly abandoned: number;
 }
-
-/**
- * Reads an answer of a pod, which may run any image.
- *
- * @throws Error that says what is wrong with it
- */
-export function parseLinkAnswer(value: unknown): LinkAnswer {
-  const answer = value as Partial<LinkAnswer> | null;
-  const isGreeting =
-    typeof answer === 'object' &&
-    answer !== null &&
-    typeof answer.version === 'number' &&
-    typeof answer.pod === 'string' &&
-    typeof answer.nonce === 'string' &&
-    typeof answer.clock === 'number';
-  if (!isGreeting) throw new Error('the pod does not speak the link: its image is none of Slipway');
-  return answer as LinkAnswer;
-}

@@ -10,18 +10,48 @@ import { makeNamespace } from './test-cluster.ts';
 
 const { client, namespace, models, edit } = operatorSuite();
 
+const policies = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies';
+const bindings = `${policies.slice(0, -'policies'.length)}policybindings`;
+const groups: Readonly<Record<string, string>> = { deployments: 'apps', poddisruptionbudgets: 'policy' };
+
+/** Denies an object, as a policy of the cluster does. */
+async function denying(name: string, resource: string, matches: string, validation: object): Promise<void> {
+  const rule = {
+    apiGroups: [groups[resource]],
+    apiVersions: ['v1'],
+    operations: ['CREATE', 'UPDATE'],
+    resources: [resource],
+  };
+  const spec = {
+    failurePolicy: 'Fail',
+    matchConstraints: { resourceRules: [rule] },
+    matchConditions: [{ name: 'one', expression: matches }],
+    validations: [validation],
+  };
+  await client.call('POST', policies, { body: { metadata: { name }, spec } });
+  await client.call('POST', bindings, {
+    body: { metadata: { name }, spec: { policyName: name, validationActions: ['Deny'] } },
+  });
+  // Policies take effect a moment later.
+  await sleep(1500);
+}
+
 describe('what is wrong is explained', () => {
   test('a spec that the API server refuses for a child, which holds up no other child, and a good one recovers', async () => {
-    await models.create('refused', { replicas: 2, pod: { serviceAccountName: 'Not_A_Name' } });
+    await denying('no-first-version', 'deployments', "object.metadata.name == 'refused'", {
+      expression: "object.spec.template.metadata.labels['app.kubernetes.io/version'] != '1'",
+      message: 'the first version is denied',
+    });
+    await models.create('refused', { replicas: 2 });
     const condition = await models.condition('refused', 'Stalled', ({ status }) => status === 'True');
     expect(condition).toMatchObject({
       reason: 'ApplyRefused',
       message: expect.stringContaining('the API server refuses the Deployment'),
     });
-    expect(condition.message).toContain('serviceAccountName');
+    expect(condition.message).toContain('the first version is denied');
     await models.requireChild('Service', 'refused');
     await models.requireChild('PodDisruptionBudget', 'refused');
-    await models.patch('refused', { pod: { serviceAccountName: 'a-name' } });
+    await models.patch('refused', { model: { version: '2' } });
     await models.condition('refused', 'Stalled', ({ status }) => status === 'False');
     await models.requireChild('Deployment', 'refused');
   });
@@ -44,30 +74,14 @@ describe('what is wrong is explained', () => {
   });
 
   test('a refusal whose cause a person removes, or makes up for, is told no more', async () => {
-    const name = 'no-budgets';
-    const path = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies';
-    const policy = {
-      metadata: { name },
-      spec: {
-        failurePolicy: 'Fail',
-        matchConstraints: {
-          resourceRules: [
-            { apiGroups: ['policy'], apiVersions: ['v1'], operations: ['CREATE'], resources: ['poddisruptionbudgets'] },
-          ],
-        },
-        matchConditions: [{ name: 'one', expression: "object.metadata.name == 'denied'" }],
-        validations: [{ expression: 'false', message: 'budgets are denied' }],
-      },
-    };
-    await client.call('POST', path, { body: policy });
-    await client.call('POST', path.replace('policies', 'policybindings'), {
-      body: { metadata: { name }, spec: { policyName: name, validationActions: ['Deny'] } },
+    await denying('no-budgets', 'poddisruptionbudgets', "object.metadata.name == 'denied'", {
+      expression: 'false',
+      message: 'budgets are denied',
     });
-    await sleep(1500);
     await models.create('denied', { replicas: 2 });
     const condition = await models.condition('denied', 'Stalled', ({ reason }) => reason === 'ApplyRefused');
     expect(condition.message).toContain('budgets are denied');
-    await client.call('DELETE', `${path.replace('policies', 'policybindings')}/${name}`, { body: {} });
+    await client.call('DELETE', `${bindings}/no-budgets`, { body: {} });
     await models.condition('denied', 'Stalled', ({ status }) => status === 'False');
     await models.requireChild('PodDisruptionBudget', 'denied');
   });

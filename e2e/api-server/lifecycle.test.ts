@@ -77,6 +77,39 @@ describe('a leader', () => {
     await expect(leader.stop()).rejects.toThrow('the lease was lost');
   });
 
+  test('that loses its lease while it is being ended writes nothing more', async () => {
+    own = await makeNamespace(client);
+    leader = await startInProcessOperator(own);
+    const ownModels = modelDeployments(client, own);
+    await ownModels.create('ending');
+    await ownModels.settled('ending');
+    await leader.quiet();
+    // The first write of the pass is held up until the lease is another's; the others would come after it.
+    let release: (() => void) | undefined;
+    const heldUp = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let isHeld = false;
+    leader.proxy.decide = async ({ isWrite }) => {
+      if (!isWrite || isHeld) return { kind: 'pass' };
+      isHeld = true;
+      await heldUp;
+      return { kind: 'pass' };
+    };
+    await ownModels.patch('ending', { model: { version: '2' } });
+    await eventually(
+      async () => isHeld,
+      (is) => is,
+    );
+    const writes = leader.proxy.writes.length;
+    const stopped = leader.stop().catch((error: unknown) => String(error));
+    await stealLease(own);
+    expect(await stopped).toContain('the lease was lost');
+    release?.();
+    await sleep(500);
+    expect(leader.proxy.writes.length).toBeLessThanOrEqual(writes + 1);
+  });
+
   let own: string;
   let leader: InProcessOperator;
 

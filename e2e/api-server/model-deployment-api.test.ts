@@ -114,7 +114,7 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'a size that is no quantity',
       withModel({ maxBytes: 'big' }),
-      ['spec.model.maxBytes', 'must be a positive quantity of bytes'],
+      ['spec.model.maxBytes', 'must be a quantity of bytes from 1 to 1Pi'],
     ],
     ['a size of nothing', withModel({ maxBytes: 0 }), ['spec.model.maxBytes', 'such as 500Mi or 2Gi']],
     ['negative replicas', { model, replicas: -1 }, ['spec.replicas', 'should be greater than or equal to 0']],
@@ -248,6 +248,48 @@ describe('bad manifests are refused with a message that names the field and the 
       'a node label of an invalid value',
       withPod({ nodeSelector: { a: 'b c' } }),
       ['spec.pod.nodeSelector', 'every value a label value'],
+    ],
+    [
+      'a label whose prefix is no domain',
+      withPod({ labels: { 'a..b/c': 'd' } }),
+      ['spec.pod.labels', 'every key must be a label key'],
+    ],
+    [
+      'an annotation of AppArmor',
+      withPod({ annotations: { 'container.apparmor.security.beta.kubernetes.io/model': 'x' } }),
+      ['spec.pod.annotations', 'choose another key'],
+    ],
+    [
+      'a variable from a key that is none',
+      withPod({ env: [{ name: 'A', valueFrom: { secretKeyRef: { name: 's', key: 'a/b' } } }] }),
+      ['spec.pod.env[0].valueFrom.secretKeyRef.key', 'must be a key of a Secret or ConfigMap'],
+    ],
+    [
+      'a variable from an object whose name is none',
+      withPod({ env: [{ name: 'A', valueFrom: { configMapKeyRef: { name: 'A b', key: 'a' } } }] }),
+      ['spec.pod.env[0].valueFrom.configMapKeyRef.name', 'must be the name of an object'],
+    ],
+    [
+      'a service account whose name is none',
+      withPod({ serviceAccountName: 'Bad_Name' }),
+      ['spec.pod.serviceAccountName', 'must be the name of an object'],
+    ],
+    ['a model of less than a byte', { model: { ...model, maxBytes: '0.5' } }, ['spec.model.maxBytes', 'from 1 to 1Pi']],
+    ['a model without end', { model: { ...model, maxBytes: '1e40' } }, ['spec.model.maxBytes', 'from 1 to 1Pi']],
+    [
+      'an extended resource that is overcommitted',
+      { model, resources: { requests: { 'example.com/accelerator': 1 } } },
+      ['spec.resources', 'cannot be overcommitted'],
+    ],
+    [
+      'a part of an extended resource',
+      { model, resources: { limits: { 'example.com/accelerator': '500m' } } },
+      ['spec.resources', 'counted in whole numbers'],
+    ],
+    [
+      'a resource whose name is none',
+      { model, resources: { limits: { 'Exa mple/x': 1 } } },
+      ['spec.resources.limits', 'every key must be cpu'],
     ],
     [
       'annotations that are too large together',

@@ -26,7 +26,7 @@ describe('a name that is taken', () => {
     PodDisruptionBudget: { spec: { maxUnavailable: 1, selector: { matchLabels: { a: 'b' } } } },
   };
 
-  test.each(childKinds)(
+  test.each(childKinds.filter((kind) => kind !== 'ConfigMap'))(
     "by somebody else's %s leaves it untouched, writes nothing more, and recovers",
     async (kind) => {
       const name = `taken-${kind.toLowerCase().slice(0, 10)}`;
@@ -63,6 +63,27 @@ describe('a name that is taken', () => {
       await models.condition(name, 'Stalled', ({ status }) => status === 'False');
       expect((await models.requireChild(kind, name)).metadata.ownerReferences?.[0]?.kind).toBe('ModelDeployment');
     },
+  );
+});
+
+test("somebody else's ConfigMap of the link is left as it is, and keeps nothing else from being done", async () => {
+  const path = pathOf(childResources.ConfigMap, namespace);
+  await client.call('POST', path, { body: { metadata: { name: 'unlinked-link' }, data: { a: 'b' } } });
+  await models.create('unlinked');
+  const condition = await models.condition('unlinked', 'Linked', ({ reason }) => reason === 'NameConflict');
+  expect(condition.message).toContain('the ConfigMap unlinked-link is there already');
+  await models.patch('unlinked', { replicas: 2 });
+  await eventually(
+    () => models.requireChild('Deployment', 'unlinked'),
+    ({ spec }) => spec.replicas === 2,
+  );
+  expect(await models.requireChild('ConfigMap', 'unlinked')).toMatchObject({ data: { a: 'b' } });
+  await client.call('DELETE', `${path}/unlinked-link`, { body: {} });
+  await models.patch('unlinked', { replicas: 3 });
+  await eventually(
+    () => models.requireChild('ConfigMap', 'unlinked'),
+    ({ metadata }) => metadata.ownerReferences?.[0]?.kind === 'ModelDeployment',
+    { seconds: 40 },
   );
 });
 

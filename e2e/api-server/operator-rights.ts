@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { dump, load, loadAll } from 'js-yaml';
 import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { ApiError } from '../../operator/src/kube/errors.ts';
@@ -66,8 +66,41 @@ export async function grantRights(client: KubeClient, adminKubeconfig: string, f
   return writeOperatorKubeconfig(client, adminKubeconfig, join(folder, 'operator.kubeconfig'));
 }
 
-async function writeOperatorKubeconfig(client: KubeClient, adminKubeconfig: string, file: string): Promise<string> {
-  const { status }: { status: { token: string } } = await client.call('POST', `${account}/token`, {
+/**
+ * Gives an account the rights that the chart gives to an operator of one namespace.
+ *
+ * @returns the file of a kubeconfig with which an operator has them
+ */
+export async function grantRightsInOneNamespace(
+  client: KubeClient,
+  adminKubeconfig: string,
+  namespace: string,
+): Promise<string> {
+  const name = `operator-of-${namespace}`;
+  const accounts = account.slice(0, account.lastIndexOf('/'));
+  await client.call('POST', accounts, { body: { metadata: { name } } });
+  const rights = await renderRights('--set', `operator.watchNamespace=${namespace}`, '--set', 'aggregateRoles=false');
+  for (const { metadata, ...object } of rights) {
+    const own = { ...metadata, name: `${metadata.name}-of-${namespace}` };
+    const reference = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: own.name };
+    const subjects = [{ kind: 'ServiceAccount', name, namespace: 'slipway-system' }];
+    const binding = object.kind === 'RoleBinding' ? { roleRef: reference, subjects } : {};
+    const plural = `${object.kind.toLowerCase()}s`;
+    await client.call('POST', `${rbac}/namespaces/${own.namespace}/${plural}`, {
+      body: { ...object, metadata: own, ...binding },
+    });
+  }
+  const file = join(dirname(adminKubeconfig), `${name}.kubeconfig`);
+  return writeOperatorKubeconfig(client, adminKubeconfig, file, `${accounts}/${name}`);
+}
+
+async function writeOperatorKubeconfig(
+  client: KubeClient,
+  adminKubeconfig: string,
+  file: string,
+  of = account,
+): Promise<string> {
+  const { status }: { status: { token: string } } = await client.call('POST', `${of}/token`, {
     body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { expirationSeconds: 86_400 } },
   });
   const config = load(readFileSync(adminKubeconfig, 'utf8')) as { users: object[]; contexts: object[] };

@@ -18,6 +18,11 @@ import { eventually } from '../eventually.ts';
 /** Both sides of the pod link, each as it is. */
 const model = join(repository, 'examples/models/iris/1.onnx');
 const body = '{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]}';
+/** Taken as it is, this would make the operator ask for more memory than there is. */
+const hostile = JSON.stringify({
+  ...{ kind: 'figures', version: 1, pod: 'uid-1', nonce: 'n', clock: 1 },
+  measures: { counters: {}, latency: { buckets: { length: 4e9 }, sum: 0 } },
+});
 const newKey = (made = 0) => linkKey(generateKeyPairSync('ed25519').privateKey, made);
 
 let directory: string;
@@ -42,9 +47,10 @@ const followed = (port: string) => {
   });
   void link.run();
 };
-const state = () => link.follow({ uid: 'uid-1', key: 'n/iris', namespace: 'n', name: 'iris-1', ip: '127.0.0.1' });
+const state = () =>
+  link.follow({ uid: 'uid-1', key: 'n/iris', model: 'model-1', namespace: 'n', name: 'iris-1', ip: '127.0.0.1' });
 const becomes = (holds: (found: LinkState) => boolean) => eventually(async () => state(), holds);
-const requests = () => link.measuresOf('n/iris').counters.requests;
+const requests = () => link.measuresOf('model-1').counters.requests;
 const portOf = ({ controlUrl }: RunningPod) => new URL(controlUrl).port;
 
 beforeEach(async () => {
@@ -124,16 +130,44 @@ test('a key that is renewed is no interruption: the old one signs until the pod 
   expect([state().kind, waked]).toEqual(['linked', []]);
 });
 
+test('another leader goes on where the last one was, at once', async () => {
+  followed(portOf(pod));
+  await becomes(({ kind }) => kind === 'linked');
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  link.close();
+  followed(portOf(pod));
+  expect(state()).toEqual({ kind: 'pending' });
+  await eventually(
+    async () => state(),
+    ({ kind }) => kind !== 'pending',
+  );
+  expect(state()).toMatchObject({ kind: 'linked', figures: { table: { table: { traffic: { canary: 5 } } } } });
+});
+
+test('what is counted of a model goes with it, and does not come back with its last pods', async () => {
+  followed(portOf(pod));
+  await becomes(({ kind }) => kind === 'linked');
+  await post(`${pod.url}/v2/models/1/infer`, body);
+  await eventually(
+    async () => requests(),
+    (count) => count === 1,
+  );
+  link.forgetModel('model-1');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect([requests(), link.followed]).toEqual([0, 0]);
+});
+
 test.each([
   ['of an image that knows no link', 404, 'nothing here'],
   ['of an image that is none of ours', 200, '<html>'],
+  ['that answers what is no figure', 200, hostile],
   ['that answers without end', 200, 'x'.repeat(200_000)],
 ])('a pod %s is told of, and hurts nothing', async (_, status, text) => {
   stranger = createServer((_request, response) => response.writeHead(status).end(text));
   await new Promise<void>((resolve) => stranger?.listen(0, '127.0.0.1', resolve));
   followed(String((stranger.address() as AddressInfo).port));
   const found = await becomes(({ kind }) => kind === 'unlinked');
-  expect(found).toMatchObject({ why: status === 404 ? 'NoLink' : 'Unreachable' });
+  expect(found).toMatchObject({ why: status === 404 || text === hostile ? 'NoLink' : 'Unreachable' });
 });
 
 test('a pod that cannot be reached is told of after some tries', async () => {

@@ -20,6 +20,8 @@ export interface OperatorOptions {
   readonly image?: string;
   readonly namespace?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** With whose rights; by default those of the chart's operator of all namespaces. */
+  readonly kubeconfig?: string;
 }
 
 /** Starts an operator and waits until it leads. */
@@ -27,17 +29,9 @@ export async function startOperator({
   image = 'example/slipway:1',
   namespace = '',
   env = {},
+  kubeconfig = operatorKubeconfig(),
 }: OperatorOptions = {}): Promise<RunningOperator> {
-  const args = [
-    '--kubeconfig',
-    operatorKubeconfig(),
-    '--inference-image',
-    image,
-    '--namespace',
-    namespace,
-    '--port',
-    '0',
-  ];
+  const args = ['--kubeconfig', kubeconfig, '--inference-image', image, '--namespace', namespace, '--port', '0'];
   const child = spawn(process.execPath, [main, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, ...env },

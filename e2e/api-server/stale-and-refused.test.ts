@@ -187,3 +187,45 @@ test('what cannot be found out about a stuck pod fails no pass', async () => {
   );
   expect(asked).toBeLessThan(10);
 });
+
+test('a rollout that was complete while the operator was away for longer than its deadline is not rolled back', async () => {
+  await user.create({ replicas: 1, rollout: { progressDeadlineSeconds: 3 } });
+  await user.running('1');
+  await user.change({ model: { version: '2' } });
+  await eventually(
+    () => user.models.requireChild('Deployment', 'iris'),
+    ({ spec }) => spec.template.metadata.labels['app.kubernetes.io/version'] === '2',
+  );
+  await operator.crash();
+  await eventually(
+    () => user.models.requireChild('Deployment', 'iris'),
+    ({ spec, status }) =>
+      spec.template.metadata.labels['app.kubernetes.io/version'] === '2' &&
+      status.updatedReplicas === 1 &&
+      status.replicas === 1,
+  );
+  await sleep(4000);
+  operator = await startInProcessOperator(user.namespace);
+  await user.running('2');
+  await operator.quiet();
+  const { status } = await user.models.get('iris');
+  expect([status.rollback, status.modelVersion]).toEqual([undefined, '2']);
+});
+
+test('a record of somebody else with our label stops nothing', async () => {
+  await user.create({ replicas: 1 });
+  await user.running('1');
+  // As a StatefulSet leaves it that is deleted without what it has made.
+  await client.call('POST', `/apis/apps/v1/namespaces/${user.namespace}/controllerrevisions`, {
+    body: {
+      metadata: {
+        name: 'left',
+        labels: { 'serving.slipway.dev/model-deployment': 'iris', 'app.kubernetes.io/managed-by': 'slipway' },
+      },
+      data: { spec: { template: {} } },
+      revision: 7,
+    },
+  });
+  await user.change({ model: { version: '2' } });
+  await user.running('2');
+});

@@ -52,6 +52,7 @@ export async function benchPodLink({ pods, seconds }: Options): Promise<void> {
       link.follow({
         uid: `uid-${index}`,
         key: `n/model-${index}`,
+        model: `model-${index}`,
         namespace: 'n',
         name: `pod-${index}`,
         ip: addressOf(index),

@@ -77,7 +77,10 @@ export interface Observed {
   readonly reports: ReadonlyMap<string, ModelReport>;
   /** Why volumes of pods cannot be mounted, by the name of the pod. */
   readonly mountFailures: ReadonlyMap<string, string>;
+  /** Names of children that are taken, the link's apart: nothing can be done until they are free. */
   readonly conflicts: readonly NameConflict[];
+  /** The ConfigMap of the link is somebody else's: pods can do without it. */
+  readonly linkConflict: NameConflict | undefined;
   /** Autoscalers that are not ours and scale the Deployment. */
   readonly foreignAutoscalers: readonly ForeignAutoscaler[];
   /** The last applies to children that were there already. */
@@ -103,6 +106,8 @@ export type WhyUnlinked =
   | 'NoLink'
   /** It does not know the operator's key yet, or cannot: nothing is mounted. */
   | 'KeyUnknown'
+  /** It does not take the operator's tables, for another reason. */
+  | 'Refuses'
   | 'Unreachable';
 
 /** Where each child is in what was observed. */

@@ -110,13 +110,10 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
       now: Date.now,
     });
     depth = () => controller.queue.depth;
-    const rotating = setInterval(() => {
-      void readLinkKeys(leading, settings, log).then((read) => {
-        if (read.length === 0) return;
-        keys = read;
-        controller.enqueueAll();
-      });
-    }, keysMilliseconds).unref();
+    void keepKeys(leading, settings, log, keys.length > 0, stopping, (read) => {
+      keys = read;
+      controller.enqueueAll();
+    });
     const ended = new Promise<'told'>((resolve) => {
       if (signal.aborted) resolve('told');
       signal.addEventListener('abort', () => resolve('told'), { once: true });
@@ -128,7 +125,6 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
     // A write that is under way is finished, and only then may another process lead. After a loss nothing is awaited.
     controller.queue.close();
     link.close();
-    clearInterval(rotating);
     const outcome = why === 'lost' ? why : await Promise.race([working.then(() => 'done' as const), lost]);
     if (outcome === 'lost') {
       deposed.abort();
@@ -146,8 +142,29 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
   }
 }
 
-/** How often the age of the keys is looked at. */
-const keysMilliseconds = 6 * 3_600_000;
+/** How often the age of the keys is looked at; and, while there are none, how soon they are tried for again. */
+const keysMilliseconds = { known: 6 * 3_600_000, first: 5000, most: 300_000 };
+
+/** Looks after the keys of the pod link, until it is told to stop. */
+async function keepKeys(
+  client: KubeClient,
+  settings: OperatorSettings,
+  log: Logger,
+  areKnown: boolean,
+  signal: AbortSignal,
+  onRead: (keys: readonly LinkKey[]) => void,
+): Promise<void> {
+  let [isKnown, retry] = [areKnown, keysMilliseconds.first];
+  while (!signal.aborted) {
+    await sleep(isKnown ? keysMilliseconds.known : retry, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
+    const keys = await readLinkKeys(client, settings, log);
+    // Keys that are known go on being used when they cannot be read.
+    if (keys.length > 0) onRead(keys);
+    isKnown = isKnown || keys.length > 0;
+    retry = Math.min(keysMilliseconds.most, retry * 2);
+  }
+}
 
 /** Without a key pods are not spoken to; everything else goes on, and the conditions say so. */
 async function readLinkKeys(

@@ -1,5 +1,5 @@
 import { type ModelDeployment, parseModelDeployment } from '../api/model-deployment.ts';
-import { group, labels, ownedSelector } from '../api/names.ts';
+import { group, labels, managedBy, ownedSelector } from '../api/names.ts';
 import { childKinds, childResources } from '../desired/children.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { apiVersionOf, controllerOf, type KubeObject, pathOf, type Resource } from '../kube/objects.ts';
@@ -33,7 +33,9 @@ export const orphansOf = (key: string) => `orphans of ${key}`;
 
 const ownerOrOrphan = (revision: KubeObject) => {
   const { namespace, labels: own = {} } = revision.metadata;
-  return ownerUid(revision) ?? orphansOf(`${namespace}/${own[labels.modelDeployment]}`);
+  const owner = ownerUid(revision);
+  if (owner !== undefined || own[labels.managedBy] !== managedBy) return owner;
+  return orphansOf(`${namespace}/${own[labels.modelDeployment]}`);
 };
 
 /** Where autoscalers are indexed by the Deployment that they scale. */

@@ -8,9 +8,11 @@ import type { Change, Store } from '../kube/store.ts';
 import type { Metrics } from '../metrics.ts';
 import type { LiveChild } from '../observed.ts';
 import { scaledKey } from './caches.ts';
-import { type ReconcileOptions, reconcile } from './reconcile.ts';
+import { isReady } from './live-objects.ts';
+import type { PassOptions } from './pass-options.ts';
+import { reconcile } from './reconcile.ts';
 
-export interface ControllerOptions extends ReconcileOptions {
+export interface ControllerOptions extends PassOptions {
   readonly workers: number;
   readonly metrics: Metrics;
 }
@@ -29,7 +31,7 @@ export class Controller {
       if (object === undefined) return;
       if (before !== undefined && before.metadata.uid !== after?.metadata.uid) {
         memory.forget(before);
-        link.forgetModel(keyOf(before));
+        link.forgetModel(before.metadata.uid);
       } else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
       this.#enqueue(keyOf(object), 'high');
     });
@@ -45,6 +47,7 @@ export class Controller {
       for (const autoscaler of [before, after]) if (autoscaler !== undefined) this.#enqueueModel(scaledKey(autoscaler));
     });
     caches.pods.onChange(({ before, after }) => {
+      if (after !== undefined && !isReady(after)) link.rest(after.metadata.uid);
       if (before === undefined || after !== undefined) return;
       link.forget(before.metadata.uid);
       inquiries.reports.forget(before.metadata.uid);

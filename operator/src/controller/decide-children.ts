@@ -33,6 +33,8 @@ export interface Contested {
   readonly repairs: number;
 }
 
+/** How soon a name that is taken is looked at again: its object is not watched. */
+export const conflictRequeueMilliseconds = 30_000;
 /** So many repairs in a row are made at once: somebody may try again what was put back. */
 const promptRepairs = 5;
 /** After so many, the operator gives in for as long as a quarrel is remembered. */
@@ -107,6 +109,8 @@ function childDecision(
 ): ChildDecision {
   const live: LiveChild<unknown> | undefined = liveChildOf(observed, child);
   const nothing = { child, writes: [] };
+  if (child === 'ConfigMap' && observed.linkConflict !== undefined)
+    return { ...nothing, requeueAfterMilliseconds: conflictRequeueMilliseconds };
   // What is being deleted cannot be written; it is made again once it is gone.
   if (live?.metadata.deletionTimestamp !== undefined) return nothing;
   if (manifest === undefined) {

@@ -15,11 +15,11 @@ import {
   templateRevision,
 } from '../rollout/revision.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
-import { type Problem, problemOfPod } from '../status/diagnosis.ts';
+import { problemOfPod } from '../status/diagnosis.ts';
 import { driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
-import { isRolledOut, type RolloutState, rolloutState } from '../status/rollout-state.ts';
+import { type RolloutState, rolloutState } from '../status/rollout-state.ts';
 import { currentRevision, isNewlyWanted, makeStatus, startTimeOf } from '../status/status.ts';
-import { type ChildDecision, childDecisions } from './decide-children.ts';
+import { type ChildDecision, childDecisions, conflictRequeueMilliseconds } from './decide-children.ts';
 import { type Decision, nameOf, type RevisionManifest, type Write } from './writes.ts';
 
 export interface Policy {
@@ -29,8 +29,6 @@ export interface Policy {
   readonly publicKeys: string | undefined;
 }
 
-/** How soon a name that is taken is looked at again: its object is not watched. */
-const conflictRequeueMilliseconds = 30_000;
 /** How soon pods that are not ready are looked at again: why a volume cannot be mounted is told by no object that is watched. */
 const unreadyRequeueMilliseconds = 10_000;
 
@@ -52,7 +50,8 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const newest = Math.max(0, ...revisions.map(({ revision }) => revision));
   const recorded = revisions.find(({ metadata }) => metadata.name === name);
   const asked = recorded ?? unrecorded(observed, name, newest + 1, policy);
-  const gate = gateOf(observed, asked, preflightProblem(observed, asked)?.message, now);
+  const hasLink = policy.publicKeys !== undefined;
+  const gate = gateOf(observed, asked, preflightProblem(observed, asked, hasLink), now);
   // Until it may be rolled out, everything goes on as if the spec did not ask for it yet.
   const target = gate.kind === 'open' ? asked : gate.running;
   const wanted = wantedRevision(observed, target, now);
@@ -68,7 +67,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...(recorded === undefined || gate.kind !== 'open' ? [] : renumberWrites(wanted.revision, newest)),
     ...adoptWrites(observed),
     ...ofChildren.filter((write) => !first.includes(write)),
-    ...preflightWrites(observed, asked, gate),
+    ...preflightWrites(observed, asked, gate, hasLink),
     ...healthWrites(wanted.revision, state, now),
     ...signatureWrites(observed, current),
     ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name, name]),
@@ -87,7 +86,8 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     progress,
     state,
     defaultImage: policy.defaultImage,
-    hasLink: policy.publicKeys !== undefined,
+    hasLink,
+    isHeld: conflicts.length > 0 || damped.isHeld,
     refusals: damped.refusals,
     contested: children.flatMap(({ contested }) => contested ?? []),
     now,
@@ -119,10 +119,7 @@ function rolloutOf(observed: Observed, wanted: Wanted, now: Date) {
   const { revision } = wanted;
   const startTime = startTimeOf(status, wanted, now);
   const isNew = isNewlyWanted(status, wanted);
-  const { progressDeadlineSeconds: deadlineSeconds } = rolloutPolicyOf(model.spec);
-  const rolledOut = isRolledOut(deployment, revision.metadata.name);
-  const input = { deployment, before: status ?? {}, revision, isNew, isRolledOut: rolledOut, deadlineSeconds, now };
-  const progress = { startTime, ...progressOf(input) };
+  const progress = { startTime, ...progressOf({ deployment, before: status ?? {}, revision, isNew, now }) };
   return { progress, state: rolloutState(observed, revision.metadata.name, progress, now) };
 }
 
@@ -132,6 +129,8 @@ interface Phases {
 }
 
 interface Damped extends Phases {
+  /** Whether what the status relies on is refused: the record of the revision, or the end of an undo's evidence. */
+  readonly isHeld: boolean;
   /** Why writes that are still wanted were refused. */
   readonly refusals: ReadonlyMap<string, Refusal>;
   readonly requeueAfterMilliseconds: readonly number[];
@@ -139,21 +138,23 @@ interface Damped extends Phases {
 
 /**
  * Leaves out what was refused a short while ago, and what hangs on it: other writes to the same child, and everything
- * behind the status when the revision could not be recorded. A refusal of what is not wanted any more is none.
+ * behind the status when what comes before that is refused. A refusal of what is not wanted any more is none.
  */
 function dampen(phases: Phases, refusals: ReadonlyMap<string, Refusal>, now: Date): Damped {
-  if (refusals.size === 0) return { ...phases, refusals, requeueAfterMilliseconds: [] };
+  if (refusals.size === 0) return { ...phases, isHeld: false, refusals, requeueAfterMilliseconds: [] };
   const wanted = new Set([...phases.before, ...phases.after].map(nameOf));
   const inForce = new Map(Array.from(refusals).filter(([name]) => wanted.has(name)));
   const waits = (write: Write) => (inForce.get(nameOf(write))?.retryAt ?? 0) > now.getTime();
   const waiting = [...phases.before, ...phases.after].filter(waits);
   const heldUp = new Set(waiting.flatMap((write) => ('child' in write ? [write.child] : [])));
   const isMade = (write: Write) => !waits(write) && !('child' in write && heldUp.has(write.child));
+  const isHeld = phases.before.some((write) => inForce.has(nameOf(write)));
   const before = phases.before.filter(isMade);
-  const isRecorded = !inForce.has('create-revision') || before.some(({ kind }) => kind === 'create-revision');
+  const isWhole = before.length === phases.before.length;
   return {
     before,
-    after: isRecorded ? phases.after.filter(isMade) : [],
+    isHeld,
+    after: isWhole ? phases.after.filter(isMade) : [],
     refusals: inForce,
     requeueAfterMilliseconds: Array.from(inForce.values(), ({ retryAt }) => Math.max(0, retryAt - now.getTime())),
   };
@@ -219,7 +220,7 @@ function adoptWrites({ revisions }: Observed): Write[] {
 }
 
 /** The pod that is asked is made when it is needed, and goes once it has told, or nobody asks any more. */
-function preflightWrites({ model, preflightPods }: Observed, asked: Revision, gate: Gate): Write[] {
+function preflightWrites({ model, preflightPods }: Observed, asked: Revision, gate: Gate, hasLink: boolean): Write[] {
   const name = preflightName(asked.metadata.name);
   const pods = preflightPods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
   const needed = gate.kind === 'checking' ? pods.find(({ metadata }) => metadata.name === name) : undefined;
@@ -229,7 +230,7 @@ function preflightWrites({ model, preflightPods }: Observed, asked: Revision, ga
   const isThere = preflightPods.some(({ metadata }) => metadata.name === name);
   return [
     ...gone.map(({ metadata }): Write => ({ kind: 'delete-preflight', name: metadata.name, uid: metadata.uid })),
-    ...(gate.kind !== 'checking' || isThere
+    ...(gate.kind !== 'checking' || isThere || !hasLink
       ? []
       : [
           {
@@ -240,9 +241,11 @@ function preflightWrites({ model, preflightPods }: Observed, asked: Revision, ga
   ];
 }
 
-function preflightProblem(observed: Observed, asked: Revision): Problem | undefined {
+/** What keeps the revision from being asked, in words. */
+function preflightProblem(observed: Observed, asked: Revision, hasLink: boolean): string | undefined {
+  if (!hasLink) return 'the operator has no key to speak to pods with: see its log';
   const pod = preflightPodOf(observed, asked.metadata.name);
-  return pod === undefined ? undefined : problemOfPod(pod, observed.mountFailures.get(pod.metadata.name));
+  return pod === undefined ? undefined : problemOfPod(pod, observed.mountFailures.get(pod.metadata.name))?.message;
 }
 
 /** Only where contracts are checked: it costs a write for each revision. */

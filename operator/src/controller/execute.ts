@@ -9,18 +9,13 @@ import { goJson } from '../kube/go-json.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import type { LiveChild } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
-import { type Caches, modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
+import { modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
 import { StaleView } from './failure.ts';
 import { asLiveChild, guardedParts, withPartTaken } from './live-objects.ts';
-import type { Memory } from './memory.ts';
+import type { PassOptions } from './pass-options.ts';
 import type { RevisionManifest, Write } from './writes.ts';
 
-export interface ExecuteOptions {
-  readonly client: KubeClient;
-  readonly caches: Caches;
-  readonly memory: Memory;
-  readonly now: () => number;
-}
+export type ExecuteOptions = Pick<PassOptions, 'caches' | 'client' | 'memory' | 'now'>;
 
 /**
  * No object has this resourceVersion, so an apply that asks for it makes an object, and conflicts with one that is there:

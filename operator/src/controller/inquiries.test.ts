@@ -72,11 +72,12 @@ test('no more are asked at the same time than are allowed, and none that was for
 });
 
 test('an answer to an older version of the question is void', async () => {
-  const { inquiries, asked, answered } = setUp({ lasts: Number.POSITIVE_INFINITY });
+  const { inquiries, asked, waked, answered } = setUp({ lasts: Number.POSITIVE_INFINITY });
   inquiries.get(question('a', '1'));
   expect(inquiries.get(question('a', '2'))).toBeUndefined();
   asked[0]?.answer('of 1');
   await answered();
+  expect(waked).toEqual([['n/a', 0]]);
   expect(inquiries.get(question('a', '2'))).toBeUndefined();
   asked[1]?.answer('of 2');
   await answered();

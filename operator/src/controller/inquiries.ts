@@ -68,6 +68,8 @@ export function createInquiries<Q extends Question, A>(options: InquiriesOptions
     try {
       const answer = await ask(asked);
       if (entry.question.version === asked.version) settle(entry, asked, answer);
+      // Nobody has been asked what is wanted to be known now.
+      else wake(asked.key, 0);
     } catch (error) {
       if (entries.get(asked.id) === entry) fail(entry, asked, error);
     } finally {

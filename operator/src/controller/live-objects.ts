@@ -82,11 +82,11 @@ export function withPartTaken(entries: readonly ManagedFieldsEntry[], part: read
  * is left out.
  */
 export function liveAutoscaler(object: KubeObject): LiveAutoscaler | undefined {
-  const own =
-    controllerOf(object)?.kind === 'ModelDeployment' || labels.modelDeployment in (object.metadata.labels ?? {});
-  if (own) return liveChild<LiveAutoscaler>(object);
+  if (controllerOf(object)?.kind === 'ModelDeployment') return liveChild<LiveAutoscaler>(object);
   const { scaleTargetRef, minReplicas, maxReplicas } = (object as KubeObject & { spec: LiveAutoscaler['spec'] }).spec;
   if (scaleTargetRef.kind !== 'Deployment') return undefined;
+  // It may be one of ours that has lost its owner.
+  if (labels.modelDeployment in (object.metadata.labels ?? {})) return liveChild<LiveAutoscaler>(object);
   const { name, namespace = '', uid, resourceVersion, ownerReferences = [], labels: all = {} } = object.metadata;
   const by = all[labels.managedBy];
   return {
@@ -116,8 +116,11 @@ export function liveReplicaSet(object: KubeObject): LiveReplicaSet {
 }
 
 /** Keeps what a revision holds as text, which takes a third of the memory: many are kept, and few are looked at. */
-export function keptRevision(object: KubeObject): Revision {
-  const { metadata, revision, data } = object as Revision;
+export function keptRevision(object: KubeObject): Revision | undefined {
+  const { metadata, revision, data } = object as KubeObject &
+    Pick<Revision, 'revision'> & { data?: Partial<Revision['data']> };
+  // Of somebody else, a StatefulSet say, whose template has our label.
+  if (data?.inputs?.model === undefined || data.template === undefined) return undefined;
   const text = JSON.stringify(data);
   let parsed: WeakRef<Revision['data']> | undefined;
   return {
@@ -136,4 +139,9 @@ export function keptRevision(object: KubeObject): Revision {
 export function livePod(object: KubeObject & { readonly status?: IPodStatus }): LivePod {
   const { conditions = [], containerStatuses = [], podIP, phase } = object.status ?? {};
   return { metadata: slim(object).metadata, ip: podIP, phase, conditions, containers: containerStatuses };
+}
+
+/** Whether a pod serves, and can be called. */
+export function isReady({ ip, conditions }: LivePod): boolean {
+  return ip !== undefined && conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
 }

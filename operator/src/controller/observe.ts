@@ -4,7 +4,6 @@ import { type ChildKind, childKinds, childName, childResources } from '../desire
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
 import { identityLabels, linkName } from '../desired/metadata.ts';
 import { preflightTrack } from '../desired/preflight-pod.ts';
-import type { KubeClient } from '../kube/client.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import {
@@ -17,22 +16,13 @@ import {
   type NameConflict,
   type Observed,
 } from '../observed.ts';
-import type { PodLink } from '../podlink/pod-link.ts';
-import { type Caches, orphansOf, scaledBy } from './caches.ts';
-import type { DiagnosisInquiries, PodQuestion } from './diagnosis-inquiries.ts';
+import { orphansOf, scaledBy } from './caches.ts';
+import type { PodQuestion } from './diagnosis-inquiries.ts';
 import { StaleView } from './failure.ts';
-import { asLiveChild } from './live-objects.ts';
-import type { Memory } from './memory.ts';
+import { asLiveChild, isReady } from './live-objects.ts';
+import type { PassOptions } from './pass-options.ts';
 
-export interface ObserveOptions {
-  readonly caches: Caches;
-  readonly client: KubeClient;
-  readonly inquiries: DiagnosisInquiries;
-  readonly link: Pick<PodLink, 'follow' | 'forget' | 'forgetModel'>;
-  readonly memory: Memory;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-}
+export type ObserveOptions = Pick<PassOptions, 'caches' | 'client' | 'inquiries' | 'link' | 'memory' | 'now'>;
 
 /**
  * Reads everything that a pass decides on. A settled system is read from the caches alone; the API server is asked only
@@ -110,19 +100,21 @@ function ownerInWords(object: KubeObject): string {
 
 type Children = Pick<Observed, 'link' | 'deployment' | 'service' | 'autoscaler' | 'disruptionBudget'>;
 
-type LookedUp = Partial<Children> & Pick<Observed, 'conflicts'>;
+type LookedUp = Partial<Children> & Pick<Observed, 'conflicts' | 'linkConflict'>;
 
 /** Asks the API server for children that are in no cache, and could not be made. The caches hold what has our label. */
 async function lookUpOccupied(model: ModelDeployment, children: Children, options: ObserveOptions): Promise<LookedUp> {
   const { occupied } = options.memory.of(model);
-  if (occupied.size === 0) return { conflicts: [] };
+  if (occupied.size === 0) return { conflicts: [], linkConflict: undefined };
   for (const kind of childKinds) if (children[childFields[kind]] !== undefined) occupied.delete(kind);
   const found = await Promise.all(Array.from(occupied, (kind) => lookUp(model, kind, options)));
   const own = found.flatMap((result) =>
     result.kind === 'own' ? [[childFields[result.child], result.live] as const] : [],
   );
-  const conflicts = found.flatMap((result) => (result.kind === 'conflict' ? [result.conflict] : []));
-  return { ...(Object.fromEntries(own) as Partial<Children>), conflicts };
+  const all = found.flatMap((result) => (result.kind === 'conflict' ? [result.conflict] : []));
+  const linkConflict = all.find(({ kind }) => kind === 'ConfigMap');
+  const conflicts = all.filter((conflict) => conflict !== linkConflict);
+  return { ...(Object.fromEntries(own) as Partial<Children>), conflicts, linkConflict };
 }
 
 type LookUp =
@@ -173,7 +165,7 @@ function readLinks(model: ModelDeployment, pods: readonly LivePod[], { link }: O
     pods
       .filter((pod) => isReady(pod) || hasTold(pod))
       .map(({ metadata: { name, uid }, ip = '' }) => {
-        return [name, link.follow({ namespace, name, uid, ip, key: keyOf(model) })] as const;
+        return [name, link.follow({ namespace, name, uid, ip, key: keyOf(model), model: model.metadata.uid })] as const;
       }),
   );
 }
@@ -207,10 +199,6 @@ function questionOf(model: ModelDeployment, { metadata, ip = '', containers }: L
 /** A pod that was asked before a rollout ends once it has told. */
 function hasTold({ phase, metadata }: LivePod): boolean {
   return phase === 'Succeeded' && metadata.labels?.[labels.track] === preflightTrack;
-}
-
-function isReady({ ip, conditions }: LivePod): boolean {
-  return ip !== undefined && conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
 }
 
 /** A volume that is not mounted after so long probably never will be. */

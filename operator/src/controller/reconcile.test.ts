@@ -6,7 +6,8 @@ import { ApiError } from '../kube/errors.ts';
 import { modelDeployment } from '../testing/test-objects.ts';
 import { Caches } from './caches.ts';
 import { Memory } from './memory.ts';
-import { type ReconcileOptions, reconcile } from './reconcile.ts';
+import type { PassOptions } from './pass-options.ts';
+import { reconcile } from './reconcile.ts';
 
 /** What becomes of a request: `undefined` lets it through. */
 type Fault = (method: string, path: string, options: CallOptions) => ApiError | undefined;
@@ -31,13 +32,18 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
   const memory = new Memory();
   const authority = new AbortController();
   const none = { get: () => undefined, forget: () => undefined };
-  const options: ReconcileOptions = {
+  const options: PassOptions = {
     caches,
     client,
     memory,
     inquiries: { reports: none, mountFailures: none },
     events: { record: async (_, { reason }) => void recorded.push(reason) },
-    link: { follow: () => ({ kind: 'pending' }), forget: () => undefined, forgetModel: () => undefined },
+    link: {
+      follow: () => ({ kind: 'pending' }),
+      rest: () => undefined,
+      forget: () => undefined,
+      forgetModel: () => undefined,
+    },
     policy: () => ({ defaultImage: 'slipway:1', publicKeys: '{}' }),
     log: pino({ level: 'silent' }),
     authority: authority.signal,

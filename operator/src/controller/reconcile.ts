@@ -1,24 +1,16 @@
 import type { Logger } from 'pino';
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { isNotFound } from '../kube/errors.ts';
-import type { EventRecorder } from '../kube/events.ts';
 import { type KubeObject, pathOf } from '../kube/objects.ts';
 import type { PassResult } from '../kube/runner.ts';
 import { modelDeploymentResource } from './caches.ts';
-import { decide, type Policy } from './decide.ts';
-import { createExecutor, type ExecuteOptions, type Executor } from './execute.ts';
+import { decide } from './decide.ts';
+import { createExecutor, type Executor } from './execute.ts';
 import { failureOf, StaleView } from './failure.ts';
-import { type ObserveOptions, observe } from './observe.ts';
+import type { ModelMemory } from './memory.ts';
+import { observe } from './observe.ts';
+import type { PassOptions } from './pass-options.ts';
 import { type Decision, nameOf, type Write } from './writes.ts';
-
-export interface ReconcileOptions extends ObserveOptions, ExecuteOptions {
-  readonly events: EventRecorder;
-  readonly policy: () => Policy;
-  readonly log: Logger;
-  /** Aborted once this process must not write any more. */
-  readonly authority: AbortSignal;
-  readonly now: () => number;
-}
 
 /** How soon a pass is tried again whose view was too old. The event that makes it current comes sooner, as a rule. */
 const staleMilliseconds = 250;
@@ -27,7 +19,7 @@ const staleMilliseconds = 250;
 const refusedMilliseconds = 50;
 
 /** One pass over a ModelDeployment: observe, decide, apply. */
-export async function reconcile(key: string, options: ReconcileOptions): Promise<PassResult> {
+export async function reconcile(key: string, options: PassOptions): Promise<PassResult> {
   const { caches, memory, policy, now } = options;
   const model = caches.models.get(key);
   if (model === undefined || model.metadata.deletionTimestamp !== undefined) return {};
@@ -70,40 +62,47 @@ export async function reconcile(key: string, options: ReconcileOptions): Promise
 async function writeAll(
   { writes }: Decision,
   model: ModelDeployment,
-  options: ReconcileOptions,
+  options: PassOptions,
   log: Logger,
   progress: { isUnderWay: boolean },
 ): Promise<boolean> {
+  const memory = options.memory.of(model);
   const executor = createExecutor(model, options);
   const heldUp = new Set<string>();
   let news = false;
   if (isUnguarded(writes)) await confirm(model, options);
   for (const write of writes) {
     if ('child' in write && heldUp.has(write.child)) continue;
-    const refusal = await tryWrite(write, executor, model, options, log);
+    const refusal = await tryWrite(write, executor, memory, options, log);
     if (refusal === undefined) {
       if (write.kind !== 'create-revision') progress.isUnderWay = true;
       continue;
     }
     news = refusal.isNews || news;
-    if (write.kind === 'create-revision') break;
+    // What comes before the status is what it relies on.
+    if (isBeforeStatus(write, writes)) break;
     if ('child' in write) heldUp.add(write.child);
   }
   return news;
+}
+
+function isBeforeStatus(write: Write, writes: Decision['writes']): boolean {
+  const status = writes.findIndex(({ kind }) => kind === 'write-status');
+  return write.kind === 'create-revision' || writes.indexOf(write) < status;
 }
 
 /** @returns the refusal, if the API server does not take the write */
 async function tryWrite(
   write: Write,
   executor: Executor,
-  model: ModelDeployment,
-  { memory, authority, now }: ReconcileOptions,
+  memory: ModelMemory,
+  { authority, now }: PassOptions,
   log: Logger,
 ): Promise<{ readonly isNews: boolean } | undefined> {
   const name = nameOf(write);
   try {
     await executor.execute(write);
-    memory.of(model).taken(name);
+    memory.taken(name);
     log.info({ write: name }, 'wrote');
     return undefined;
   } catch (error) {
@@ -111,7 +110,7 @@ async function tryWrite(
     // A status that is refused cannot say so.
     if (failure.kind !== 'refused' || write.kind === 'write-status') throw error;
     log.warn({ write: name, reason: failure.message }, 'the API server refuses a write');
-    return { isNews: memory.of(model).refused(name, failure.message, now()) };
+    return { isNews: memory.refused(name, failure.message, now()) };
   }
 }
 
@@ -126,7 +125,7 @@ function isUnguarded([first]: Decision['writes']): boolean {
  *
  * @throws StaleView
  */
-async function confirm({ metadata }: ModelDeployment, { client }: ReconcileOptions): Promise<void> {
+async function confirm({ metadata }: ModelDeployment, { client }: PassOptions): Promise<void> {
   const path = pathOf(modelDeploymentResource, metadata.namespace, metadata.name);
   const live: KubeObject | undefined = await client.call<KubeObject>('GET', path).catch((error: unknown) => {
     if (isNotFound(error)) return undefined;
@@ -140,7 +139,7 @@ async function confirm({ metadata }: ModelDeployment, { client }: ReconcileOptio
 async function recordAll(
   { events }: Decision,
   model: ModelDeployment,
-  options: ReconcileOptions,
+  options: PassOptions,
   log: Logger,
 ): Promise<void> {
   for (const event of events) {

@@ -155,11 +155,14 @@ function renderSettings(model: ModelDeployment, revision: string) {
   return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]));
 }
 
+/** As many as the pod takes, whatever the CPU limit. */
+const mostThreads = 256;
+
 /** onnxruntime would take the cores of the machine, whatever the pod may use. */
 function threadsOf({ spec }: ModelDeployment): number {
   const limit = spec.resources?.limits?.['cpu'];
   const cores = limit === undefined ? undefined : parseQuantity(limit);
-  return spec.runtime?.threads ?? Math.max(1, Math.ceil(cores ?? defaults.threads));
+  return spec.runtime?.threads ?? Math.min(mostThreads, Math.max(1, Math.ceil(cores ?? defaults.threads)));
 }
 
 /** What the pod is told of itself. */

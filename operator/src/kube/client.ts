@@ -12,6 +12,10 @@ export interface CallOptions {
   readonly contentType?: string;
   readonly timeoutMilliseconds?: number;
   readonly signal?: AbortSignal;
+  /** More than this of an answer is an error. */
+  readonly maxBytes?: number;
+  /** How often a throttled request is sent; 5 times when absent. */
+  readonly attempts?: number;
 }
 
 /** Speaks to the API server in plain JSON. */
@@ -82,8 +86,9 @@ export function createClient({
   return {
     async call<T>(method: Method, path: string, options: CallOptions = {}) {
       const timeout = options.timeoutMilliseconds ?? defaultTimeoutMilliseconds;
-      const response = await whileThrottled(() => send(method, path, options, timeout), options.signal);
-      return (await response.body.json()) as T;
+      const { signal, maxBytes = Number.POSITIVE_INFINITY, attempts = throttledAttempts } = options;
+      const response = await whileThrottled(() => send(method, path, options, timeout), attempts, signal);
+      return JSON.parse(await readText(response, maxBytes)) as T;
     },
     async *watch(path, query, signal) {
       const response = await send('GET', path, { query: { ...query, watch: true }, signal }, watchSilenceMilliseconds);
@@ -99,12 +104,16 @@ export function createClient({
 }
 
 /** Sends again what the API server throttles, as late as it asks for. */
-async function whileThrottled<T>(sendOnce: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+async function whileThrottled<T>(
+  sendOnce: () => Promise<T>,
+  attempts: number,
+  signal: AbortSignal | undefined,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await sendOnce();
     } catch (error) {
-      const throttled = error instanceof ApiError && error.status === 429 && attempt < throttledAttempts;
+      const throttled = error instanceof ApiError && error.status === 429 && attempt < attempts;
       if (!throttled) throw error;
       await sleep(error.retryAfterMilliseconds ?? 1000, undefined, signal === undefined ? {} : { signal });
     }
@@ -118,7 +127,7 @@ function defined(query: NonNullable<CallOptions['query']>): Record<string, strin
 }
 
 async function readError(response: Dispatcher.ResponseData, what: string): Promise<ApiError> {
-  const text = await response.body.text();
+  const text = await readText(response, maxErrorBytes);
   const seconds = Number(response.headers['retry-after']);
   const retryAfter = Number.isFinite(seconds) ? seconds * 1000 : undefined;
   const { reason, message } = parseStatus(text);
@@ -129,6 +138,22 @@ async function readError(response: Dispatcher.ResponseData, what: string): Promi
     message ?? `${what} was answered ${code}: ${text.slice(0, 200)}`,
     retryAfter,
   );
+}
+
+/** What the API server says of an error is far shorter; what a pod says through its proxy may be anything. */
+const maxErrorBytes = 1_048_576;
+
+/** @throws Error when there is more */
+async function readText({ body }: Dispatcher.ResponseData, maxBytes: number): Promise<string> {
+  if (maxBytes === Number.POSITIVE_INFINITY) return body.text();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new Error(`the answer has more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 function parseStatus(text: string): { readonly reason?: string; readonly message?: string } {

@@ -9,10 +9,11 @@ export function goJson(value: unknown): string {
 
 function ordered(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((item: unknown) => ordered(item ?? null)).join(',')}]`;
+  if (typeof value === 'string') return JSON.stringify(value.toWellFormed());
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   const entries = Object.entries(value).filter(([, field]) => field !== undefined);
   entries.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  return `{${entries.map(([name, field]) => `${JSON.stringify(name)}:${ordered(field)}`).join(',')}}`;
+  return `{${entries.map(([name, field]) => `${JSON.stringify(name.toWellFormed())}:${ordered(field)}`).join(',')}}`;
 }
 
 /** Only strings hold these characters. */

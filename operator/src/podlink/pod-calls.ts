@@ -67,6 +67,10 @@ export function proxiedCall(client: KubeClient): PodCall {
     try {
       return await client.call(body === undefined ? 'GET' : 'POST', proxy, {
         timeoutMilliseconds,
+        // The whole call, as for a direct one; and the pod does not say when it is repeated.
+        signal: AbortSignal.timeout(timeoutMilliseconds),
+        maxBytes: maxAnswerBytes,
+        attempts: 1,
         ...(body === undefined ? {} : { body }),
       });
     } catch (error) {

@@ -5,14 +5,15 @@ import {
   type LinkCall,
   type LinkGreeting,
   linkVersion,
-  parseLinkAnswer,
+  type Refusal,
   type SignedTable,
   type Table,
   type TableClaims,
 } from '../../../contract/src/link.ts';
-import { addMeasures, MeasuresTotal, noMeasures } from '../../../contract/src/measures.ts';
+import { NotALink, parseLinkAnswer } from '../../../contract/src/link-answer.ts';
+import { MeasuresTotal, noMeasures } from '../../../contract/src/measures.ts';
 import { routes } from '../../../contract/src/ports.ts';
-import { WorkQueue } from '../kube/queue.ts';
+import { type Clock, WorkQueue } from '../kube/queue.ts';
 import { runWorkers } from '../kube/runner.ts';
 import type { LinkState } from '../observed.ts';
 import type { LinkKey } from './link-keys.ts';
@@ -21,19 +22,23 @@ import { PodAnswer, type PodCall, type ReachablePod } from './pod-calls.ts';
 /** A pod that figures are wanted from. */
 export interface LinkedPod extends ReachablePod {
   readonly uid: string;
-  /** Of the ModelDeployment it belongs to. */
+  /** The key and the uid of the ModelDeployment it belongs to. */
   readonly key: string;
+  readonly model: string;
 }
 
 /** The operator's side of the pod link: calls each pod that is followed, every few seconds, for as long as it is. */
 export interface PodLink {
   /** What is known of a pod, which is followed from now on. */
   follow(pod: LinkedPod): LinkState;
+  /** The pod does not serve now. It is called no more, until it is followed again; what it has counted stays. */
+  rest(uid: string): void;
   /** The pod is gone. */
   forget(uid: string): void;
-  /** What all pods of a ModelDeployment have counted since the operator leads, those that are gone included. */
-  measuresOf(key: string): Measures;
-  forgetModel(key: string): void;
+  /** What all pods of a ModelDeployment (its uid) have counted since the operator leads, those that are gone included. */
+  measuresOf(model: string): Measures;
+  /** The ModelDeployment is gone. */
+  forgetModel(model: string): void;
   readonly followed: number;
   /** Calls until it is closed. */
   run(): Promise<void>;
@@ -65,19 +70,28 @@ interface Followed {
   /** Calls in a row that failed. */
   failures: number;
   isSpread: boolean;
+  /** Whether it is called: one that serves no more is not. */
+  isActive: boolean;
 }
 
 /** A pod that is called in vain so often in a row is not linked: a single lost call is no news. */
 const patience = 3;
 
+/** What a signature that names the newest greeting is not refused for. */
+const outdated: ReadonlySet<Refusal> = new Set(['Misdirected', 'Replayed', 'Late']);
+
+/** Whoever answers more slowly than this, or not at all, waits in a lane of its own, so that nobody else waits for it. */
+const slowMilliseconds = 500;
+const slowConcurrency = 4;
+/** A pod that is not linked is called ever more rarely. */
+const mostQuiet = 30;
+
 export function createPodLink(options: PodLinkOptions): PodLink {
   const { call, keys, tableOf, wake, now, random, everyMilliseconds = 10_000, concurrency = 16 } = options;
   const followed = new Map<string, Followed>();
   const totals = new Map<string, MeasuresTotal>();
-  const queue = new WorkQueue(
-    { now, schedule: (milliseconds, work) => cancelOf(setTimeout(work, milliseconds)) },
-    random,
-  );
+  const clock: Clock = { now, schedule: (milliseconds, work) => cancelOf(setTimeout(work, milliseconds)) };
+  const lanes = { prompt: new WorkQueue(clock, random), slow: new WorkQueue(clock, random) };
   // A table outlives some calls that are lost.
   const holdsSeconds = Math.ceil((everyMilliseconds * 3) / 1000);
 
@@ -89,12 +103,15 @@ export function createPodLink(options: PodLinkOptions): PodLink {
   const signedFor = (entry: Followed, key: LinkKey): SignedTable | undefined => {
     const { session, pod } = entry;
     if (session === undefined) return undefined;
+    const clock = session.greeting.clock + (now() - session.at);
+    // By the pod's own clock, which is the same for every leader: a new one goes on where the last one was.
+    entry.sequence = Math.max(entry.sequence + 1, Math.floor(clock));
     const claims: TableClaims = {
       // Of the pod that was meant, whoever has answered at its address.
       pod: pod.uid,
       nonce: session.greeting.nonce,
-      sequence: ++entry.sequence,
-      clock: session.greeting.clock + (now() - session.at),
+      sequence: entry.sequence,
+      clock,
       holdsSeconds,
       table: tableOf(pod.key),
     };
@@ -114,8 +131,8 @@ export function createPodLink(options: PodLinkOptions): PodLink {
   /** A pod that is called the first time, or whose container is another one, is greeted before it takes a table. */
   const converse = async (entry: Followed): Promise<LinkAnswer> => {
     const answer = await callSigned(entry);
-    const isAnother = answer.kind === 'refused' && answer.refusal === 'Misdirected';
-    return answer.kind === 'greeting' || isAnother ? callSigned(entry) : answer;
+    const isOutdated = answer.kind === 'refused' && outdated.has(answer.refusal);
+    return answer.kind === 'greeting' || isOutdated ? callSigned(entry) : answer;
   };
 
   const become = (entry: Followed, state: LinkState) => {
@@ -124,17 +141,21 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     if (isNews) wake(entry.pod.key);
   };
   const heard = (entry: Followed, answer: LinkAnswer) => {
+    if (answer.kind !== 'figures') {
+      entry.failures++;
+      const isUnknown = answer.kind === 'refused' && answer.refusal === 'UnknownKey';
+      return become(entry, { kind: 'unlinked', why: isUnknown ? 'KeyUnknown' : 'Refuses' });
+    }
     entry.failures = 0;
-    if (answer.kind !== 'figures') return become(entry, { kind: 'unlinked', why: 'KeyUnknown' });
     const { revision, model, measures, table } = answer;
-    const total = totals.get(entry.pod.key) ?? new MeasuresTotal();
-    totals.set(entry.pod.key, total);
+    const total = totals.get(entry.pod.model) ?? new MeasuresTotal();
+    totals.set(entry.pod.model, total);
     total.tell(entry.pod.uid, answer.nonce, measures);
     become(entry, { kind: 'linked', figures: { revision, model, measures, table } });
   };
   const failed = (entry: Followed, error: unknown) => {
-    // 404 and the like: whoever listens there knows no link.
-    const isStranger = error instanceof PodAnswer && error.status < 500;
+    // 404 and the like, or another answer than a pod of ours gives: whoever listens there knows no link.
+    const isStranger = error instanceof NotALink || (error instanceof PodAnswer && error.status < 500);
     entry.failures++;
     if (isStranger) become(entry, { kind: 'unlinked', why: 'NoLink' });
     else if (entry.failures >= patience) become(entry, { kind: 'unlinked', why: 'Unreachable' });
@@ -142,17 +163,23 @@ export function createPodLink(options: PodLinkOptions): PodLink {
 
   const visit = async (uid: string) => {
     const entry = followed.get(uid);
-    if (entry === undefined) return {};
+    if (entry === undefined || !entry.isActive) return {};
+    const start = now();
     try {
-      heard(entry, await converse(entry));
+      const answer = await converse(entry);
+      // It may have been forgotten meanwhile.
+      if (followed.get(uid) === entry) heard(entry, answer);
     } catch (error) {
       failed(entry, error);
     }
-    const quiet = entry.failures > patience ? 3 : 1;
+    const lane = entry.failures > 0 || now() - start > slowMilliseconds ? 'slow' : 'prompt';
+    const quiet = Math.min(mostQuiet, 2 ** Math.max(0, entry.failures - patience));
     // However many pods were first seen at once, their later calls are spread over the whole interval.
     const share = entry.isSpread ? 0.9 + random() / 5 : 0.1 + 0.9 * random();
     entry.isSpread = true;
-    return { requeueAfterMilliseconds: everyMilliseconds * quiet * share };
+    if (followed.get(uid) === entry && entry.isActive)
+      lanes[lane].add(uid, { afterMilliseconds: everyMilliseconds * quiet * share });
+    return {};
   };
 
   return {
@@ -160,6 +187,8 @@ export function createPodLink(options: PodLinkOptions): PodLink {
       const known = followed.get(pod.uid);
       if (known !== undefined) {
         known.pod = pod;
+        if (!known.isActive) lanes.prompt.add(pod.uid);
+        known.isActive = true;
         return known.state;
       }
       followed.set(pod.uid, {
@@ -169,22 +198,39 @@ export function createPodLink(options: PodLinkOptions): PodLink {
         sequence: 0,
         failures: 0,
         isSpread: false,
+        isActive: true,
       });
-      queue.add(pod.uid);
+      lanes.prompt.add(pod.uid);
       return { kind: 'pending' };
+    },
+    rest(uid) {
+      const entry = followed.get(uid);
+      if (entry !== undefined) entry.isActive = false;
     },
     forget(uid) {
       const entry = followed.get(uid);
       followed.delete(uid);
-      if (entry !== undefined) totals.get(entry.pod.key)?.end(uid);
+      if (entry !== undefined) totals.get(entry.pod.model)?.end(uid);
     },
-    measuresOf: (key) => totals.get(key)?.now ?? addMeasures(noMeasures, noMeasures),
-    forgetModel: (key) => totals.delete(key),
+    measuresOf: (model) => totals.get(model)?.now ?? noMeasures,
+    forgetModel(model) {
+      totals.delete(model);
+      // Its pods end by themselves, and are of no interest any more.
+      for (const [uid, { pod }] of followed) if (pod.model === model) followed.delete(uid);
+    },
     get followed() {
       return followed.size;
     },
-    run: () => runWorkers({ queue, workers: concurrency, work: visit, onError: () => undefined }),
-    close: () => queue.close(),
+    async run() {
+      const common = { work: visit, onError: () => undefined };
+      await Promise.all([
+        runWorkers({ queue: lanes.prompt, workers: concurrency, ...common }),
+        runWorkers({ queue: lanes.slow, workers: slowConcurrency, ...common }),
+      ]);
+    },
+    close() {
+      for (const lane of Object.values(lanes)) lane.close();
+    },
   };
 }
 

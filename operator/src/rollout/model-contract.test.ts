@@ -17,6 +17,11 @@ test.each<[string, ModelSignature, string[]]>([
   ['another order', signature([tensor('X')], [scores, label]), []],
   ['an input of any width', signature([tensor('X', 'FP32', [-1, -1])], [label, scores]), []],
   ['an output of a fixed batch', signature([tensor('X')], [tensor('label', 'INT64', [1]), scores]), []],
+  [
+    'an output of any width',
+    signature([tensor('X')], [label, tensor('scores', 'FP32', [-1, -1])]),
+    ["the output 'scores' has any size in dimension 1 instead of 3"],
+  ],
   ['no input', signature([], [label, scores]), ["the input 'X' is gone"]],
   [
     'a renamed input',

@@ -55,7 +55,7 @@ function changedInput(old: TensorDescription, now: TensorDescription): string[] 
 }
 
 function changedOutput(old: TensorDescription, now: TensorDescription): string[] {
-  return changed('output', old, now, (was, is) => was !== -1 && is !== -1 && is !== was);
+  return changed('output', old, now, (was, is) => was !== -1 && is !== was);
 }
 
 function changed(

@@ -3,8 +3,9 @@ import type { LinkedModel, TensorDescription } from '../../../contract/src/link.
 import { noMeasures } from '../../../contract/src/measures.ts';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { decide } from '../controller/decide.ts';
 import type { LinkState, Observed } from '../observed.ts';
-import { change, conditionsOf, kinds, pass, perform, settle, undo } from '../testing/simulation.ts';
+import { change, conditionsOf, kinds, now, pass, perform, policy, settle, undo } from '../testing/simulation.ts';
 import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
 import { templateRevision } from './revision.ts';
 
@@ -125,10 +126,70 @@ test('a pod that cannot load its model changes nothing that serves', () => {
   expect(state.model.status?.preflight?.message).toContain('there is no model at x');
 });
 
-test('a pod that has ended while the operator was away is asked again', () => {
-  const lost = { ...checking, preflightPods: [{ ...pod(name, 'r'), phase: 'Succeeded' }] };
-  expect(kinds(pass(lost))).toEqual(['delete-preflight']);
-  expect(run(run(lost)).preflightPods).toHaveLength(1);
+const ended = (state: Observed, uid: string): Observed => {
+  const [last] = state.preflightPods;
+  return last === undefined
+    ? state
+    : { ...state, preflightPods: [{ ...last, metadata: { ...last.metadata, uid }, phase: 'Succeeded' }] };
+};
+
+test('a pod that has ended without a word is asked again, since the operator may have been away, but not for ever', () => {
+  let state: Observed = checking;
+  for (const attempts of [1, 2]) {
+    const lost = ended(state, `uid-${attempts}`);
+    expect(kinds(pass(lost))).toEqual(['write-status', 'delete-preflight']);
+    // Not counted twice, though it is still seen.
+    const counted = pass(lost).writes.slice(0, 1).reduce(perform, lost);
+    expect(kinds(pass(counted))).toEqual(['delete-preflight']);
+    state = run(run(lost));
+    expect(state.preflightPods).toHaveLength(1);
+    expect(state.model.status?.preflight).toMatchObject({ verdict: 'Pending', attempts });
+  }
+  const { state: end } = settle(ended(state, 'uid-3'));
+  expect(conditionsOf(end.model)).toMatchObject({ Stalled: 'True PreflightFailed' });
+  expect(end.preflightPods).toEqual([]);
+});
+
+test('a pod that fits on no node is given up after the deadline', () => {
+  const [waiting] = checking.preflightPods;
+  if (waiting === undefined) throw new Error('there is no pod');
+  const old = {
+    ...waiting,
+    metadata: { ...waiting.metadata, creationTimestamp: '2025-12-31T23:00:00Z' },
+    phase: 'Pending',
+  };
+  const { state } = settle({ ...checking, preflightPods: [old] });
+  expect(conditionsOf(state.model)).toMatchObject({ Stalled: 'True PreflightFailed' });
+});
+
+test('where the pods that serve are about to be asked, the verdict waits for them', () => {
+  const revisions = checking.revisions.map((revision) => ({
+    ...revision,
+    metadata: { ...revision.metadata, annotations: { [annotations.healthySince]: 'then' } },
+  }));
+  const waiting = {
+    ...told('X'),
+    revisions,
+    links: new Map([
+      ['iris-1', { kind: 'pending' } as LinkState],
+      [name, linked('X')],
+    ]),
+  };
+  expect(pass(waiting).writes.reduce(perform, waiting).model.status?.preflight).toBeUndefined();
+  expect(waiting.preflightPods).toHaveLength(1);
+});
+
+test('where nothing has ever served, no client minds', () => {
+  const first = run(observed({ model: modelDeployment({ validation }) }));
+  const fixed = run(asking(first, '2'));
+  const [asked] = fixed.preflightPods;
+  const { state } = settle({ ...fixed, links: new Map([[asked?.metadata.name ?? '', linked('X')]]) });
+  expect(live(state)).toBe(fixed.revisions.find(({ data }) => data.inputs.model.version === '2')?.metadata.name);
+});
+
+test('without a key to speak to pods with, no pod is made', () => {
+  const decision = decide(asking(serving, '2'), now, { ...policy, publicKeys: undefined });
+  expect(kinds(decision)).not.toContain('create-preflight');
 });
 
 test('where nothing is known of the serving model, nothing is rolled out blindly', () => {

@@ -1,11 +1,13 @@
 import type { LinkedModel, ModelSignature } from '../../../contract/src/link.ts';
-import type { ModelDeploymentStatus } from '../api/model-deployment.ts';
+import { parseModelSignature } from '../../../contract/src/link-answer.ts';
+import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
 import { preflightName } from '../desired/preflight-pod.ts';
 import type { LivePod, Observed } from '../observed.ts';
 import { contractBreaches } from './model-contract.ts';
-import { inWords, type Revision } from './revision.ts';
+import { inWords, isHealthy, type Revision } from './revision.ts';
 
 export type Preflight = NonNullable<ModelDeploymentStatus['preflight']>;
 
@@ -14,32 +16,46 @@ export type Gate =
   /** Nothing is to be checked, or it was, and well. */
   | { readonly kind: 'open'; readonly preflight: Preflight | undefined }
   /** A pod of it is being asked; `running` is the revision that goes on in the meantime. */
-  | { readonly kind: 'checking'; readonly running: Revision; readonly problem: string | undefined }
+  | {
+      readonly kind: 'checking';
+      readonly running: Revision;
+      readonly problem: string | undefined;
+      readonly preflight: Preflight | undefined;
+    }
   /** It may not. */
   | { readonly kind: 'closed'; readonly running: Revision; readonly preflight: Preflight };
+
+/** A pod that ends without a word is asked again so often: the operator may have been away. */
+const mostAttempts = 3;
 
 /**
  * Decides on the gate before a rollout. What was found out is kept in the status: a revision is asked once, and asked
  * again when somebody asks for it with the retry annotation.
  *
  * @param asked the revision that the spec asks for
- * @param podProblem what keeps the preflight pod from running, if anything is known to
+ * @param problem what keeps the pod from being asked, if anything is known to
  */
-export function gateOf(observed: Observed, asked: Revision, podProblem: string | undefined, now: Date): Gate {
+export function gateOf(observed: Observed, asked: Revision, problem: string | undefined, now: Date): Gate {
   const { model, revisions } = observed;
   const status = model.status ?? {};
   const running = revisions.find(({ metadata }) => metadata.name === status.updateRevision);
   const isNew = running !== undefined && running.metadata.name !== asked.metadata.name;
-  const before = status.preflight?.revision === asked.metadata.name ? status.preflight : undefined;
+  const known = status.preflight?.revision === asked.metadata.name ? status.preflight : undefined;
+  const before = known?.verdict === 'Failed' && isAskedAgain(observed, asked) ? undefined : known;
   if (!isNew || model.spec.validation?.contract !== 'Backward') return { kind: 'open', preflight: before };
-  if (before?.verdict === 'Passed') return { kind: 'open', preflight: before };
-  if (before?.verdict === 'Failed' && !isAskedAgain(observed, asked))
-    return { kind: 'closed', running, preflight: before };
-  const found = judge(observed, asked, running, podProblem, now);
-  if (found === undefined) return { kind: 'checking', running, problem: podProblem };
-  return found.verdict === 'Passed'
-    ? { kind: 'open', preflight: found }
-    : { kind: 'closed', running, preflight: found };
+  const found =
+    before === undefined || before.verdict === 'Pending'
+      ? judge(observed, asked, running, before, problem, now)
+      : before;
+  switch (found?.verdict) {
+    case 'Passed':
+      return { kind: 'open', preflight: found };
+    case 'Failed':
+      return { kind: 'closed', running, preflight: found };
+    case 'Pending':
+    case undefined:
+      return { kind: 'checking', running, problem, preflight: found };
+  }
 }
 
 function isAskedAgain({ model }: Observed, asked: Revision): boolean {
@@ -47,51 +63,71 @@ function isAskedAgain({ model }: Observed, asked: Revision): boolean {
   return retry !== undefined && retry !== model.status?.retry && retry.split('@')[0] === asked.metadata.name;
 }
 
-/** @returns undefined while nothing is known yet */
+/** @returns what is known now: `before`, while it is no more than that */
 function judge(
   observed: Observed,
   asked: Revision,
   running: Revision,
-  podProblem: string | undefined,
+  before: Preflight | undefined,
+  problem: string | undefined,
   now: Date,
 ): Preflight | undefined {
-  const name = asked.metadata.name;
-  const verdict = (verdict: Preflight['verdict'], reason: string, message: string, digest?: string): Preflight => ({
-    revision: name,
+  const pod = preflightPodOf(observed, asked.metadata.name);
+  if (pod === undefined) return before;
+  const found = (verdict: Preflight['verdict'], reason: string, message: string, rest: object = {}): Preflight => ({
+    revision: asked.metadata.name,
     verdict,
     reason,
-    message: message.slice(0, maxMessage),
-    ...(digest === undefined ? {} : { digest }),
+    message: withinCharacters(message, maxMessage),
     time: timestamp(now),
+    ...rest,
   });
-  const pod = preflightPodOf(observed, name);
-  if (pod === undefined) return undefined;
   const candidate = modelOf(observed, pod.metadata.name);
-  if (candidate === undefined) {
-    if (pod.phase !== 'Failed') return undefined;
-    return verdict(
-      'Failed',
-      'PreflightFailed',
-      podProblem ?? `the pod ${pod.metadata.name} ended before it had loaded the model`,
-    );
-  }
-  const current =
-    observed.revisions.find(({ metadata }) => metadata.name === observed.model.status?.currentRevision) ?? running;
+  if (candidate !== undefined) return compare(observed, asked, running, candidate, before, found);
+  const { name, uid, creationTimestamp = '' } = pod.metadata;
+  if (pod.phase === 'Failed')
+    return found('Failed', 'PreflightFailed', problem ?? `the pod ${name} ended before it had loaded the model`);
+  const seconds = rolloutPolicyOf(observed.model.spec).progressDeadlineSeconds;
+  // The kubelet ends a pod that it runs; nobody ends one that fits on no node.
+  if (now.getTime() > Date.parse(creationTimestamp) + seconds * 1000)
+    return found('Failed', 'PreflightFailed', problem ?? `the pod ${name} could not be asked within ${seconds} s`);
+  if (pod.phase !== 'Succeeded' || before?.pod === uid) return before;
+  const attempts = (before?.attempts ?? 0) + 1;
+  const message = `the pod ${name} has ended ${attempts} times without telling which model it has loaded: its image may be none of Slipway's`;
+  const verdict = attempts < mostAttempts ? 'Pending' : 'Failed';
+  return found(verdict, 'PreflightFailed', message, { attempts, pod: uid });
+}
+
+type Found = (verdict: Preflight['verdict'], reason: string, message: string, rest?: object) => Preflight;
+
+/** Compares what the candidate takes and gives with what the serving model does. */
+function compare(
+  observed: Observed,
+  asked: Revision,
+  running: Revision,
+  { digest, signature }: LinkedModel,
+  before: Preflight | undefined,
+  found: Found,
+): Preflight | undefined {
+  const { revisions, model } = observed;
+  const current = revisions.find(({ metadata }) => metadata.name === model.status?.currentRevision) ?? running;
   const serving = servingSignature(observed, current);
   if (serving === undefined) {
+    // Its pods are about to be asked, by a leader that is new.
+    if (podsOf(observed, current).some(({ metadata }) => observed.links.get(metadata.name)?.kind === 'pending'))
+      return before;
+    if (!isHealthy(current))
+      return found('Passed', 'ContractKept', `${inWords(current)} never served, so no client minds`, { digest });
     const message = `no pod of ${inWords(current)} tells its signature, so nothing can be compared: set spec.validation.contract to Ignore to go on without`;
-    return verdict('Failed', 'ContractUnknown', message, candidate.digest);
+    return found('Failed', 'ContractUnknown', message, { digest });
   }
-  const breaches = contractBreaches(serving, candidate.signature);
-  if (breaches.length === 0)
-    return verdict(
-      'Passed',
-      'ContractKept',
-      `requests to ${inWords(current)} may be sent to ${inWords(asked)}`,
-      candidate.digest,
-    );
+  const breaches = contractBreaches(serving, signature);
+  if (breaches.length === 0) {
+    const message = `requests to ${inWords(current)} may be sent to ${inWords(asked)}`;
+    return found('Passed', 'ContractKept', message, { digest });
+  }
   const message = `requests to ${inWords(current)} could fail or be answered otherwise: ${breaches.join('; ')}; set spec.validation.contract to Ignore if no client minds`;
-  return verdict('Failed', 'ContractBroken', message, candidate.digest);
+  return found('Failed', 'ContractBroken', message, { digest });
 }
 
 /** As long as the CRD allows. */
@@ -111,10 +147,7 @@ function modelOf({ links }: Observed, pod: string): LinkedModel | undefined {
 
 /** The signature of a revision: told by one of its pods now, or before and kept in its record. */
 export function servingSignature(observed: Observed, revision: Revision): ModelSignature | undefined {
-  const pods = observed.pods.filter(
-    ({ metadata }) => metadata.annotations?.[annotations.revision] === revision.metadata.name,
-  );
-  for (const pod of pods) {
+  for (const pod of podsOf(observed, revision)) {
     const told = modelOf(observed, pod.metadata.name);
     if (told !== undefined) return told.signature;
   }
@@ -122,11 +155,14 @@ export function servingSignature(observed: Observed, revision: Revision): ModelS
   return kept === undefined ? undefined : parseSignature(kept);
 }
 
+function podsOf({ pods }: Observed, { metadata: { name } }: Revision): readonly LivePod[] {
+  return pods.filter(({ metadata }) => metadata.annotations?.[annotations.revision] === name);
+}
+
 /** Somebody may have changed the record. */
 function parseSignature(text: string): ModelSignature | undefined {
   try {
-    const value: Partial<ModelSignature> | null = JSON.parse(text);
-    return Array.isArray(value?.inputs) && Array.isArray(value?.outputs) ? (value as ModelSignature) : undefined;
+    return parseModelSignature(JSON.parse(text));
   } catch {
     return undefined;
   }

@@ -15,12 +15,23 @@ function deployment(replicas: number, ready: number, rest: object = {}): LiveDep
   const counts = { replicas: ready, readyReplicas: ready, updatedReplicas: ready, availableReplicas: ready };
   return {
     metadata: { name: 'iris', uid: 'u', resourceVersion: '1', generation: 1 },
-    spec: { replicas, progressDeadlineSeconds: 300, selector: {}, template: {}, ...rest },
+    spec: {
+      replicas,
+      progressDeadlineSeconds: 300,
+      selector: {},
+      template: { metadata: { annotations: { 'serving.slipway.dev/revision': 'r' } } },
+      ...rest,
+    },
     status: { observedGeneration: 1, ...counts },
     applied: undefined,
     intruders: [],
   };
 }
+
+const behind = (): LiveDeployment => {
+  const live = deployment(2, 0);
+  return { ...live, metadata: { ...live.metadata, generation: 2 } };
+};
 
 const progress = (live: LiveDeployment | undefined, before: ModelDeploymentStatus, rest: object = {}) =>
   progressOf({
@@ -28,8 +39,6 @@ const progress = (live: LiveDeployment | undefined, before: ModelDeploymentStatu
     before,
     revision: revision(),
     isNew: false,
-    isRolledOut: true,
-    deadlineSeconds: 300,
     now,
     ...rest,
   });
@@ -42,11 +51,7 @@ describe('the progress', () => {
   });
 
   test.each<[string, ReturnType<typeof progress>, object]>([
-    [
-      'of a revision that is wanted anew begins now',
-      progress(deployment(2, 0), rolling(0), { isNew: true }),
-      { progressTime: at(10) },
-    ],
+    ['of a revision that is wanted anew has not begun', progress(deployment(2, 0), rolling(0), { isNew: true }), {}],
     ['is kept while nothing moves', progress(deployment(2, 0), rolling(0)), { progressTime: at(8) }],
     ['is made by a pod', progress(deployment(2, 1), rolling(0)), { progressTime: at(10) }],
     ['ends when every pod serves', progress(deployment(2, 2), rolling(1)), { completeTime: at(10) }],
@@ -62,25 +67,26 @@ describe('the progress', () => {
       { progressTime: at(10) },
     ],
     ['has no time while somebody has paused it', progress(deployment(2, 0, { paused: true }), rolling(0)), {}],
+    ['has not begun before the template is there', progress(undefined, rolling(0)), {}],
     [
-      'does not run before the template is there',
-      progress(undefined, rolling(0, 8), { isRolledOut: false }),
-      { progressTime: at(8) },
+      'of what was complete is not lost with the Deployment',
+      progress(undefined, { ...rolling(2), rollout: { startTime: at(1), completeTime: at(9) } }),
+      { completeTime: at(9) },
     ],
-    [
-      'and is renewed then now and again',
-      progress(undefined, rolling(0, 7), { isRolledOut: false }),
-      { progressTime: at(10) },
-    ],
+    ['is not late while the controller is behind', progress(behind(), rolling(0, 7)), { progressTime: at(10) }],
+    ['nor is it written anew each time', progress(behind(), rolling(0, 8)), { progressTime: at(8) }],
   ])('%s', (_, found, expected) => {
     expect(found).toEqual(expected);
   });
 
   test('of an older operator, which kept none, is complete if its revision was healthy and serves', () => {
-    const before = { currentRevision: 'r', readyReplicas: 2, rollout: { startTime: at(1) } };
+    // Healthy since the minute 0, in this rollout or an earlier one; no node is there now.
+    const before = { currentRevision: 'r', readyReplicas: 0, rollout: { startTime: at(0) } };
     expect(wasComplete(before, revision(true))).toBe(true);
-    expect(progress(deployment(2, 1), before, { revision: revision(true) })).toEqual({ completeTime: at(1) });
-    expect(wasComplete({ ...before, readyReplicas: 0 }, revision(true))).toBe(false);
+    expect(progress(deployment(2, 0), before, { revision: revision(true) })).toEqual({ completeTime: at(0) });
+    const later = { ...before, rollout: { startTime: at(1) } };
+    expect(wasComplete(later, revision(true))).toBe(false);
+    expect(wasComplete({ ...later, rollout: { startTime: at(1), message: 'scaling 0/2' } }, revision(true))).toBe(true);
     expect(wasComplete(before, revision(false))).toBe(false);
   });
 });
@@ -103,6 +109,7 @@ describe('the deadline', () => {
 
   test('is told ahead', () => {
     expect(millisecondsToDeadline(deployment(2, 0), { progressTime: at(6) }, now)).toBe(60_000);
+    expect(millisecondsToDeadline(deployment(2, 0), { progressTime: at(5) }, now)).toBeUndefined();
     expect(millisecondsToDeadline(deployment(2, 0), {}, now)).toBeUndefined();
   });
 });

@@ -1,7 +1,7 @@
 import type { ModelDeploymentStatus } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
 import type { LiveDeployment } from '../observed.ts';
-import { isHealthy, type Revision } from './revision.ts';
+import { healthySince, type Revision, templateRevision } from './revision.ts';
 
 /**
  * How far a rollout has got, kept in `status.rollout`: when it last made progress, and when every pod first ran the
@@ -13,22 +13,25 @@ export interface Progress {
 }
 
 /** Whether every pod is of the newest template and available, as the Deployment's controller sees it now. */
-export function isComplete({ metadata, spec, status = {} }: LiveDeployment): boolean {
+export function isComplete(deployment: LiveDeployment): boolean {
+  const { spec, status = {} } = deployment;
   const wanted = spec.replicas ?? 1;
-  const { observedGeneration = 0, replicas = 0, updatedReplicas = 0, availableReplicas = 0 } = status;
-  const isSeen = observedGeneration >= (metadata.generation ?? 0);
-  return isSeen && updatedReplicas === wanted && replicas === wanted && availableReplicas === wanted;
+  const { replicas = 0, updatedReplicas = 0, availableReplicas = 0 } = status;
+  return isSeen(deployment) && updatedReplicas === wanted && replicas === wanted && availableReplicas === wanted;
 }
 
 /**
  * Whether the Deployment was complete on a revision in this rollout, with pods.
  *
- * @param status as it was written last; that of an older operator has no times of progress
+ * @param status as it was written last. That of an older operator has no times of progress: there the record tells, if the
+ *   revision became healthy in this rollout, or what was said of it last.
  */
 export function wasComplete(status: ModelDeploymentStatus, revision: Revision): boolean {
-  const { completeTime, progressTime } = status.rollout ?? {};
+  const { completeTime, progressTime, startTime = '', message = '' } = status.rollout ?? {};
   if (completeTime !== undefined || progressTime !== undefined) return completeTime !== undefined;
-  return status.currentRevision === revision.metadata.name && isHealthy(revision) && (status.readyReplicas ?? 0) > 0;
+  const since = healthySince(revision);
+  if (status.currentRevision !== revision.metadata.name || since === undefined) return false;
+  return Date.parse(since) >= Date.parse(startTime) || /^(complete|scaling|rolled back)/.test(message);
 }
 
 /**
@@ -39,11 +42,12 @@ export function wasComplete(status: ModelDeploymentStatus, revision: Revision): 
  * nothing of one that was complete with no pod.
  */
 export function hasMissedDeadline(
-  { metadata, spec, status: live }: LiveDeployment,
+  deployment: LiveDeployment,
   { startTime, progressTime }: Progress & { readonly startTime?: string },
   now: Date,
 ): boolean {
-  if ((live?.observedGeneration ?? 0) < (metadata.generation ?? 0)) return false;
+  if (!isSeen(deployment)) return false;
+  const { spec, status: live } = deployment;
   const deadlineMilliseconds = (spec.progressDeadlineSeconds ?? 0) * 1000;
   if (progressTime !== undefined && now.getTime() >= Date.parse(progressTime) + deadlineMilliseconds) return true;
   const condition = live?.conditions?.find(({ type }) => type === 'Progressing');
@@ -60,8 +64,8 @@ export function millisecondsToDeadline(
   now: Date,
 ): number | undefined {
   if (progressTime === undefined) return undefined;
-  const deadline = Date.parse(progressTime) + (spec.progressDeadlineSeconds ?? 0) * 1000;
-  return Math.max(0, deadline - now.getTime());
+  const left = Date.parse(progressTime) + (spec.progressDeadlineSeconds ?? 0) * 1000 - now.getTime();
+  return left > 0 ? left : undefined;
 }
 
 export interface ProgressInput {
@@ -70,32 +74,36 @@ export interface ProgressInput {
   readonly revision: Revision;
   /** Whether the revision is not the one of the last status, or is tried again. */
   readonly isNew: boolean;
-  /** Whether the Deployment is on the revision. */
-  readonly isRolledOut: boolean;
-  readonly deadlineSeconds: number;
   readonly now: Date;
 }
 
-/** What is known of the progress now. */
-export function progressOf(input: ProgressInput): Progress {
-  const { deployment, before, revision, isNew, isRolledOut, now } = input;
-  if (isNew) return { progressTime: timestamp(now) };
-  if (deployment === undefined || !isRolledOut) return { progressTime: keptYoung(input) };
-  const { progressTime, completeTime, startTime } = before.rollout ?? {};
-  if (completeTime !== undefined) return { completeTime };
-  if (wasComplete(before, revision)) return startTime === undefined ? {} : { completeTime: startTime };
-  const wanted = deployment.spec.replicas ?? 1;
-  if (isComplete(deployment)) return wanted > 0 ? { completeTime: timestamp(now) } : {};
-  // Time does not run while somebody has paused it.
+/**
+ * What is known of the progress now. Time does not run before the template is there, nor while no pod is asked for or
+ * somebody has paused the Deployment; and hardly while its controller is behind, who could not make any progress.
+ */
+export function progressOf({ deployment, before, revision, isNew, now }: ProgressInput): Progress {
+  const { progressTime, startTime } = before.rollout ?? {};
+  if (isNew) return {};
+  if (wasComplete(before, revision))
+    return { completeTime: before.rollout?.completeTime ?? startTime ?? timestamp(now) };
+  if (deployment === undefined || templateRevision(deployment.spec.template) !== revision.metadata.name) return {};
+  if (deployment.spec.replicas === 0) return {};
+  if (isComplete(deployment)) return { completeTime: timestamp(now) };
   if (deployment.spec.paused === true) return {};
+  if (!isSeen(deployment))
+    return progressTime === undefined ? {} : { progressTime: keptYoung(deployment, progressTime, now) };
   return { progressTime: progressTime === undefined || hasMoved(deployment, before) ? timestamp(now) : progressTime };
 }
 
-/** What has not begun makes no progress, and its time does not run; it is not written anew with each try. */
-function keptYoung({ before, deadlineSeconds, now }: ProgressInput): string {
-  const { progressTime } = before.rollout ?? {};
-  const isYoung = progressTime !== undefined && now.getTime() - Date.parse(progressTime) < deadlineSeconds * 500;
+/** What cannot make progress is not late; it is written anew now and then, and not at each look. */
+function keptYoung({ spec }: LiveDeployment, progressTime: string, now: Date): string {
+  const isYoung = now.getTime() - Date.parse(progressTime) < (spec.progressDeadlineSeconds ?? 0) * 500;
   return isYoung ? progressTime : timestamp(now);
+}
+
+/** Whether the Deployment's controller has seen what it asks for. */
+function isSeen({ metadata, status }: LiveDeployment): boolean {
+  return (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
 }
 
 function hasMoved({ status = {} }: LiveDeployment, before: ModelDeploymentStatus): boolean {

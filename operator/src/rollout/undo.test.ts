@@ -15,7 +15,7 @@ import {
   settle,
   undo,
 } from '../testing/simulation.ts';
-import { modelDeployment, observed } from '../testing/test-objects.ts';
+import { completeDeployment, modelDeployment, observed } from '../testing/test-objects.ts';
 import { templateRevision } from './revision.ts';
 
 const model = (version: string) => ({ version, uri: 'https://models.example/iris.onnx' });
@@ -110,6 +110,16 @@ describe('an undo', () => {
     const { state, passes } = settle(asking(undo(three, two), '4'));
     expect(live(state)).toBe(nameOf(state, '4'));
     expect(reasons(passes)).toEqual(['UndoSuperseded', 'RolloutStarted', 'RolloutComplete']);
+  });
+
+  test('that is overruled is not taken for one that came later, when its evidence cannot be taken away', () => {
+    const state = asking(undo(three, two), '4');
+    const refusal = { message: 'denied', failures: 1, retryAt: now.getTime() + 1000 };
+    const decision = pass({ ...state, refusals: new Map([['take-over Deployment', refusal]]) });
+    const after = decision.writes.reduce(perform, state);
+    expect(after.model.status?.updateRevision).toBe(latest);
+    expect(conditionsOf(after.model)).toMatchObject({ Stalled: 'True ApplyRefused' });
+    expect(rollbackOf(pass(after).writes.reduce(perform, after))).toBeUndefined();
   });
 
   test('to a revision that never was healthy is put back, each time with a warning', () => {
@@ -291,6 +301,24 @@ describe('a new version that misses its deadline', () => {
       Stalled: 'True ProgressDeadlineExceeded',
       RolledBack: 'False NotRolledBack',
     });
+  });
+
+  test('is not left when it was complete while the operator was away, however long', () => {
+    const rolling = rollOut(three, '4');
+    const rolled = decide(rolling, now, policy).writes.reduce(perform, rolling);
+    const { deployment } = rolled;
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    const back = { ...rolled, deployment: completeDeployment(deployment) };
+    const state = decide(back, new Date(now.getTime() + 3_600_000), policy).writes.reduce(perform, back);
+    expect([live(state), rollbackOf(state)]).toEqual([nameOf(state, '4'), undefined]);
+  });
+
+  test('is not left for a Deployment that was deleted, and is slow to come back', () => {
+    const gone = { ...three, deployment: undefined };
+    const again = pass(gone).writes.reduce(perform, gone);
+    const slow = overdue(again, soon);
+    const late = decide(slow, new Date(now.getTime() + 3_600_000), policy).writes.reduce(perform, slow);
+    expect([live(late), rollbackOf(late)]).toEqual([latest, undefined]);
   });
 
   test('is not left when it was complete before: a restart that fails is not its fault', () => {

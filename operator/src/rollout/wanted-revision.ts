@@ -1,8 +1,9 @@
 import { type Rollback, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
+import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
 import type { Observed } from '../observed.ts';
-import { hasMissedDeadline, wasComplete } from './progress.ts';
+import { hasMissedDeadline, progressOf } from './progress.ts';
 import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
 import { findUndo, type Undo } from './undo.ts';
 
@@ -78,7 +79,7 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
   const { model } = observed;
   const status = model.status ?? {};
   const undo = findUndo(observed);
-  const retry = model.metadata.annotations?.[annotations.retry]?.slice(0, maxRetryLength);
+  const retry = retryAnnotation(observed);
   const common = { revision: target, rollback: undefined, retry, mistakenRetry: undefined };
   const forward: Wanted = { ...common, kind: 'forward', undo };
   if (observed.conflicts.length > 0) return undecided(observed, target);
@@ -95,6 +96,11 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
       : { retry, mistakenRetry, revision: hold.revision, rollback: hold.rollback, kind: 'held', undo, lost: hold.lost };
   if (undo !== undefined && undo.revision !== kept.revision) return answerUndo(undo, kept, observed, target, now);
   return hold === undefined ? afterDeadline(kept, observed, target, now) : kept;
+}
+
+function retryAnnotation({ model }: Observed): string | undefined {
+  const retry = model.metadata.annotations?.[annotations.retry];
+  return retry === undefined ? undefined : withinCharacters(retry, maxRetryLength);
 }
 
 function undecided(observed: Observed, target: Revision): Wanted {
@@ -141,7 +147,7 @@ function answerUndo(undo: Undo, kept: Wanted, { model }: Observed, target: Revis
     toRevision: revision.metadata.name,
     // What the rollback of a failed revision has held back stays held back, whatever is chosen in its place.
     trigger: kept.rollback?.trigger ?? 'Undo',
-    fieldManager: fieldManager.slice(0, maxFieldManagerLength),
+    fieldManager: withinCharacters(fieldManager, maxFieldManagerLength),
     time: timestamp(now),
   };
   return { revision, rollback, retry, mistakenRetry, kind: 'adopted', undo };
@@ -157,7 +163,11 @@ function afterDeadline(kept: Wanted, { model, deployment, revisions }: Observed,
   if (deployment === undefined || !isRolledOut || rolloutPolicyOf(spec).onFailure !== 'Rollback') return kept;
   // Whoever paused it decides how it goes on.
   if (deployment.spec.paused === true) return kept;
-  if (wasComplete(status, target) || !hasMissedDeadline(deployment, status.rollout ?? {}, now)) return kept;
+  // As things are now: much may have happened since the last status.
+  const progress = progressOf({ deployment, before: status, revision: target, isNew: false, now });
+  const { startTime } = status.rollout ?? {};
+  const started = startTime === undefined ? progress : { ...progress, startTime };
+  if (progress.completeTime !== undefined || !hasMissedDeadline(deployment, started, now)) return kept;
   const revision = newestHealthyBut(target, revisions);
   if (revision === undefined) return kept;
   const rollback: Rollback = {

@@ -1,4 +1,5 @@
 import type { Condition } from '../api/model-deployment.ts';
+import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
 import type { ConditionReason } from './reasons.ts';
 
@@ -47,7 +48,7 @@ export function makeConditions(
       type,
       status,
       reason,
-      message: message.slice(0, maxMessageLength),
+      message: withinCharacters(message, maxMessageLength),
       lastTransitionTime,
       observedGeneration,
     };

@@ -60,11 +60,17 @@ const whyUnlinked: Readonly<Record<WhyUnlinked, string>> = {
   NoLink: 'know no link, because their image is older or none of Slipway',
   KeyUnknown:
     'do not know the key of the operator: they learn it within minutes, if they mount the ConfigMap of the link',
+  Refuses: 'do not take what the operator tells them',
   Unreachable: 'do not answer at their control port: see whether a NetworkPolicy lets the operator through',
 };
 
 /** Whether the operator and the pods that serve speak to one another. */
-export function linkFinding({ model, links }: Observed, hasLink: boolean): Finding {
+export function linkFinding({ model, links, linkConflict }: Observed, hasLink: boolean): Finding {
+  if (linkConflict !== undefined) {
+    const { name, owner } = linkConflict;
+    const message = `the ConfigMap ${name} is there already and belongs to ${owner}: pods cannot learn the key of the operator; remove it to have the link`;
+    return found('False', 'NameConflict', message);
+  }
   if (!hasLink) return found('Unknown', 'NoLinkKey', 'the operator has no key to speak to pods with: see its log');
   const unlinked = Array.from(links).flatMap(([pod, state]) =>
     state.kind === 'unlinked' ? [[pod, state.why] as const] : [],

@@ -24,7 +24,7 @@ export type RolloutState =
   | { readonly kind: 'complete'; readonly wanted: number };
 
 /** Whether the Deployment has the template of a revision. */
-export function isRolledOut(deployment: LiveDeployment | undefined, revision: string): boolean {
+function isRolledOut(deployment: LiveDeployment | undefined, revision: string): boolean {
   return deployment !== undefined && templateRevision(deployment.spec.template) === revision;
 }
 

@@ -32,6 +32,8 @@ export interface StatusInput {
   readonly defaultImage: string;
   /** Whether the operator has a key to sign tables with. */
   readonly hasLink: boolean;
+  /** Whether the revision that the spec asks for cannot be taken up yet: a name is taken, or its record is refused. */
+  readonly isHeld: boolean;
   /** Why writes that are still wanted were refused, by what they are called. */
   readonly refusals: ReadonlyMap<string, Refusal>;
   /** Children that somebody changes back again and again. */
@@ -68,9 +70,8 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
   const restarted = restartedAt(observed);
   const isRecorded = revisions.some(({ metadata }) => metadata.name === input.asked.metadata.name);
   const recorded = isRecorded ? revisions : [...revisions, input.asked];
-  const preflight = 'preflight' in input.gate ? input.gate.preflight : undefined;
-  // A name that is taken, or a refusal, keeps the revision from being made at all.
-  const held = observed.conflicts.length > 0 || input.refusals.has('create-revision');
+  const { preflight } = input.gate;
+  const held = input.isHeld;
   const generation = model.metadata.generation ?? 0;
   return {
     observedGeneration: generation,

@@ -29,6 +29,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     reports: new Map(),
     mountFailures: new Map(),
     conflicts: [],
+    linkConflict: undefined,
     foreignAutoscalers: [],
     attempts: new Map(),
     refusals: new Map(),

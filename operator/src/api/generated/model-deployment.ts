@@ -331,15 +331,23 @@ export interface IModelDeployment {
        */
       "revision": string;
       /**
-       * Passed - it may be rolled out. Failed - it may not.
+       * Pending - a pod has ended without a word, and is asked again. Passed - it may be rolled out. Failed - it may not.
        */
-      "verdict": "Passed" | "Failed";
+      "verdict": "Pending" | "Passed" | "Failed";
       "reason": string;
       "message": string;
       /**
        * The digest of its model.
        */
       "digest"?: string;
+      /**
+       * Pods that have ended without a word.
+       */
+      "attempts"?: number;
+      /**
+       * The uid of the last of them.
+       */
+      "pod"?: string;
       "time": string;
     };
     /**

@@ -16,7 +16,7 @@ const schema36 = {
       "$ref": "gkr7ptJHbfa4aLgw0OXqkXDeFuUZqdZMKOsVlOtMXE"
     },
     "status": {
-      "$ref": "y6Bkrtg7xaT8EPMjcYoop8QLKxfEZ5xNsLATHuka42E"
+      "$ref": "RfBsihnLNkZM13RggFDQe0zf1L9KWNAJonisWWn1o"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
@@ -5412,7 +5412,7 @@ const schema88 = {
       "$ref": "ATBl5hCj4irkyxmhcJsG6xLPdoPA7qITpgzaoxdxQ8"
     },
     "preflight": {
-      "$ref": "c5Bx3tV2Etjq5e4fb85o1dbRjYapmX0iQZTYMMkE"
+      "$ref": "Dv8JzREnoQn72X3epeNNldUOZbnyt8CZEEnQ0buKE"
     },
     "rollback": {
       "$ref": "thwtRTaiYQevksfxFVStwYnQiICgu0i8O4fTgeCpMDc"
@@ -6479,7 +6479,7 @@ const schema96 = {
       "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
     },
     "verdict": {
-      "$ref": "IZNEfDC78FGv45HeEw8ZlQuvbaQWUh37xuhwTnlAYF0"
+      "$ref": "gmFgRYxsDYQLsfVflPKhN1s57LjdsH6vWerzazQFmNc"
     },
     "reason": {
       "$ref": "JwNHRhhPLlWu3IFsRYPxeIQpN4D6j3GOLBx1U6ulpA0"
@@ -6489,6 +6489,12 @@ const schema96 = {
     },
     "digest": {
       "$ref": "I3aUZnxbBUaKiMkUT8iLjM2x9NM9O8xnCG2KReYculc"
+    },
+    "attempts": {
+      "$ref": "Ccz0XZyNWiwVpe2nvsmnlMV1SnfQGMXuejl0yByE"
+    },
+    "pod": {
+      "$ref": "BaupFy3GvTRiKYHKliFKTaQW00q04zDjMXZdAzxeuQ"
     },
     "time": {
       "$ref": "qYRKxvCYIR2gATND47qSoQmnv46o8cJJzn41jWcQ9I"
@@ -6546,7 +6552,7 @@ function validate65(data, {
 }
 const schema97 = {
   "type": "string",
-  "enum": ["Passed", "Failed"],
+  "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
 function validate224(data, {
@@ -6557,7 +6563,7 @@ function validate224(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  if (!(data === "Passed" || data === "Failed")) {
+  if (!(data === "Pending" || data === "Passed" || data === "Failed")) {
     const err0 = {
       instancePath,
       schemaPath: "#/enum",
@@ -6769,6 +6775,28 @@ function validate222(data, {
         errors = vErrors.length;
       }
     }
+    if (data.attempts !== undefined) {
+      if (!validate55(data.attempts, {
+        instancePath: instancePath + "/attempts",
+        parentData: data,
+        parentDataProperty: "attempts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pod !== undefined) {
+      if (!validate57(data.pod, {
+        instancePath: instancePath + "/pod",
+        parentData: data,
+        parentDataProperty: "pod",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.time !== undefined) {
       if (!validate64(data.time, {
         instancePath: instancePath + "/time",
@@ -6811,7 +6839,7 @@ const schema99 = {
   "enum": ["Undo", "ProgressDeadline"],
   "maxLength": 32
 };
-function validate234(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6868,7 +6896,7 @@ function validate234(data, {
     }
     errors++;
   }
-  validate234.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
 const schema100 = {
@@ -6876,7 +6904,7 @@ const schema100 = {
   "maxLength": 128,
   "nullable": true
 };
-function validate236(data, {
+function validate238(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6918,10 +6946,10 @@ function validate236(data, {
       errors++;
     }
   }
-  validate236.errors = vErrors;
+  validate238.errors = vErrors;
   return errors === 0;
 }
-function validate231(data, {
+function validate233(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7033,24 +7061,24 @@ function validate231(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate234(data.trigger, {
+      if (!validate236(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate236(data.fieldManager, {
+      if (!validate238(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
         errors = vErrors.length;
       }
     }
@@ -7066,7 +7094,7 @@ function validate231(data, {
       }
     }
   }
-  validate231.errors = vErrors;
+  validate233.errors = vErrors;
   return errors === 0;
 }
 const schema101 = {
@@ -7102,7 +7130,7 @@ const schema103 = {
   "type": "integer",
   "format": "int64"
 };
-function validate244(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7144,10 +7172,10 @@ function validate244(data, {
       errors++;
     }
   }
-  validate244.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-function validate242(data, {
+function validate244(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7216,13 +7244,13 @@ function validate242(data, {
       }
     }
     if (data.number !== undefined) {
-      if (!validate244(data.number, {
+      if (!validate246(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
@@ -7275,10 +7303,10 @@ function validate242(data, {
     }
     errors++;
   }
-  validate242.errors = vErrors;
+  validate244.errors = vErrors;
   return errors === 0;
 }
-function validate241(data, {
+function validate243(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7321,18 +7349,18 @@ function validate241(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate242(data[i0], {
+      if (!validate244(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate241.errors = vErrors;
+  validate243.errors = vErrors;
   return errors === 0;
 }
 function validate191(data, {
@@ -7493,13 +7521,13 @@ function validate191(data, {
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate231(data.rollback, {
+      if (!validate233(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
+        vErrors = vErrors === null ? validate233.errors : vErrors.concat(validate233.errors);
         errors = vErrors.length;
       }
     }
@@ -7515,13 +7543,13 @@ function validate191(data, {
       }
     }
     if (data.history !== undefined) {
-      if (!validate241(data.history, {
+      if (!validate243(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
+        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
         errors = vErrors.length;
       }
     }
