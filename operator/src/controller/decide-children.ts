@@ -12,6 +12,7 @@ import { fieldsAt } from '../kube/field-sets.ts';
 import { type Attempt, type Intruder, type LiveChild, liveChildOf, type Observed } from '../observed.ts';
 import { changeCause } from '../rollout/revision.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
+import { repairDelay } from './damping.ts';
 import type { Write } from './writes.ts';
 
 /** What is done about one child, and why if that is to be told. */
@@ -35,14 +36,6 @@ export interface Contested {
 
 /** How soon a name that is taken is looked at again: its object is not watched. */
 export const conflictRequeueMilliseconds = 30_000;
-/** So many repairs in a row are made at once: somebody may try again what was put back. */
-const promptRepairs = 5;
-/** After so many, the operator gives in for as long as a quarrel is remembered. */
-const mostRepairs = 12;
-const repairMilliseconds = { first: 5000, most: 600_000 };
-/** When it has given in, it looks again after so long. */
-const surrenderMilliseconds = 3_600_000;
-
 /** Decides on each child, in the order in which they are written. */
 export function childDecisions(
   observed: Observed,
@@ -138,7 +131,7 @@ function repair(
 
   const again = attempt?.desired === fingerprint(manifest) ? attempt : undefined;
   if (again?.resisted === true && intruders.length === 0) return { ...nothing, resisted: difference };
-  const wait = again === undefined ? 0 : again.at + delayOf(again.repairs) - now.getTime();
+  const wait = again === undefined ? 0 : again.at + repairDelay(again.repairs) - now.getTime();
   if (again !== undefined && wait > 0)
     return { ...nothing, contested: { child, difference, repairs: again.repairs }, requeueAfterMilliseconds: wait };
   if (intruders.length === 0) return { child, writes: [apply] };
@@ -146,11 +139,4 @@ function repair(
   // Without an entry of its own the operator can take nothing over; the apply makes one.
   const takeOver: Write[] = live.applied === undefined ? [] : [{ kind: 'take-over', child, live }];
   return { child, writes: [...takeOver, apply], intrusion: { intruders, occurrence } };
-}
-
-/** How long the next repair of the same waits, so that no quarrel goes on for ever. */
-function delayOf(repairs: number): number {
-  if (repairs < promptRepairs) return 0;
-  if (repairs >= mostRepairs) return surrenderMilliseconds;
-  return Math.min(repairMilliseconds.most, repairMilliseconds.first * 2 ** (repairs - promptRepairs));
 }

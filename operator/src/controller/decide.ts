@@ -1,26 +1,27 @@
-import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
-import { timestamp } from '../api/time.ts';
+import type { ModelDeploymentStatus } from '../api/model-deployment.ts';
 import { canonical } from '../canonical.ts';
 import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
-import type { LiveDeployment, Observed, Refusal } from '../observed.ts';
-import { driftLeftovers } from '../rollout/drift-leftovers.ts';
-import { type Gate, gateOf, preflightPodOf, signatureToKeep } from '../rollout/preflight.ts';
+import type { Observed } from '../observed.ts';
+import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
-import {
-  isHealthy,
-  prunable,
-  type Revision,
-  renderRevision,
-  revisionName,
-  templateRevision,
-} from '../rollout/revision.ts';
+import { type Revision, revisionName } from '../rollout/revision.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
 import { problemOfPod } from '../status/diagnosis.ts';
 import { driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
 import { type RolloutState, rolloutState } from '../status/rollout-state.ts';
 import { currentRevision, isNewlyWanted, makeStatus, startTimeOf } from '../status/status.ts';
+import { dampen } from './damping.ts';
 import { type ChildDecision, childDecisions, conflictRequeueMilliseconds } from './decide-children.ts';
-import { type Decision, nameOf, type RevisionManifest, type Write } from './writes.ts';
+import {
+  adoptWrites,
+  createRevision,
+  healthWrites,
+  pruneWrites,
+  renumberWrites,
+  signatureWrites,
+  unrecorded,
+} from './decide-records.ts';
+import type { Decision, Write } from './writes.ts';
 
 export interface Policy {
   /** The inference image for revisions that are made from now on and name none. */
@@ -49,7 +50,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const name = revisionName(model, revisions);
   const newest = Math.max(0, ...revisions.map(({ revision }) => revision));
   const recorded = revisions.find(({ metadata }) => metadata.name === name);
-  const asked = recorded ?? unrecorded(observed, name, newest + 1, policy);
+  const asked = recorded ?? unrecorded(observed, name, newest + 1, policy.defaultImage);
   const hasLink = policy.publicKeys !== undefined;
   const gate = gateOf(observed, asked, preflightProblem(observed, asked, hasLink), now);
   // Until it may be rolled out, everything goes on as if the spec did not ask for it yet.
@@ -123,43 +124,6 @@ function rolloutOf(observed: Observed, wanted: Wanted, now: Date) {
   return { progress, state: rolloutState(observed, revision.metadata.name, progress, now) };
 }
 
-interface Phases {
-  readonly before: readonly Write[];
-  readonly after: readonly Write[];
-}
-
-interface Damped extends Phases {
-  /** Whether what the status relies on is refused: the record of the revision, or the end of an undo's evidence. */
-  readonly isHeld: boolean;
-  /** Why writes that are still wanted were refused. */
-  readonly refusals: ReadonlyMap<string, Refusal>;
-  readonly requeueAfterMilliseconds: readonly number[];
-}
-
-/**
- * Leaves out what was refused a short while ago, and what hangs on it: other writes to the same child, and everything
- * behind the status when what comes before that is refused. A refusal of what is not wanted any more is none.
- */
-function dampen(phases: Phases, refusals: ReadonlyMap<string, Refusal>, now: Date): Damped {
-  if (refusals.size === 0) return { ...phases, isHeld: false, refusals, requeueAfterMilliseconds: [] };
-  const wanted = new Set([...phases.before, ...phases.after].map(nameOf));
-  const inForce = new Map(Array.from(refusals).filter(([name]) => wanted.has(name)));
-  const waits = (write: Write) => (inForce.get(nameOf(write))?.retryAt ?? 0) > now.getTime();
-  const waiting = [...phases.before, ...phases.after].filter(waits);
-  const heldUp = new Set(waiting.flatMap((write) => ('child' in write ? [write.child] : [])));
-  const isMade = (write: Write) => !waits(write) && !('child' in write && heldUp.has(write.child));
-  const isHeld = phases.before.some((write) => inForce.has(nameOf(write)));
-  const before = phases.before.filter(isMade);
-  const isWhole = before.length === phases.before.length;
-  return {
-    before,
-    isHeld,
-    after: isWhole ? phases.after.filter(isMade) : [],
-    refusals: inForce,
-    requeueAfterMilliseconds: Array.from(inForce.values(), ({ retryAt }) => Math.max(0, retryAt - now.getTime())),
-  };
-}
-
 function eventsOf({ child, intrusion, resisted }: ChildDecision, wanted: Wanted) {
   const drift = intrusion === undefined ? [] : driftEvents(child, intrusion.occurrence, intrusion.intruders, wanted);
   return [...drift, ...(resisted === undefined ? [] : [resistedEvent(child, resisted)])];
@@ -181,42 +145,6 @@ function isToldOfAll({ deployment, pods }: Observed, state: RolloutState): boole
   if (state.kind === 'complete') return true;
   const hasOldVerdict = deployment?.status?.conditions?.some(({ reason }) => reason === 'ProgressDeadlineExceeded');
   return pods.length === 0 && hasOldVerdict !== true;
-}
-
-function unrecorded({ model }: Observed, name: string, number: number, { defaultImage }: Policy): Revision {
-  const manifest = renderRevision(model, name, number, defaultImage);
-  return { ...manifest, metadata: { ...manifest.metadata, uid: '', resourceVersion: '' } };
-}
-
-function createRevision(revision: Revision): Write {
-  return { kind: 'create-revision', manifest: manifestOf(revision) };
-}
-
-function manifestOf({ metadata, revision, data }: Revision): RevisionManifest {
-  const { uid: _, resourceVersion: __, namespace = '', ownerReferences = [], ...rest } = metadata;
-  return {
-    apiVersion: 'apps/v1',
-    kind: 'ControllerRevision',
-    metadata: { ...rest, namespace, ownerReferences },
-    revision,
-    data,
-  };
-}
-
-/** An old revision that is wanted again becomes the newest. */
-function renumberWrites({ metadata, revision }: Revision, newest: number): Write[] {
-  return revision === newest ? [] : [{ kind: 'renumber-revision', name: metadata.name, number: newest + 1 }];
-}
-
-/** Records that were left behind by a ModelDeployment of this name, or restored without their owner. */
-function adoptWrites({ revisions }: Observed): Write[] {
-  return revisions
-    .filter(({ metadata }) => metadata.ownerReferences === undefined || metadata.ownerReferences.length === 0)
-    .map((revision) => ({
-      kind: 'adopt-revision',
-      name: revision.metadata.name,
-      resourceVersion: revision.metadata.resourceVersion,
-    }));
 }
 
 /** The pod that is asked is made when it is needed, and goes once it has told, or nobody asks any more. */
@@ -246,51 +174,6 @@ function preflightProblem(observed: Observed, asked: Revision, hasLink: boolean)
   if (!hasLink) return 'the operator has no key to speak to pods with: see its log';
   const pod = preflightPodOf(observed, asked.metadata.name);
   return pod === undefined ? undefined : problemOfPod(pod, observed.mountFailures.get(pod.metadata.name))?.message;
-}
-
-/** Only where contracts are checked: it costs a write for each revision. */
-function signatureWrites(observed: Observed, current: Revision): Write[] {
-  if (observed.model.spec.validation?.contract !== 'Backward') return [];
-  const signature = signatureToKeep(observed, current);
-  return signature === undefined ? [] : [{ kind: 'keep-signature', name: current.metadata.name, signature }];
-}
-
-function healthWrites(wanted: Revision, state: RolloutState, now: Date): Write[] {
-  if (state.kind !== 'complete' || state.wanted === 0 || isHealthy(wanted)) return [];
-  return [{ kind: 'mark-healthy', name: wanted.metadata.name, since: timestamp(now) }];
-}
-
-/**
- * Only once the Deployment's controller has dealt with its template: until then a ReplicaSet may be about to be made.
- * An empty ReplicaSet of a revision that never was healthy keeps no record: nothing could be brought back by it. So the
- * number of records is bounded, however often a spec that fails is followed by another.
- */
-function pruneWrites(observed: Observed, wanted: Revision, named: readonly string[]): Write[] {
-  const { model, revisions, deployment, replicaSets } = observed;
-  if (deployment === undefined || !isDealtWith(deployment, wanted)) return [];
-  const leftovers = driftLeftovers(deployment, replicaSets);
-  const healthy = new Set(revisions.filter(isHealthy).map(({ metadata }) => metadata.name));
-  const useful = replicaSets.filter(({ isEmpty, revision = '' }) => !isEmpty || healthy.has(revision));
-  const inUse = new Set([wanted.metadata.name, ...named, ...useful.map(({ revision }) => revision ?? '')]);
-  const old = prunable(revisions, inUse, rolloutPolicyOf(model.spec).revisionHistoryLimit);
-  const oldNames = new Set(old.map(({ metadata }) => metadata.name));
-  const empty = replicaSets.filter(
-    (replicaSet) =>
-      replicaSet.metadata.deletionTimestamp === undefined &&
-      oldNames.has(replicaSet.revision ?? '') &&
-      !leftovers.includes(replicaSet),
-  );
-  return [
-    ...[...leftovers, ...empty].map(
-      ({ metadata }): Write => ({ kind: 'delete-replica-set', name: metadata.name, uid: metadata.uid }),
-    ),
-    ...old.map(({ metadata }): Write => ({ kind: 'delete-revision', name: metadata.name })),
-  ];
-}
-
-function isDealtWith({ metadata, spec, status, intruders }: LiveDeployment, wanted: Revision): boolean {
-  const seen = (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
-  return seen && intruders.length === 0 && templateRevision(spec.template) === wanted.metadata.name;
 }
 
 function isSame(a: ModelDeploymentStatus, b: ModelDeploymentStatus | undefined): boolean {

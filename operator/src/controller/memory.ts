@@ -3,11 +3,7 @@ import type { ChildKind } from '../desired/children.ts';
 import { findDifference } from '../desired/difference.ts';
 import { OwnWrites } from '../kube/own-writes.ts';
 import type { Attempt, LiveChild, Refusal } from '../observed.ts';
-
-/** How soon a refused write is tried again: the first time, and at most. */
-const refusedMilliseconds = { first: 1000, most: 60_000 };
-/** Repairs that are further apart than this are not of one quarrel. */
-const quarrelMilliseconds = 3_600_000;
+import { quarrelMilliseconds, refusalDelay } from './damping.ts';
 
 /** What is remembered of one ModelDeployment between passes. It is lost with the process, and found out again. */
 export class ModelMemory {
@@ -33,8 +29,7 @@ export class ModelMemory {
   /** @returns whether this is the first refusal of the write, in whatever words */
   refused(write: string, message: string, now: number): boolean {
     const failures = (this.#refusals.get(write)?.failures ?? 0) + 1;
-    const delay = Math.min(refusedMilliseconds.most, refusedMilliseconds.first * 2 ** (failures - 1));
-    this.#refusals.set(write, { message, failures, retryAt: now + delay });
+    this.#refusals.set(write, { message, failures, retryAt: now + refusalDelay(failures) });
     return failures === 1;
   }
 

@@ -1,6 +1,7 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { PublicKeys } from '../../../contract/src/link.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { isNotFound } from '../kube/errors.ts';
 import { type KubeObject, pathOf, type Resource } from '../kube/objects.ts';
 
 /** A key by which the operator signs tables. */
@@ -31,11 +32,11 @@ interface Secret extends KubeObject {
  *
  * @param now milliseconds since 1970
  * @returns the keys, the newest first
- * @throws ApiError when there is no such Secret, or no right to it
+ * @throws ApiError when there is no right to it
  */
 export async function loadLinkKeys(client: KubeClient, namespace: string, now: number): Promise<readonly LinkKey[]> {
   const path = pathOf(secrets, namespace, linkKeySecret);
-  const secret: Secret = await client.call('GET', path);
+  const secret = await readSecret(client, namespace);
   const stored = readKeys(secret.data ?? {});
   const { keys, changes } = rotated(stored, now, () => generateKeyPairSync('ed25519').privateKey);
   if (Object.keys(changes).length > 0) {
@@ -45,6 +46,17 @@ export async function loadLinkKeys(client: KubeClient, namespace: string, now: n
     });
   }
   return keys;
+}
+
+/** The chart makes the Secret; an operator that runs from a terminal makes it itself, if it may. */
+async function readSecret(client: KubeClient, namespace: string): Promise<Secret> {
+  try {
+    return await client.call<Secret>('GET', pathOf(secrets, namespace, linkKeySecret));
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    const body = { apiVersion: 'v1', kind: 'Secret', metadata: { name: linkKeySecret } };
+    return client.call<Secret>('POST', pathOf(secrets, namespace), { body });
+  }
 }
 
 /** What pods are to know of the keys, as the JSON of a `PublicKeys`. Equal for equal keys. */

@@ -1,19 +1,25 @@
-import { type ModelDeploymentStatus, modelNameOf, type Rollback } from '../api/model-deployment.ts';
+import { type ModelDeploymentStatus, modelNameOf } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
 import { stableSelector } from '../desired/metadata.ts';
 import { serviceUrl } from '../desired/service.ts';
 import type { Observed, Refusal } from '../observed.ts';
 import type { Gate } from '../rollout/preflight.ts';
 import type { Progress } from '../rollout/progress.ts';
-import { historyOf, inWords, type Revision, renderVersion } from '../rollout/revision.ts';
+import { historyOf, type Revision } from '../rollout/revision.ts';
 import { restartedAt } from '../rollout/undo.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
-import { type ConditionType, type Finding, found, makeConditions } from './conditions.ts';
-import type { Problem } from './diagnosis.ts';
-import { retryCommand } from './events.ts';
+import { type ConditionType, type Finding, makeConditions } from './conditions.ts';
 import { autoscalingFinding, linkFinding, modelFinding } from './findings.ts';
-import type { ConditionReason } from './reasons.ts';
 import { reportedDigests } from './reported-digests.ts';
+import {
+  availableFinding,
+  gateReason,
+  readyFinding,
+  reconcilingFinding,
+  rolledBackFinding,
+  stalledFinding,
+  upToDateFinding,
+} from './rollout-findings.ts';
 import type { RolloutState } from './rollout-state.ts';
 
 export interface StatusInput {
@@ -116,171 +122,6 @@ function findings(input: StatusInput, current: Revision): Readonly<Record<Condit
   };
 }
 
-function reconcilingFinding(input: StatusInput, stalled: Finding): Finding {
-  const { wanted, state } = input;
-  if (stalled.status === 'True') return found('False', 'Stalled', 'nothing is under way');
-  if (input.gate.kind === 'checking') return found('True', 'Preflight', checkingMessage(input));
-  switch (state.kind) {
-    case 'complete':
-      return found('False', 'Settled', 'nothing is under way');
-    case 'scaling':
-      return found('True', 'Scaling', 'the number of pods is changing');
-    case 'starting':
-    case 'progressing':
-    case 'paused':
-    case 'overdue': {
-      const reason = wanted.rollback === undefined ? 'RollingOut' : 'RollingBack';
-      return found('True', reason, `revision ${wanted.revision.metadata.name} is being rolled out`);
-    }
-  }
-}
-
-function rolledBackFinding(input: StatusInput): Finding {
-  const { rollback } = input.wanted;
-  return rollback === undefined
-    ? found('False', 'NotRolledBack', 'the revision that the spec asks for is wanted')
-    : found('True', rollback.trigger, rolledBackMessage(input, rollback));
-}
-
-/** What was rolled back, why, and how to go forward again. */
-function rolledBackMessage({ observed, target, wanted }: StatusInput, rollback: Rollback): string {
-  const { name } = observed.model.metadata;
-  const retry = `until the spec asks for another revision; to try this one again: ${retryCommand(name, rollback, target)}`;
-  const kept = `${inWords(wanted.revision)} is kept`;
-  switch (rollback.trigger) {
-    case 'Undo':
-      return `${inWords(target)} was undone by ${rollback.fieldManager ?? 'somebody'}: ${kept} ${retry}`;
-    case 'ProgressDeadline':
-      return `${inWords(target)} missed its deadline: ${kept} ${retry}`;
-  }
-}
-
-function availableFinding({ deployment, conflicts }: Observed): Finding {
-  const wanted = deployment?.spec.replicas ?? 1;
-  const available = deployment?.status?.availableReplicas ?? 0;
-  if (conflicts.length > 0 && deployment === undefined) return found('False', 'NameConflict', 'there is no Deployment');
-  if (deployment !== undefined && wanted === 0) return found('False', 'ScaledToZero', 'no pod is asked for');
-  return available > 0
-    ? found('True', 'PodsServe', `${available} of ${wanted} pods serve`)
-    : found('False', 'NoPodServes', 'no pod serves');
-}
-
-function upToDateFinding(input: StatusInput): Finding {
-  const { observed, target, wanted, state, defaultImage, gate, asked } = input;
-  const { name } = target.metadata;
-  if (gate.kind !== 'open') return found('False', 'Preflight', `${inWords(asked)} is not rolled out`);
-  if (wanted.rollback !== undefined)
-    return found('False', 'RolledBack', `${inWords(wanted.revision)} is kept in the place of revision ${name}`);
-  if (state.kind !== 'complete' && state.kind !== 'scaling')
-    return found('False', 'RollingOut', `not every pod runs revision ${name}`);
-  const image = target.data.template.spec?.containers[0]?.image;
-  const newer =
-    observed.model.spec.runtime?.image === undefined && image !== defaultImage
-      ? `; its inference image ${image} is not the operator's default any more: set spec.runtime.image to ${defaultImage} to take that one`
-      : '';
-  const older =
-    target.data.renderVersion < renderVersion
-      ? '; it was rendered by an older operator, so its pods have no link to this one: a new revision (another spec.model.version) has it'
-      : '';
-  return found('True', 'AllPodsUpdated', `every pod runs revision ${name}${newer}${older}`);
-}
-
-function stalledFinding(input: StatusInput): Finding {
-  const { observed, wanted, state } = input;
-  const { conflicts } = observed;
-  const { refusals, contested } = input;
-  if (conflicts.length > 0) {
-    const taken = conflicts.map(
-      ({ kind, name, owner }) => `the ${kind} ${name} is there already and belongs to ${owner}`,
-    );
-    return found(
-      'True',
-      'NameConflict',
-      `${taken.join('; ')}: it was left as it is; remove it, or give the ModelDeployment another name`,
-    );
-  }
-  if (refusals.size > 0) {
-    const refused = Array.from(
-      refusals,
-      ([write, { message }]) => `the API server refuses ${inWordsOf(write)}: ${message}`,
-    );
-    return found('True', 'ApplyRefused', `${refused.join('; ')}: change the spec, or what the namespace allows`);
-  }
-  if (contested.length > 0) {
-    const fought = contested.map(
-      ({ child, difference, repairs }) => `${difference} of the ${child} was put back ${repairs} times`,
-    );
-    return found(
-      'True',
-      'DriftContested',
-      `${fought.join('; ')}, and somebody changes it again: the next repair waits; find out who does (kubectl get --show-managed-fields) and change the ModelDeployment instead`,
-    );
-  }
-  if (input.gate.kind === 'closed') {
-    const { reason, message } = input.gate.preflight;
-    return found('True', gateReason(reason), `${inWords(input.asked)} is not rolled out: ${message}`);
-  }
-  if (state.kind === 'overdue') {
-    const why = state.problem === undefined ? '' : `: ${state.problem.message}`;
-    const what = wanted.rollback === undefined ? 'the rollout' : `the rollback to ${inWords(wanted.revision)}`;
-    return found('True', 'ProgressDeadlineExceeded', `${what} made no progress for ${state.seconds} s${why}`);
-  }
-  if (wanted.rollback !== undefined && (state.kind === 'complete' || state.kind === 'scaling'))
-    return found('True', 'RolledBack', rolledBackMessage(input, wanted.rollback));
-  return found('False', 'NotStalled', 'no help is needed');
-}
-
-function readyFinding(input: StatusInput, available: Finding, stalled: Finding): Finding {
-  const { observed, wanted, state } = input;
-  const { version } = wanted.revision.data.inputs.model;
-  const [reason, verb] =
-    wanted.rollback === undefined
-      ? (['RollingOut', 'being rolled out'] as const)
-      : (['RollingBack', 'brought back'] as const);
-  const problem = 'problem' in state ? state.problem : undefined;
-  if (stalled.status === 'True') {
-    const reason = input.gate.kind === 'closed' ? stalled.reason : (problem?.reason ?? stalled.reason);
-    return found('False', reason, stalled.message);
-  }
-  if (input.gate.kind === 'checking') return found('False', 'Preflight', checkingMessage(input));
-  switch (state.kind) {
-    case 'starting':
-      return found('False', reason, `version ${version} is ${verb}`);
-    case 'paused': {
-      const resume = `kubectl rollout resume deployment/${observed.model.metadata.name}`;
-      const also = problem === undefined ? '' : `; ${problem.message}`;
-      return found('False', 'Paused', `the Deployment is paused, by somebody else than the operator: ${resume}${also}`);
-    }
-    case 'progressing':
-    case 'overdue': {
-      const counts = state.kind === 'progressing' ? `: ${state.updated} of ${state.wanted} pods` : '';
-      return found('False', problem?.reason ?? reason, problem?.message ?? `version ${version} is ${verb}${counts}`);
-    }
-    case 'scaling':
-    case 'complete':
-      return servingFinding(`version ${version}`, state, available, problem);
-  }
-}
-
-/** Every pod is of the revision: what counts is whether any serves. */
-function servingFinding(what: string, state: RolloutState, available: Finding, problem: Problem | undefined): Finding {
-  if (available.status !== 'True')
-    return found('False', problem?.reason ?? available.reason, problem?.message ?? available.message);
-  const pods = state.kind === 'scaling' ? `, with ${state.available} of ${state.wanted} pods` : '';
-  return found('True', 'Ready', `${what} serves${pods}`);
-}
-
-/** What is said while a revision is asked before it is rolled out. */
-function checkingMessage({ asked, gate }: StatusInput): string {
-  const problem = gate.kind === 'checking' && gate.problem !== undefined ? `: ${gate.problem}` : '';
-  return `${inWords(asked)} is asked before it is rolled out${problem}`;
-}
-
-/** A reason that another version of the operator has written may be unknown. */
-function gateReason(reason: string): ConditionReason {
-  return reason === 'ContractBroken' || reason === 'ContractUnknown' ? reason : 'PreflightFailed';
-}
-
 function rolloutMessage({ observed: { conflicts }, refusals, wanted, state, gate }: StatusInput): string {
   const { version } = wanted.revision.data.inputs.model;
   const isBack = wanted.rollback !== undefined;
@@ -314,28 +155,4 @@ function digestOf(observed: Observed, current: Revision): string {
   const [digest] = reportedDigests(observed, current.metadata.name).keys();
   const before = observed.model.status;
   return digest ?? (before?.currentRevision === current.metadata.name ? before.modelDigest : undefined) ?? 'unknown';
-}
-
-/** What a refused write is for, in words. */
-function inWordsOf(write: string): string {
-  const [kind = '', child] = write.split(' ');
-  switch (kind) {
-    case 'create-revision':
-      return 'the ControllerRevision';
-    case 'delete':
-      return `to delete the ${child}`;
-    case 'delete-replica-set':
-      return 'to delete a ReplicaSet';
-    case 'delete-revision':
-    case 'renumber-revision':
-    case 'adopt-revision':
-    case 'mark-healthy':
-    case 'keep-signature':
-      return 'a change of a ControllerRevision';
-    case 'create-preflight':
-    case 'delete-preflight':
-      return 'the pod that is asked before a rollout';
-    default:
-      return `the ${child ?? kind}`;
-  }
 }
