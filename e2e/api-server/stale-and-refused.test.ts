@@ -129,8 +129,9 @@ describe('what cannot get on is overdue', () => {
     );
   });
 
-  test('a rollback to a ReplicaSet of which no pod can be made', async () => {
-    await user.create({ replicas: 1, rollout: { progressDeadlineSeconds: 2 } });
+  /** Version 2 serves, and no pod can be made any more. */
+  async function withoutRoom(onFailure: string): Promise<void> {
+    await user.create({ replicas: 1, rollout: { progressDeadlineSeconds: 2, onFailure } });
     await user.running('1');
     await user.change({ model: { version: '2' } });
     await user.running('2');
@@ -139,12 +140,30 @@ describe('what cannot get on is overdue', () => {
     });
     await sleep(1500);
     await user.undoTo('1');
+  }
+
+  test('an undo to a ReplicaSet of which no pod can be made', async () => {
+    await withoutRoom('Pause');
     const condition = await user.models.condition(
       'iris',
       'Stalled',
       ({ reason }) => reason === 'ProgressDeadlineExceeded',
     );
     expect(condition.message).toMatch(/the rollback to version 1 .*exceeded quota/);
+  });
+
+  test('and is given up, where that is the policy', async () => {
+    await withoutRoom('Rollback');
+    await eventually(
+      () => user.models.events('iris'),
+      (events) => events.some(({ reason }) => reason === 'UndoFailed'),
+    );
+    await eventually(
+      () => user.models.requireChild('Deployment', 'iris'),
+      ({ spec, status }) =>
+        spec.template.metadata.labels['app.kubernetes.io/version'] === '2' && status.availableReplicas === 1,
+    );
+    await user.models.condition('iris', 'Ready', ({ status }) => status === 'True');
   });
 });
 

@@ -313,6 +313,36 @@ describe('a version that misses its deadline', () => {
   }, 300_000);
 });
 
+test('an undo to a version whose bytes are gone is told of, given up after the deadline, and costs no request', async () => {
+  const { binaryData } = JSON.parse(await scenario.kubectl(['get', 'configmap/iris-1', '-o', 'json']));
+  const name = 'transient';
+  await scenario.apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, binaryData });
+  const rest = { replicas: 2, rollout: { progressDeadlineSeconds: 15 } };
+  const manifest = (version: string, model: object) => ({
+    apiVersion: 'serving.slipway.dev/v1alpha1',
+    kind: 'ModelDeployment',
+    metadata: { name: 'iris' },
+    spec: { model: { version, ...model }, resources, ...rest },
+  });
+  const put = (version: string, model: object) =>
+    scenario.kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest(version, model)) });
+  await put('14', { ...sources.first, uri: `configmap://${name}/model.onnx` });
+  await settled('14', 'complete');
+  await put('15', sources.second);
+  await settled('15', 'complete');
+  await scenario.kubectl(['delete', 'configmap', name]);
+  await rollout('undo');
+  await eventually(
+    () => condition('Ready'),
+    (reason) => reason === 'VolumeCannotBeMounted',
+    60,
+  );
+  expect(await condition('Available')).toBe('PodsServe');
+  await eventOf('UndoFailed', 'version 15');
+  await settled('15', 'complete');
+  await expectNoFailure();
+}, 300_000);
+
 test('a rollback stops when the older version fails as well', async () => {
   // A model of its own: this one is down in the end.
   const { binaryData } = JSON.parse(await scenario.kubectl(['get', 'configmap/iris-1', '-o', 'json']));

@@ -8,7 +8,7 @@ const now = new Date('2026-01-01T00:10:00Z');
 const at = (minute: number) => `2026-01-01T00:${String(minute).padStart(2, '0')}:00Z`;
 const revision = (healthy = false) =>
   ({
-    metadata: { name: 'r', annotations: healthy ? { 'serving.slipway.dev/healthy-since': at(0) } : {} },
+    metadata: { name: 'r', annotations: healthy ? { 'serving.slipway.dev/healthy-since': at(1) } : {} },
   }) as unknown as Revision;
 
 function deployment(replicas: number, ready: number, rest: object = {}): LiveDeployment {
@@ -80,13 +80,13 @@ describe('the progress', () => {
   });
 
   test('of an older operator, which kept none, is complete if its revision was healthy and serves', () => {
-    // Healthy since the minute 0, in this rollout or an earlier one; no node is there now.
+    // Healthy since the minute 1, in this rollout or an earlier one; no node is there now.
     const before = { currentRevision: 'r', readyReplicas: 0, rollout: { startTime: at(0) } };
     expect(wasComplete(before, revision(true))).toBe(true);
     expect(progress(deployment(2, 0), before, { revision: revision(true) })).toEqual({ completeTime: at(0) });
-    const later = { ...before, rollout: { startTime: at(1) } };
+    const later = { ...before, rollout: { startTime: at(2) } };
     expect(wasComplete(later, revision(true))).toBe(false);
-    expect(wasComplete({ ...later, rollout: { startTime: at(1), message: 'scaling 0/2' } }, revision(true))).toBe(true);
+    expect(wasComplete({ ...later, rollout: { startTime: at(2), message: 'scaling 0/2' } }, revision(true))).toBe(true);
     expect(wasComplete(before, revision(false))).toBe(false);
   });
 });

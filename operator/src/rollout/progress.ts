@@ -31,7 +31,7 @@ export function wasComplete(status: ModelDeploymentStatus, revision: Revision): 
   if (completeTime !== undefined || progressTime !== undefined) return completeTime !== undefined;
   const since = healthySince(revision);
   if (status.currentRevision !== revision.metadata.name || since === undefined) return false;
-  return Date.parse(since) >= Date.parse(startTime) || /^(complete|scaling|rolled back)/.test(message);
+  return Date.parse(since) > Date.parse(startTime) || /^(complete|scaling|rolled back)/.test(message);
 }
 
 /**

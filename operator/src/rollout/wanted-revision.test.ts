@@ -1,23 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
-import { annotations } from '../api/names.ts';
 import type { Observed } from '../observed.ts';
-import { change, now, overdue, pass, perform, settle, undo } from '../testing/simulation.ts';
-import { observed } from '../testing/test-objects.ts';
+import { now, overdue, pass, perform, settle, undo } from '../testing/simulation.ts';
+import { afterVersions, annotate, asking, nameOf } from '../testing/versions.ts';
 import { revisionName } from './revision.ts';
 import { isUndoOverruled, wantedRevision } from './wanted-revision.ts';
 
-const asking = (state: Observed, version: string, rest: Partial<ModelDeploymentSpec> = {}) =>
-  change(state, { model: { version, uri: 'https://models.example/iris.onnx' }, ...rest });
-const nameOf = ({ revisions }: Observed, version: string) =>
-  revisions.find(({ data }) => data.inputs.model.version === version)?.metadata.name ?? '';
-const annotate = (state: Observed, value: string): Observed => ({
-  ...state,
-  model: { ...state.model, metadata: { ...state.model.metadata, annotations: { [annotations.retry]: value } } },
-});
-
 /** Version 2 runs, and 1 ran before. */
-const two = ['1', '2'].reduce((state, version) => settle(asking(state, version)).state, observed());
+const two = afterVersions('1', '2');
 const held = settle(undo(two, nameOf(two, '1'))).state;
 const latest = nameOf(two, '2');
 const failing = (() => {

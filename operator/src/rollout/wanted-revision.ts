@@ -33,6 +33,8 @@ type Reason =
   | { readonly kind: 'putBack'; readonly undo: Undo; readonly why: WhyPutBack }
   /** Somebody has brought the spec's revision back, which an undo had left: nothing is held any more. */
   | { readonly kind: 'ended'; readonly undo: Undo }
+  /** The revision that somebody has undone to has missed its deadline: the spec's, which was healthy, is brought back. */
+  | { readonly kind: 'undoFailed'; readonly from: Revision }
   /** Somebody has asked for the spec's revision again, which was held back. */
   | { readonly kind: 'retried'; readonly undo: Undo | undefined }
   /** The spec's revision has missed its deadline: the newest healthy one is held from now on. */
@@ -69,7 +71,7 @@ const maxFieldManagerLength = 128;
  * 2. the spec asks for another revision than the status knows: forward, whatever else was done;
  * 3. a hold is recorded and a retry of the spec's revision is asked for: retried;
  * 4. somebody has put another recorded revision there: adopted, ended or put back;
- * 5. a hold is recorded: held;
+ * 5. a hold is recorded: held, unless it was an undo to what cannot serve any more: undoFailed;
  * 6. the spec's revision has missed its deadline: rolled back;
  * 7. otherwise forward: the spec's revision, which may not have been put there yet.
  *
@@ -95,7 +97,7 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
       ? forward
       : { retry, mistakenRetry, revision: hold.revision, rollback: hold.rollback, kind: 'held', undo, lost: hold.lost };
   if (undo !== undefined && undo.revision !== kept.revision) return answerUndo(undo, kept, observed, target, now);
-  return hold === undefined ? afterDeadline(kept, observed, target, now) : kept;
+  return hold === undefined ? afterDeadline(kept, observed, target, now) : afterUndo(kept, observed, target, now);
 }
 
 function retryAnnotation({ model }: Observed): string | undefined {
@@ -157,18 +159,9 @@ function answerUndo(undo: Undo, kept: Wanted, { model }: Observed, target: Revis
  * A new revision that has failed is left for the newest healthy one. One that was complete in this rollout and fails now,
  * after a restart, say, is not the cause: nothing is gained by another. One that has never had a pod is still new.
  */
-function afterDeadline(kept: Wanted, { model, deployment, revisions }: Observed, target: Revision, now: Date): Wanted {
-  const { status = {}, spec } = model;
-  const isRolledOut = templateRevision(deployment?.spec.template) === target.metadata.name;
-  if (deployment === undefined || !isRolledOut || rolloutPolicyOf(spec).onFailure !== 'Rollback') return kept;
-  // Whoever paused it decides how it goes on.
-  if (deployment.spec.paused === true) return kept;
-  // As things are now: much may have happened since the last status.
-  const progress = progressOf({ deployment, before: status, revision: target, isNew: false, now });
-  const { startTime } = status.rollout ?? {};
-  const started = startTime === undefined ? progress : { ...progress, startTime };
-  if (progress.completeTime !== undefined || !hasMissedDeadline(deployment, started, now)) return kept;
-  const revision = newestHealthyBut(target, revisions);
+function afterDeadline(kept: Wanted, observed: Observed, target: Revision, now: Date): Wanted {
+  if (!hasFailed(observed, target, now)) return kept;
+  const revision = newestHealthyBut(target, observed.revisions);
   if (revision === undefined) return kept;
   const rollback: Rollback = {
     fromRevision: target.metadata.name,
@@ -178,4 +171,26 @@ function afterDeadline(kept: Wanted, { model, deployment, revisions }: Observed,
   };
   const { retry, mistakenRetry } = kept;
   return { revision, rollback, retry, mistakenRetry, kind: 'rolledBack' };
+}
+
+/** Somebody has undone to a revision whose bytes are gone, say: what served before is better than nothing. */
+function afterUndo(held: Wanted, observed: Observed, target: Revision, now: Date): Wanted {
+  const isUndone = held.rollback?.trigger === 'Undo' && isHealthy(target);
+  if (!isUndone || !hasFailed(observed, held.revision, now)) return held;
+  const { retry, mistakenRetry } = held;
+  return { revision: target, rollback: undefined, retry, mistakenRetry, kind: 'undoFailed', from: held.revision };
+}
+
+/** Whether a revision that is rolled out has missed its deadline, and the policy is to leave it. */
+function hasFailed({ model, deployment }: Observed, revision: Revision, now: Date): boolean {
+  const { status = {}, spec } = model;
+  const isRolledOut = templateRevision(deployment?.spec.template) === revision.metadata.name;
+  if (deployment === undefined || !isRolledOut || rolloutPolicyOf(spec).onFailure !== 'Rollback') return false;
+  // Whoever paused it decides how it goes on.
+  if (deployment.spec.paused === true) return false;
+  // As things are now: much may have happened since the last status.
+  const progress = progressOf({ deployment, before: status, revision, isNew: false, now });
+  const { startTime } = status.rollout ?? {};
+  const started = startTime === undefined ? progress : { ...progress, startTime };
+  return progress.completeTime === undefined && hasMissedDeadline(deployment, started, now);
 }

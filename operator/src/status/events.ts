@@ -41,6 +41,8 @@ function decisionEvents(wanted: Wanted, { model, deployment }: Observed, target:
     }
     case 'retried':
       return [normal('Retrying', `${inWords(target)} is tried again`)];
+    case 'undoFailed':
+      return [undoFailedEvent(wanted.from, wanted.revision, deployment?.spec.progressDeadlineSeconds ?? 0)];
     case 'rolledBack':
       return [failedEvent(target, wanted.revision, deployment?.spec.progressDeadlineSeconds ?? 0)];
   }
@@ -84,6 +86,11 @@ function putBackEvent({ undo, revision, why }: Extract<Wanted, { kind: 'putBack'
 function failedEvent(target: Revision, revision: Revision, deadlineSeconds: number): ModelEvent {
   const message = `${inWords(target)} made no progress for ${deadlineSeconds} s: rolled back to ${inWords(revision)}`;
   return warning('RolledBack', message);
+}
+
+function undoFailedEvent(from: Revision, revision: Revision, deadlineSeconds: number): ModelEvent {
+  const message = `${inWords(from)}, which the Deployment was undone to, made no progress for ${deadlineSeconds} s: ${inWords(revision)}, which the spec asks for, is brought back`;
+  return warning('UndoFailed', message);
 }
 
 function mistakenRetryEvent(asked: string, target: Revision): ModelEvent {

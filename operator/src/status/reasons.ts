@@ -69,6 +69,10 @@ export const eventReasons = {
   },
   RollbackEnded: { type: 'Normal', meaning: 'somebody brought the spec’s own revision back: nothing is held any more' },
   UndoPutBack: { type: 'Warning', meaning: 'an undo was not followed; the message says why' },
+  UndoFailed: {
+    type: 'Warning',
+    meaning: 'the revision of an undo cannot serve any more: what the spec asks for is back',
+  },
   UndoSuperseded: { type: 'Normal', meaning: 'an undo was overtaken by a new spec' },
   RestartUndone: { type: 'Normal', meaning: 'an undo took back a restart, and no version' },
   Retrying: { type: 'Normal', meaning: 'a revision that was held back is tried again' },
