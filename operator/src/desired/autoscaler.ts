@@ -18,7 +18,8 @@ export function renderAutoscaler(model: ModelDeployment): AutoscalerManifest | u
       minReplicas: autoscaling.minReplicas ?? minReplicasDefault,
       maxReplicas: autoscaling.maxReplicas,
       metrics: autoscaling.triggers.map(renderTrigger),
-      ...(behavior === undefined ? {} : { behavior }),
+      // One that says nothing is filled with defaults when it is made, and taken for none afterwards.
+      ...(behavior === undefined || Object.keys(behavior).length === 0 ? {} : { behavior }),
     },
   };
 }

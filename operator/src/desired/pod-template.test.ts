@@ -87,6 +87,11 @@ describe('a pod template', () => {
   });
 });
 
+test('a behavior that says nothing is none', () => {
+  const autoscaling = { maxReplicas: 3, triggers: [], behavior: {} };
+  expect(renderAutoscaler(modelDeployment({ autoscaling }))?.spec).not.toHaveProperty('behavior');
+});
+
 test('every child is valid under the schema of Kubernetes', () => {
   const autoscaling = {
     minReplicas: 2,
