@@ -497,6 +497,12 @@ describe('good manifests are accepted', () => {
     expect((await dryRun(manifest({ model, runtime: { image } }))).spec.runtime.image).toBe(image);
   });
 
+  test('a trigger of one kind more than once', async () => {
+    const triggers = [...autoscaling.triggers, { type: 'Memory', averageValue: '1Gi' }];
+    const stored = await dryRun(manifest({ model, autoscaling: { maxReplicas: 3, triggers } }));
+    expect(stored.spec.autoscaling.triggers).toEqual(triggers);
+  });
+
   test('one with everything', async () => {
     const spec = {
       model: {

@@ -1,4 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createClient } from '../../operator/src/kube/client.ts';
+import { openConnection } from '../../operator/src/kube/kubeconfig.ts';
+import { loadLinkKeys } from '../../operator/src/podlink/link-keys.ts';
+import { proxiedCall } from '../../operator/src/podlink/pod-calls.ts';
+import { createPodLink } from '../../operator/src/podlink/pod-link.ts';
+import { kubeconfigFile } from '../cluster/cluster.ts';
 import { eventually, type Scenario, startScenario } from './scenario.ts';
 
 /** Whose things are, when others make, leave or restore them. */
@@ -95,6 +101,39 @@ function asRestored({ status: _, metadata, ...object }: SavedObject): object {
     ...(object.spec === undefined ? {} : { spec }),
   };
 }
+
+test('an operator outside the cluster speaks with pods through the API server', async () => {
+  const client = createClient({ connection: openConnection({ kubeconfig: kubeconfigFile }), userAgent: 'scenario' });
+  const keys = await loadLinkKeys(client, 'slipway-system', Date.now());
+  const link = createPodLink({
+    call: proxiedCall(client),
+    keys: () => keys,
+    tableOf: () => ({}),
+    wake: () => undefined,
+    now: () => performance.now(),
+    random: Math.random,
+    everyMilliseconds: 500,
+  });
+  const [name = '', uid = ''] = (
+    await scenario.kubectl([
+      'get',
+      'pods',
+      '-l',
+      'app.kubernetes.io/instance=iris',
+      '-o',
+      'jsonpath={.items[0].metadata.name} {.items[0].metadata.uid}',
+    ])
+  ).split(' ');
+  const { namespace } = scenario;
+  const state = async () => link.follow({ namespace, name, uid, ip: '', key: `${namespace}/iris`, model: 'iris' });
+  void link.run();
+  try {
+    const linked = await eventually(state, ({ kind }) => kind === 'linked', 30);
+    expect(linked).toMatchObject({ figures: { model: { name: 'iris', version: '1' } } });
+  } finally {
+    link.close();
+  }
+});
 
 describe('an autoscaler of another name', () => {
   test('has the pods, is told of, and is not fought', async () => {
