@@ -248,3 +248,17 @@ test('a record of somebody else with our label stops nothing', async () => {
   await user.change({ model: { version: '2' } });
   await user.running('2');
 });
+
+test('keys that cannot be read at first are tried for again, and everything else goes on', async () => {
+  await operator.stop();
+  let refused = 0;
+  operator = await startInProcessOperator(user.namespace, (proxy) => {
+    proxy.decide = ({ resource }) =>
+      resource === 'secrets' && refused++ === 0 ? { kind: 'answer', status: 500 } : { kind: 'pass' };
+  });
+  await user.create({ replicas: 1 });
+  await user.models.condition('iris', 'Linked', ({ reason }) => reason === 'NoLinkKey');
+  await user.models.requireChild('Deployment', 'iris');
+  await user.models.condition('iris', 'Linked', ({ reason }) => reason !== 'NoLinkKey');
+  await user.models.requireChild('ConfigMap', 'iris');
+});
