@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { InvalidModelUri, parseModelUri } from './model-uri.ts';
+import { InvalidModelUri, parseModelUri, shownUri } from './model-uri.ts';
 
 test.each([
   ['https://models.example/iris.onnx', { scheme: 'https' }],
@@ -16,4 +16,12 @@ test.each([
   ['ftp://models.example/iris.onnx', 'has the scheme ftp; known are https, http, pvc, configmap and file'],
 ])('%s is refused', (uri, problem) => {
   expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
+});
+
+test.each([
+  ['https://user:secret@models.example/iris.onnx?sig=secret#secret', 'https://models.example/iris.onnx'],
+  ['pvc://models/iris@3/model.onnx', 'pvc://models/iris@3/model.onnx'],
+  ['a folder/what?.onnx', 'a folder/what?.onnx'],
+])('%s is shown without what may be secret', (uri, shown) => {
+  expect(shownUri(uri)).toBe(shown);
 });

@@ -5,12 +5,18 @@ export type ModelUri =
   | { readonly scheme: 'pvc' | 'configmap'; readonly volume: string; readonly path: string }
   | { readonly scheme: 'file'; readonly path: string };
 
+/** A URI without what may be secret: its user, its query and its fragment. A plain path stays as it is. */
+export function shownUri(uri: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//.test(uri)) return uri;
+  return uri.replace(/[?#].*$/s, '').replace(/^([a-z0-9+.-]+:\/\/)[^/]*@/, '$1');
+}
+
 /** A URI that names no model. Its message says what is wrong with it. */
 export class InvalidModelUri extends Error {
   override readonly name = 'InvalidModelUri';
 
   constructor(uri: string, problem: string) {
-    super(`the model URI ${uri} ${problem}`);
+    super(`the model URI ${shownUri(uri)} ${problem}`);
   }
 }
 

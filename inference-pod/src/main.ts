@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import { basename, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { shownUri } from '../../contract/src/model-uri.ts';
 import { ports } from '../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../contract/src/settings.ts';
 import type { StartupFailure } from '../../contract/src/startup-failure.ts';
-import { messageOf } from './model/session.ts';
+import { messageOf } from './model/error-message.ts';
 import { StartupError } from './model/startup-error.ts';
 import { type InferenceServer, type ServerSettings, startServer } from './server.ts';
 import { createLog } from './telemetry/log.ts';
@@ -45,6 +46,17 @@ function option(flags: string, description: string, variable: string): Option {
 
 const anyPort = integer(0, 65535);
 const anySize = integer(1, Number.MAX_SAFE_INTEGER);
+
+function nameOf(modelUri: string): string {
+  return basename(shownUri(modelUri), '.onnx');
+}
+
+/** A sixteenth of the memory that the container may use, from 1 MiB to 64 MiB. */
+function defaultMaxBodyBytes(): number {
+  const memory = process.constrainedMemory();
+  const constrained = memory > 0 && memory < totalmem() ? memory : totalmem();
+  return Math.min(64 * 2 ** 20, Math.max(2 ** 20, Math.floor(constrained / 16)));
+}
 
 const program = new Command('inference-pod')
   .description('Serves one ONNX model over the Open Inference Protocol v2.')
@@ -86,7 +98,31 @@ const program = new Command('inference-pod')
   .addOption(
     option('--max-body-bytes <n>', 'refuse larger request bodies', environment.maxBodyBytes)
       .argParser(anySize)
-      .default(defaults.maxBodyBytes),
+      .default(defaultMaxBodyBytes()),
+  )
+  .addOption(
+    option('--max-answer-bytes <n>', 'refuse to send larger answers', environment.maxAnswerBytes)
+      .argParser(anySize)
+      .default(defaultMaxBodyBytes()),
+  )
+  .addOption(
+    option(
+      '--request-timeout-milliseconds <n>',
+      'answer 504 after so long; a request may ask for less in x-request-timeout-ms',
+      environment.requestTimeout,
+    )
+      .argParser(integer(1, 86_400_000))
+      .default(defaults.requestTimeoutMilliseconds),
+  )
+  .addOption(
+    option('--instances <n>', 'processes that run the model', environment.instances)
+      .argParser(integer(1, 64))
+      .default(defaults.instances),
+  )
+  .addOption(
+    option('--fetch-timeout-seconds <n>', 'give up fetching the model after so long', environment.fetchTimeout)
+      .argParser(integer(1, 1_000_000))
+      .default(defaults.fetchTimeoutSeconds),
   )
   .addOption(
     option('--work-directory <path>', 'where the verified copy of the model is kept', environment.workDirectory),
@@ -139,7 +175,7 @@ async function main(options: Options): Promise<void> {
     logLevel,
     ...rest
   } = options;
-  const name = modelName ?? (modelUri === undefined ? 'model' : basename(modelUri, '.onnx'));
+  const name = modelName ?? (modelUri === undefined ? 'model' : nameOf(modelUri));
   const log = createLog(logLevel, { model: name, version: rest.modelVersion, revision });
   const end = (failure: StartupFailure) => {
     log.fatal(failure, 'the server ends');
@@ -147,43 +183,35 @@ async function main(options: Options): Promise<void> {
     process.exit(1);
   };
 
+  const whole = new AbortController();
+  // Executors do not outlive this process, however it ends.
+  process.once('exit', () => whole.abort());
   let server: InferenceServer | undefined;
-  let ending = false;
-  let opening = false;
   const stop = (signal: NodeJS.Signals) => {
-    if (ending) return;
-    ending = true;
     log.info({ signal }, 'told to end');
-    if (server === undefined) {
-      // While the model is being opened, the end waits for that: see onOpening.
-      if (!opening) process.exit(0);
-      return;
-    }
+    if (server === undefined) process.exit(0);
     void server.drain().then(() => process.exit(0));
   };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
 
   try {
     if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
     const workDirectory = rest.workDirectory ?? temporaryDirectory();
-    const started = await startServer(
+    server = await startServer(
       { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory, podUid },
       log,
       {
-        onOpening: () => {
-          opening = true;
-        },
         onTold: () => {
-          if (preflight !== '1' || ending) return;
+          if (preflight !== '1') return;
           log.info('the model is told of: the preflight ends');
           process.exit(0);
         },
-        onCrash: (error) => end({ reason: 'ModelInvalid', message: `the model's thread crashed: ${error.message}` }),
+        onHopeless: (reason) =>
+          end({ reason: 'ModelInvalid', message: `the process that runs the model ends again and again: ${reason}` }),
       },
+      whole.signal,
     );
-    if (ending) process.exit(0);
-    server = started;
     log.info({ port: server.port, controlPort: server.controlPort }, `serving /v2/models/${name}`);
   } catch (error) {
     if (error instanceof StartupError) end({ reason: error.reason, message: error.message });

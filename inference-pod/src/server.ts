@@ -1,18 +1,20 @@
 import { mkdir } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
-import type { ModelReport } from '../../contract/src/model-report.ts';
-import { type Executor, startExecutor } from './model/executor.ts';
+import { Scheduler } from './execution/scheduler.ts';
 import { fetchModel } from './model/fetch.ts';
 import { parseModelSource } from './model/source.ts';
-import { createAdmission } from './serving/admission.ts';
 import { createControlApp } from './serving/control-app.ts';
 import { createInferenceApp } from './serving/inference-app.ts';
+import { createInference } from './serving/inference-route.ts';
+import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
 import { createPodLink } from './serving/link.ts';
 import { close, listen } from './serving/listener.ts';
-import type { ServingState } from './serving/state.ts';
+import { createServingListener } from './serving/serving-listener.ts';
+import { Transfers } from './serving/transfers.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
 
 export interface ServerSettings {
@@ -28,7 +30,11 @@ export interface ServerSettings {
   readonly controlPort: number;
   readonly drainSeconds: number;
   readonly maxInFlight: number;
+  readonly instances: number;
+  readonly requestTimeoutMilliseconds: number;
+  readonly fetchTimeoutSeconds: number;
   readonly maxBodyBytes: number;
+  readonly maxAnswerBytes: number;
   readonly workDirectory: string;
   readonly mountDirectory: string;
   /** Who this pod is, for the pod link; undefined outside a cluster. */
@@ -37,10 +43,8 @@ export interface ServerSettings {
 }
 
 export interface ServerEvents {
-  /** From now on, until it is loaded, the model is in native code: `process.exit` would abort the process. */
-  readonly onOpening: () => void;
-  /** The model's thread ended by itself; nothing can be answered afterwards. */
-  readonly onCrash: (error: Error) => void;
+  /** The pod can do no more than to begin anew. */
+  readonly onHopeless: (reason: string) => void;
   /** The operator has been told which model is loaded. */
   readonly onTold: () => void;
 }
@@ -58,91 +62,135 @@ export interface InferenceServer {
 
 /** How many bodies of the largest size may be held at once. */
 const bodiesInFlight = 4;
+const leastBytesPerSecond = 65_536;
+const graceMilliseconds = 10_000;
+/** Text of a few digits may stand for an element of eight bytes. */
+const tensorBytesPerBodyByte = 2;
 
 /**
  * Opens both ports, then fetches, verifies, loads and warms the model; ready once that is done.
  *
+ * @param signal ends what it started, at once
  * @throws StartupError
  */
 export async function startServer(
   settings: ServerSettings,
   log: Logger,
   events: ServerEvents,
+  signal: AbortSignal,
 ): Promise<InferenceServer> {
-  let state: ServingState = { kind: 'loading' };
-  const model = { name: settings.modelName, version: settings.modelVersion };
-  const admission = createAdmission(settings.maxInFlight, bodiesInFlight * settings.maxBodyBytes);
-  const telemetry = createTelemetry(() => admission.inFlight);
-  const { revision, maxBodyBytes } = settings;
-  const inferenceApp = createInferenceApp({
-    model,
-    revision,
-    maxBodyBytes,
-    admission,
-    telemetry,
-    log,
-    state: () => state,
-  });
-  const link = createPodLink({
-    pod: settings.podUid ?? '',
-    directory: settings.linkDirectory,
-    figures: () => ({ revision, model: linkedModel(state), measures: telemetry.measures() }),
-    now: () => performance.now(),
-  });
-  const control = await listen(
-    createControlApp({ telemetry, link, state: () => state, onTold: events.onTold }),
-    settings.controlPort,
-    settings.host,
+  const lifecycle = new Lifecycle();
+  const transfers = new Transfers(
+    { mostBytes: bodiesInFlight * settings.maxBodyBytes, leastBytesPerSecond, graceMilliseconds },
+    () => performance.now(),
   );
-  const serving = await listen(inferenceApp, settings.port, settings.host);
+  const telemetry = createTelemetry(() => ({
+    inFlight: lifecycle.model?.scheduler.inFlight ?? 0,
+    restarts: lifecycle.model?.scheduler.restarts ?? 0,
+    transferBytes: transfers.bytes,
+  }));
+  const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, onTold: events.onTold });
 
   const start = performance.now();
-  const { executor, report } = await loadModel(settings, log, events);
+  const model = await loadModel(settings, log, events, signal);
   const seconds = (performance.now() - start) / 1000;
-  telemetry.modelLoaded(report, revision, seconds);
-  state = { kind: 'serving', executor, report };
-  log.info({ ...report, signature: executor.signature, seconds }, 'the model is loaded');
+  telemetry.modelLoaded(model.report, settings.revision, seconds);
+  lifecycle.happened({ kind: 'loaded', model });
+  log.info({ ...model.report, signature: model.scheduler.model.signature, seconds }, 'the model is loaded');
 
   return {
-    port: (serving.address() as AddressInfo).port,
-    controlPort: (control.address() as AddressInfo).port,
+    port: portOf(servers.serving),
+    controlPort: portOf(servers.control),
     async drain() {
-      state = { kind: 'draining', executor, report };
-      log.info({ drainSeconds: settings.drainSeconds, inFlight: admission.inFlight }, 'draining');
+      if (!lifecycle.happened({ kind: 'told to end' })) return;
+      log.info({ drainSeconds: settings.drainSeconds, inFlight: model.scheduler.inFlight }, 'draining');
       await sleep(settings.drainSeconds * 1000);
-      await close(serving, admission.computed);
-      control.closeAllConnections();
-      control.close();
+      await close(servers.serving, () => model.scheduler.idle());
+      servers.control.closeAllConnections();
+      servers.control.close();
+      lifecycle.happened({ kind: 'drained' });
     },
   };
 }
 
-function linkedModel(state: ServingState): LinkedModel | undefined {
-  if (state.kind === 'loading' || state.executor === undefined || state.report === undefined) return undefined;
-  return { ...state.report, signature: state.executor.signature };
+interface PortOptions {
+  readonly lifecycle: Lifecycle;
+  readonly transfers: Transfers;
+  readonly telemetry: ReturnType<typeof createTelemetry>;
+  readonly onTold: () => void;
+}
+
+async function openPorts(
+  settings: ServerSettings,
+  log: Logger,
+  { lifecycle, transfers, telemetry, onTold }: PortOptions,
+): Promise<{ readonly serving: Server; readonly control: Server }> {
+  const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
+  const model = { name: settings.modelName, version: settings.modelVersion };
+  const link = createPodLink({
+    pod: settings.podUid ?? '',
+    directory: settings.linkDirectory,
+    figures: () => ({ revision, model: linkedModel(lifecycle), measures: telemetry.measures() }),
+    now: () => performance.now(),
+  });
+  const control = await listen({
+    listener: createControlApp({ telemetry, link, lifecycle, onTold }),
+    port: settings.controlPort,
+    host,
+  });
+  const common = { model, lifecycle, transfers, log, telemetry };
+  const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
+  const app = createInferenceApp({ ...common, infer });
+  const serving = await listen({
+    listener: createServingListener({ ...common, revision, infer, app }),
+    port: settings.port,
+    host,
+    onMalformed: (status) => telemetry.answered('malformed', status, 0),
+  });
+  return { serving, control };
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
+  return model === undefined ? undefined : { ...model.report, signature: model.scheduler.model.signature };
 }
 
 async function loadModel(
   settings: ServerSettings,
   log: Logger,
-  { onOpening, onCrash }: ServerEvents,
-): Promise<{ executor: Executor; report: ModelReport }> {
+  { onHopeless }: ServerEvents,
+  signal: AbortSignal,
+): Promise<ServedModel> {
   await mkdir(settings.workDirectory, { recursive: true });
   const source = parseModelSource(settings.modelUri, settings.mountDirectory);
   const file = await fetchModel(source, {
     directory: settings.workDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
+    timeoutSeconds: settings.fetchTimeoutSeconds,
   });
-  log.info({ bytes: file.bytes, sha256: file.sha256 }, 'the model file is here');
+  log.info({ bytes: file.bytes, sha256: file.sha256, fetched: file.isFetched }, 'the model file is here');
   const model = { name: settings.modelName, version: settings.modelVersion };
-  onOpening();
-  const executor = await startExecutor({ path: file.path, threads: settings.threads, model }, onCrash);
-  if (executor.omittedOutputs.length > 0) {
-    log.warn({ outputs: executor.omittedOutputs }, 'outputs that are no tensors are left out: convert without ZipMap');
+  const limits = {
+    mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
+    mostAnswerBytes: settings.maxAnswerBytes,
+  };
+  const scheduler = await Scheduler.start({
+    settings: { path: file.path, threads: settings.threads, model, limits },
+    instances: settings.instances,
+    maxInFlight: settings.maxInFlight,
+    requestTimeoutMilliseconds: settings.requestTimeoutMilliseconds,
+    log,
+    signal,
+    onHopeless,
+  });
+  const { omittedOutputs, warmUpRefused } = scheduler.model;
+  if (omittedOutputs.length > 0) {
+    log.warn({ outputs: omittedOutputs }, 'outputs that are no tensors are left out: convert without ZipMap');
   }
-  if (executor.warmUpRefused !== undefined) {
-    log.info({ reason: executor.warmUpRefused }, 'the model refused the warm-up on zeros');
-  }
-  return { executor, report: { ...model, digest: `sha256:${file.sha256}` } };
+  if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
+  return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` } };
 }

@@ -20,7 +20,7 @@ export async function post(url: string, body: unknown, headers: Record<string, s
   );
 }
 
-async function read(response: Response): Promise<HttpAnswer> {
+export async function read(response: Response): Promise<HttpAnswer> {
   const text = await response.text();
   let json: unknown;
   try {

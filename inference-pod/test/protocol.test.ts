@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { get, outputData, post } from './http.ts';
+import { get, outputData, post, read as readAnswer } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
 import { type RunningPod, startPod } from './running-pod.ts';
 
@@ -48,7 +49,10 @@ describe('the Open Inference Protocol', () => {
   test('health, server and model metadata', async () => {
     expect(await get(`${pod.url}/v2/health/live`)).toMatchObject({ status: 200, json: { live: true } });
     expect(await get(`${pod.url}/v2/health/ready`)).toMatchObject({ status: 200, json: { ready: true } });
-    expect((await get(`${pod.url}/v2`)).json).toMatchObject({ name: 'slipway', extensions: [] });
+    expect((await get(`${pod.url}/v2`)).json).toMatchObject({
+      name: 'slipway',
+      extensions: ['binary_tensor_data', 'classification'],
+    });
     for (const path of [model, `${model}/versions/3`]) {
       expect((await get(path)).json).toEqual({
         name: 'iris',
@@ -97,7 +101,6 @@ describe('the Open Inference Protocol', () => {
 
   test.each<[string, unknown, string]>([
     ['not JSON', 'no json', 'the body is not JSON'],
-    ['NaN', `{"inputs":[{"name":"X","shape":[1,4],"datatype":"FP32","data":[NaN,1,1,1]}]}`, 'JSON has no NaN'],
     ['an empty body', '', 'the body is not JSON'],
     ['not an object', [], 'the body must be a JSON object, not a list of 0'],
     ['null', 'null', 'the body must be a JSON object, not null'],
@@ -174,10 +177,29 @@ describe('the Open Inference Protocol', () => {
       "output 'label': asked for twice",
     ],
     [
-      'binary data',
+      'binary data that is not there',
       { inputs: [{ ...row, data: undefined, parameters: { binary_data_size: 16 } }] },
-      'binary_data_size is not supported',
+      "input 'X': binary_data_size is 16, but 0 bytes are left: the header inference-header-content-length says where",
     ],
+    [
+      'data twice',
+      { inputs: [{ ...row, parameters: { binary_data_size: 16 } }] },
+      "input 'X': has both data and binary_data_size",
+    ],
+    [
+      'shared memory',
+      { inputs: [{ ...row, parameters: { shared_memory_region: 'mine' } }] },
+      'shared_memory_region: memory is not shared with clients',
+    ],
+    [
+      'a shape without elements that is huge',
+      { inputs: [{ ...row, shape: [0, 1e8], data: [] }] },
+      "input 'X': shape [0, 100000000] has no elements, and more than 65536 along its other dimensions",
+    ],
+    ['a key twice', '{"inputs":[],"inputs":[]}', "input 'X': missing"],
+    ['depth', `{"x":${'['.repeat(70)}${']'.repeat(70)}}`, 'nested deeper than 64 levels'],
+    ['what follows the end', `${JSON.stringify({ inputs: [row] })}]`, 'unexpected "]" at byte'],
+    ['a lone surrogate', '{"id":"\\ud800","inputs":[]}', 'the string at byte 6 of the body has a lone surrogate'],
     ['parameters that are no object', { inputs: [row], parameters: [] }, 'parameters must be a JSON object'],
   ])('%s gets a 400 that says what was expected', async (_name, body, message) => {
     const answer = await post(`${model}/infer`, body);
@@ -246,9 +268,135 @@ describe('the Open Inference Protocol', () => {
   });
 
   test('content that cannot be read gets a 415', async () => {
-    expect(await post(`${model}/infer`, '{}', { 'content-encoding': 'gzip' })).toMatchObject({ status: 415 });
-    expect(await post(`${model}/infer`, '{}', { 'inference-header-content-length': '2' })).toMatchObject({
+    expect(await post(`${model}/infer`, '{}', { 'content-encoding': 'br' })).toMatchObject({
       status: 415,
+      json: { error: 'the content encoding br is not supported: send gzip, deflate or none' },
+    });
+  });
+
+  test('data may come before what it is, and NaN may be sent', async () => {
+    const body =
+      '{"outputs":[],"inputs":[{"data":[[NaN, 1, -Infinity, 2]],"shape":[1,4],"name":"X","datatype":"FP32"}]}';
+    expect(await post(`${model}/infer`, body)).toMatchObject({ status: 200 });
+  });
+
+  test.each<[string, (data: string) => Buffer<ArrayBuffer>]>([
+    ['gzip', (data) => gzipSync(data)],
+    ['deflate', (data) => deflateSync(data)],
+  ])('a body may come as %s, but not as something else, and not larger than allowed', async (encoding, pack) => {
+    const send = (body: Buffer<ArrayBuffer> | string) =>
+      fetch(`${model}/infer`, { method: 'POST', body, headers: { 'content-encoding': encoding } });
+    expect((await send(pack(JSON.stringify({ inputs: [row] })))).status).toBe(200);
+    const garbage = await send('{}');
+    expect(garbage.status).toBe(400);
+    expect(await garbage.json()).toEqual({ error: expect.stringContaining(`the body is not ${encoding}`) });
+    // 50 MB in 50 kB.
+    const bomb = await send(pack(' '.repeat(50_000_000)));
+    expect(bomb.status).toBe(413);
+    const cut = await send(pack(JSON.stringify({ inputs: [row] })).subarray(0, 20));
+    expect(cut.status).toBe(400);
+    expect((await post(`${model}/infer`, { inputs: [row] })).status).toBe(200);
+  });
+
+  test('a large answer comes compressed to those who take it', async () => {
+    const rows = { ...row, shape: [1000, 4], data: new Array(4000).fill(1) };
+    const encodingOf = async (accepted: string) => {
+      const init = {
+        method: 'POST',
+        body: JSON.stringify({ inputs: [rows] }),
+        headers: { 'accept-encoding': accepted },
+      };
+      const response = await fetch(`${model}/infer`, init);
+      expect(outputData({ ...(await readAnswer(response)) })['label']).toHaveLength(1000);
+      return response.headers.get('content-encoding');
+    };
+    expect(await encodingOf('gzip;q=1.0, deflate')).toBe('gzip');
+    expect(await encodingOf('deflate, gzip;q=0')).toBe('deflate');
+    expect(await encodingOf('identity')).toBe(null);
+  });
+
+  describe('binary tensor data', () => {
+    const bytes = Buffer.from(Float32Array.from(row.data).buffer);
+    const input = { name: 'X', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: 16 } };
+    const send = async (header: unknown, data: Buffer, headerLength?: unknown) => {
+      const json = Buffer.from(JSON.stringify(header));
+      const headers = { 'inference-header-content-length': String(headerLength ?? json.length) };
+      return fetch(`${model}/infer`, { method: 'POST', body: Buffer.concat([json, data]), headers });
+    };
+
+    test('goes in, wherever it begins, and comes out, of all outputs or of one', async () => {
+      const expected = (await post(`${model}/infer`, { inputs: [row] })).json.outputs;
+      for (const id of ['', 'a', 'ab', 'abc']) {
+        const answer = await send({ id, inputs: [input] }, bytes);
+        expect(await answer.json()).toMatchObject({ id, outputs: expected });
+      }
+      const whole = await send({ inputs: [input], parameters: { binary_data_output: true } }, bytes);
+      const body = Buffer.from(await whole.arrayBuffer());
+      const headerLength = Number(whole.headers.get('inference-header-content-length'));
+      expect(whole.headers.get('content-type')).toBe('application/octet-stream');
+      expect(JSON.parse(body.toString('utf8', 0, headerLength)).outputs).toEqual([
+        { name: 'label', datatype: 'INT64', shape: [1], parameters: { binary_data_size: 8 } },
+        { name: 'probabilities', datatype: 'FP32', shape: [1, 3], parameters: { binary_data_size: 12 } },
+      ]);
+      expect(body.length).toBe(headerLength + 20);
+      expect(body.readBigInt64LE(headerLength)).toBe(0n);
+      expect(body.readFloatLE(headerLength + 8)).toBe(expected[1].data[0]);
+      const one = await send(
+        { inputs: [input], outputs: [{ name: 'label', parameters: { binary_data: true } }] },
+        bytes,
+      );
+      expect(one.headers.get('inference-header-content-length')).toMatch(/^\d+$/);
+    });
+
+    test.each<[string, unknown, Buffer, unknown, string]>([
+      ['too few bytes', { inputs: [input] }, bytes.subarray(0, 12), undefined, 'but 12 bytes are left'],
+      [
+        'too many bytes',
+        { inputs: [input] },
+        Buffer.alloc(20),
+        undefined,
+        '4 bytes follow the binary data of the inputs',
+      ],
+      [
+        'a wrong size',
+        { inputs: [{ ...input, parameters: { binary_data_size: 12 } }] },
+        bytes.subarray(0, 12),
+        undefined,
+        'shape [1, 4] of FP32 has 16 bytes, but its binary data has 12',
+      ],
+      ['a header longer than the body', { inputs: [input] }, bytes, 1000, 'is 1000, but the body has'],
+      ['a header that is no number', { inputs: [input] }, bytes, '-1', 'must be a number of bytes, not "-1"'],
+      [
+        'a size that is no number',
+        { inputs: [{ ...input, parameters: { binary_data_size: 'x' } }] },
+        bytes,
+        undefined,
+        'must be a whole number, not "x"',
+      ],
+    ])('%s gets a 400 that says what was expected', async (_name, header, data, headerLength, message) => {
+      const answer = await send(header, data, headerLength);
+      expect(await answer.json()).toEqual({ error: expect.stringContaining(message) });
+      expect(answer.status).toBe(400);
+    });
+  });
+
+  test('classification tells the highest values and where they stand', async () => {
+    const outputs = [{ name: 'probabilities', parameters: { classification: 2 } }];
+    const answer = await post(`${model}/infer`, { inputs: [row], outputs });
+    expect(answer.json.outputs).toEqual([
+      {
+        name: 'probabilities',
+        datatype: 'BYTES',
+        shape: [1, 2],
+        data: [expect.stringMatching(/^0\.\d{6}:0$/), expect.stringMatching(/^0\.\d{6}:1$/)],
+      },
+    ]);
+  });
+
+  test('a deadline that is none gets a 400', async () => {
+    expect(await post(`${model}/infer`, { inputs: [row] }, { 'x-request-timeout-ms': 'soon' })).toMatchObject({
+      status: 400,
+      json: { error: 'the header x-request-timeout-ms must be a whole number of milliseconds, not "soon"' },
     });
   });
 });
@@ -300,6 +448,9 @@ describe('data types', () => {
     ['FP16', '[0.5,-65504]'],
     ['FP32', '[0.25,-3.4028234663852886e+38]'],
     ['FP64', '[0.1,-1.7976931348623157e+308]'],
+    ['FP64', '[-0.0,5e-324]'],
+    ['FP32', '[-0.0,NaN]'],
+    ['FP16', '[Infinity,-Infinity]'],
     ['BYTES', '["grüß dich €","\\"quoted\\""]'],
   ])('%s %s survives the round trip exactly', async (datatype, text) => {
     expect(await roundTrip(datatype, text)).toBe(text);
@@ -317,8 +468,11 @@ describe('data types', () => {
     ],
     ['INT64', '[9223372036854775808,0]', 'element 0 is 9223372036854775808, expected an integer from'],
     ['FP16', '[65520,0]', 'element 0 is 65520, expected a number from -65504 to 65504'],
-    ['FP64', '[1e309,0]', 'element 0 is Infinity, expected a number'],
+    ['FP64', '[1e309,0]', 'element 0 is 1e309, expected a number'],
     ['BYTES', '[1,""]', 'element 0 is 1, expected a string'],
+    ['BYTES', '["\\ud800",""]', 'has a lone surrogate'],
+    ['INT32', '[NaN,0]', 'element 0 is NaN, expected an integer'],
+    ['UINT64', '[-1,0]', 'element 0 is -1, expected an integer from 0'],
     ['BYTES', '["a\\u0000b",""]', 'element 0 holds a NUL character'],
   ])('%s %s is refused', async (datatype, text, message) => {
     expect(await roundTrip(datatype, text)).toContain(message);
@@ -326,13 +480,21 @@ describe('data types', () => {
 });
 
 describe('models that need care', () => {
-  test('an answer that JSON cannot hold is an error that names the output', async () => {
+  test('NaN, the infinities and -0 are answered bare, as text or as null, whatever the request asks for', async () => {
     const pod = await startPod('--model', testModel('nan'));
     try {
-      const input = { name: 'x', datatype: 'FP32', shape: [3], data: [1, 0, -1] };
-      const answer = await post(`${pod.url}/v2/models/nan/infer`, { inputs: [input] });
-      expect(answer.status).toBe(500);
-      expect(answer.json.error).toBe("the model's output 'y' holds -Infinity at element 1, which JSON cannot hold");
+      const input = { name: 'x', datatype: 'FP32', shape: [4], data: [1, 0, -1, 1] };
+      const dataOf = async (parameters: unknown) => {
+        const answer = await post(`${pod.url}/v2/models/nan/infer`, { inputs: [input], parameters });
+        return /"data":(.*)\}\]\}$/.exec(answer.text)?.[1] ?? answer.json.error;
+      };
+      expect(await dataOf({})).toBe('[0,-Infinity,NaN,0]');
+      expect(await dataOf({ non_finite: 'bare' })).toBe('[0,-Infinity,NaN,0]');
+      expect(await dataOf({ non_finite: 'string' })).toBe('[0,"-Infinity","NaN",0]');
+      expect(await dataOf({ non_finite: 'null' })).toBe('[0,null,null,0]');
+      expect(await dataOf({ non_finite: 'none' })).toBe(
+        'parameters: non_finite must be one of "bare", "string", "null", not "none"',
+      );
     } finally {
       await pod.stop();
     }

@@ -9,10 +9,23 @@ const metadataAddresses = new Set(['fd00:ec2::254', '100.100.100.200', '192.0.0.
 export function refusedAddress(address: string): string | undefined {
   const bare = address.replace(/^\[|\]$/g, '');
   if (!ipaddr.isValid(bare)) return undefined;
-  const parsed = ipaddr.process(bare);
+  const parsed = withinTranslation(ipaddr.process(bare));
   if (parsed.range() === 'linkLocal') return `${bare} is a link-local address`;
   if (parsed.range() === 'unspecified') return `${bare} is no address of a server`;
   return metadataAddresses.has(parsed.toString()) ? `${bare} is a cloud's metadata service` : undefined;
+}
+
+/** The IPv4 address that a translator reaches by this one (RFC 6052, 6to4); others as they are. */
+function withinTranslation(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
+  const bytes = address.toByteArray();
+  switch (address.range()) {
+    case 'rfc6052':
+      return new ipaddr.IPv4(bytes.slice(12));
+    case '6to4':
+      return new ipaddr.IPv4(bytes.slice(2, 6));
+    default:
+      return address;
+  }
 }
 
 type LookupCallback = (error: Error | null, address: string | LookupAddress[], family?: number) => void;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { realpath, rename, rm, stat } from 'node:fs/promises';
+import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -15,6 +15,8 @@ export interface FetchOptions {
   readonly maxBytes: number;
   /** Lower-case hexadecimal; undefined accepts any bytes. */
   readonly sha256: string | undefined;
+  /** After which it is given up. */
+  readonly timeoutSeconds: number;
 }
 
 export interface ModelFile {
@@ -22,25 +24,39 @@ export interface ModelFile {
   readonly bytes: number;
   /** Lower-case hexadecimal SHA-256 of the bytes. */
   readonly sha256: string;
+  /** Whether it was copied now: not by an earlier container of this pod. */
+  readonly isFetched: boolean;
 }
 
 type FileSource = Extract<ModelSource, { readonly kind: 'file' }>;
 
 const maxRedirects = 5;
+/** A store that sends nothing for so long has stalled. */
+const stallMilliseconds = 60_000;
 
 /**
  * Copies a model into the work directory while its size and digest are checked, whatever its source, so that the bytes
- * that are verified are the bytes that are loaded.
+ * that are verified are the bytes that are loaded. What an earlier container of this pod has copied there is used again
+ * if it still verifies: the volume has room for one copy, and the model of a pod does not change.
  *
  * @throws StartupError ModelNotFound, ModelFetchFailed, ModelTooLarge, ModelDigestMismatch
  */
 export async function fetchModel(source: ModelSource, options: FetchOptions): Promise<ModelFile> {
   const path = join(options.directory, 'model.onnx');
+  const record = join(options.directory, 'model.json');
   const partial = `${path}.partial`;
   const from = source.kind === 'file' ? source.path : shown(source.url);
+  const origin = source.kind === 'file' ? source.path : source.url.href;
+  await rm(partial, { force: true });
+  const kept = await keptModel(path, record, origin, options);
+  if (kept !== undefined) return kept;
+  const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
-    const stream = source.kind === 'file' ? await openFile(source, options) : await openUrl(source.url, options);
-    const file = await copyCounted(stream, partial, from, options);
+    const stream =
+      source.kind === 'file' ? await openFile(source, options) : await openUrl(source.url, options, signal);
+    // The file that is copied may be the very one that was kept.
+    if (source.kind !== 'file') await rm(path, { force: true });
+    const file = await copyCounted(stream, partial, from, options, signal);
     if (options.sha256 !== undefined && options.sha256 !== file.sha256) {
       throw new StartupError(
         'ModelDigestMismatch',
@@ -48,14 +64,76 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
       );
     }
     await rename(partial, path);
-    return { ...file, path };
+    await writeFile(record, JSON.stringify({ origin: digestOf(origin), sha256: file.sha256 } satisfies KeptRecord));
+    return { ...file, path, isFetched: true };
   } catch (error) {
     await rm(partial, { force: true });
     if (error instanceof StartupError) throw error;
-    throw new StartupError('ModelFetchFailed', `the model at ${from} could not be read: ${describe(error)}`, {
-      cause: error,
-    });
+    throw fetchFailure(error, from, options, signal);
   }
+}
+
+function fetchFailure(error: unknown, from: string, options: FetchOptions, signal: AbortSignal): StartupError {
+  if (signal.aborted) {
+    return new StartupError(
+      'ModelFetchFailed',
+      `the model at ${from} was not there after ${options.timeoutSeconds} s: the store is too slow`,
+    );
+  }
+  if (isNoSpace(error)) {
+    return new StartupError(
+      'ModelTooLarge',
+      `there is no space left for the model at ${from} in ${options.directory}: raise spec.model.maxBytes, or free the node's disk`,
+      { cause: error },
+    );
+  }
+  return new StartupError('ModelFetchFailed', `the model at ${from} could not be read: ${describe(error)}`, {
+    cause: error,
+  });
+}
+
+function isNoSpace(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+}
+
+/** What is written beside a copy once it is whole. */
+interface KeptRecord {
+  /** SHA-256 of where it came from, which may have a secret in it. */
+  readonly origin: string;
+  readonly sha256: string;
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** The copy of an earlier container, if it is the model that is asked for. */
+async function keptModel(
+  path: string,
+  record: string,
+  origin: string,
+  options: FetchOptions,
+): Promise<ModelFile | undefined> {
+  let kept: Partial<KeptRecord> | null;
+  try {
+    kept = JSON.parse(await readFile(record, 'utf8'));
+  } catch {
+    return undefined;
+  }
+  const expected = options.sha256 ?? kept?.sha256;
+  if (kept === null || kept.origin !== digestOf(origin) || expected === undefined) return undefined;
+  const hash = createHash('sha256');
+  let bytes = 0;
+  try {
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      hash.update(chunk);
+    }
+  } catch {
+    return undefined;
+  }
+  const sha256 = hash.digest('hex');
+  return sha256 === expected && bytes <= options.maxBytes ? { path, bytes, sha256, isFetched: false } : undefined;
 }
 
 async function openFile({ path, volume }: FileSource, options: FetchOptions): Promise<Readable> {
@@ -76,16 +154,18 @@ async function openFile({ path, volume }: FileSource, options: FetchOptions): Pr
 }
 
 /** Follows redirects by hand, because each target has to be allowed: https never goes back to http. */
-async function openUrl(start: URL, options: FetchOptions): Promise<Readable> {
-  const dispatcher = new Agent({ connect: { lookup: guardedLookup, timeout: 10_000 } }).compose(
-    interceptors.retry({ maxRetries: 4, minTimeout: 500, maxTimeout: 8_000 }),
-  );
+async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): Promise<Readable> {
+  const dispatcher = new Agent({
+    connect: { lookup: guardedLookup, timeout: 10_000 },
+    headersTimeout: stallMilliseconds,
+    bodyTimeout: stallMilliseconds,
+  }).compose(interceptors.retry({ maxRetries: 4, minTimeout: 500, maxTimeout: 8_000 }));
   let url = start;
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
     const refusal = refusedHost(url);
     if (refusal !== undefined)
       throw new StartupError('ModelFetchFailed', `the model at ${shown(url)} is refused: ${refusal}`);
-    const response = await request(url, { dispatcher, headers: { accept: 'application/octet-stream, */*' } });
+    const response = await request(url, { dispatcher, signal, headers: { accept: 'application/octet-stream, */*' } });
     const location = response.headers['location'];
     if (response.statusCode >= 300 && response.statusCode < 400 && typeof location === 'string') {
       await response.body.dump();
@@ -124,7 +204,13 @@ function redirectTarget(from: URL, location: string): URL {
   return target;
 }
 
-async function copyCounted(stream: Readable, path: string, from: string, options: FetchOptions): Promise<ModelFile> {
+async function copyCounted(
+  stream: Readable,
+  path: string,
+  from: string,
+  options: FetchOptions,
+  signal: AbortSignal,
+): Promise<Omit<ModelFile, 'isFetched'>> {
   const hash = createHash('sha256');
   let bytes = 0;
   async function* counted(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
@@ -135,7 +221,7 @@ async function copyCounted(stream: Readable, path: string, from: string, options
       yield chunk;
     }
   }
-  await pipeline(stream, counted, createWriteStream(path));
+  await pipeline(stream, counted, createWriteStream(path), { signal });
   return { path, bytes, sha256: hash.digest('hex') };
 }
 

@@ -8,6 +8,8 @@ import {
   type TensorData,
   type TensorSignature,
 } from '../protocol/datatypes.ts';
+import { badRequest, RequestError } from '../protocol/request-error.ts';
+import { messageOf } from './error-message.ts';
 import { StartupError } from './startup-error.ts';
 
 /** A model that is loaded and can be run, one inference at a time. */
@@ -34,7 +36,8 @@ export async function openSession(path: string, threads: number): Promise<ModelS
       executionMode: 'sequential',
       // Keeps resident memory near what the model needs after a large request; no measurable cost in speed.
       enableCpuMemArena: false,
-      logSeverityLevel: 3,
+      // What goes wrong comes as an error; a log of the library's own would be a text that clients can flood.
+      logSeverityLevel: 4,
     });
   } catch (error) {
     throw new StartupError('ModelInvalid', `the model is not an ONNX model that can be loaded: ${messageOf(error)}`, {
@@ -56,18 +59,37 @@ export async function openSession(path: string, threads: number): Promise<ModelS
     signature: { inputs, outputs },
     omittedOutputs: session.outputNames.filter((name) => !carried.has(name)),
     run: async (feeds, fetches) => {
-      const results = await session.run(
-        Object.fromEntries(Array.from(feeds, ([name, tensor]) => [name, toOnnx(tensor)])),
-        fetches,
-      );
+      let results: InferenceSession.ReturnType;
+      try {
+        results = await session.run(
+          Object.fromEntries(Array.from(feeds, ([name, tensor]) => [name, toOnnx(tensor)])),
+          fetches,
+        );
+      } catch (error) {
+        throw isRefusal(error) ? badRequest(`the model refuses the request: ${messageOf(error)}`) : error;
+      }
       return new Map(fetches.map((name) => [name, fromOnnx(name, results[name])]));
     },
   };
 }
 
 /**
+ * Whether the model could not be run because of what it was given: shapes that do not fit one another, an index that is
+ * beyond a table. A kernel that fails otherwise, for want of memory say, is no fault of the request.
+ */
+function isRefusal(error: unknown): boolean {
+  const message = messageOf(error);
+  if (/alloc|out of memory|ORT_NOT_IMPLEMENTED/i.test(message)) return false;
+  return /Got invalid dimensions|Invalid rank for input|Non-zero status code returned while running|INVALID_ARGUMENT/.test(
+    message,
+  );
+}
+
+/**
  * Runs the model once on zeros (free dimensions 1), so that the first request does not pay for lazy initialisation.
  * A model may have good reasons to refuse zeros: that is no failure, and the reason is returned.
+ *
+ * @throws StartupError ModelInvalid when it fails for any other reason
  */
 export async function warmUp(session: ModelSession): Promise<string | undefined> {
   const inputs = new Map(
@@ -83,7 +105,8 @@ export async function warmUp(session: ModelSession): Promise<string | undefined>
     );
     return undefined;
   } catch (error) {
-    return messageOf(error);
+    if (error instanceof RequestError) return error.message;
+    throw new StartupError('ModelInvalid', `the model fails on its first run: ${messageOf(error)}`, { cause: error });
   }
 }
 
@@ -139,8 +162,4 @@ function zeros(datatype: Tensor['datatype'], count: number): TensorData {
     case 'BYTES':
       return new Array<string>(count).fill('');
   }
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

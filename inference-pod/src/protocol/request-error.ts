@@ -1,4 +1,4 @@
-/** A request that cannot be answered as it is: becomes an HTTP answer with this status and message. */
+/** A request that cannot be answered as it is: becomes an answer with this status and message. */
 export class RequestError extends Error {
   readonly status: number;
 
@@ -9,6 +9,6 @@ export class RequestError extends Error {
   }
 }
 
-export function badRequest(message: string): RequestError {
-  return new RequestError(400, message);
+export function badRequest(message: string, status = 400): RequestError {
+  return new RequestError(status, message);
 }

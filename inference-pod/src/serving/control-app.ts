@@ -2,32 +2,31 @@ import express, { type ErrorRequestHandler, type Express } from 'express';
 import { maxCallBytes } from '../../../contract/src/link.ts';
 import { routes } from '../../../contract/src/ports.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
+import type { Lifecycle } from './lifecycle.ts';
 import { type PodLink, parseLinkCall } from './link.ts';
-import type { ServingState } from './state.ts';
 
 export interface ControlAppOptions {
   readonly telemetry: Telemetry;
   readonly link: PodLink;
-  readonly state: () => ServingState;
+  readonly lifecycle: Lifecycle;
   /** Called each time that a caller who may know has been told which model this pod has loaded. */
   readonly onTold: () => void;
 }
 
 /** The control port: health, metrics, which model this pod serves, and the pod link. It is on no Service. */
-export function createControlApp({ telemetry, link, state, onTold }: ControlAppOptions): Express {
+export function createControlApp({ telemetry, link, lifecycle, onTold }: ControlAppOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.get(routes.live, (_request, response) => void response.json({ live: true }));
   app.get(routes.ready, (_request, response) => {
-    const ready = state().kind === 'serving';
+    const ready = lifecycle.isReady;
     response.status(ready ? 200 : 503).json({ ready });
   });
   app.get(routes.metrics, async (_request, response) => {
     response.type(telemetry.contentType).send(await telemetry.exposition());
   });
   app.get(routes.model, (_request, response) => {
-    const current = state();
-    const report = current.kind === 'loading' ? undefined : current.report;
+    const report = lifecycle.model?.report;
     if (report === undefined) response.status(503).json({ error: 'the model is still being loaded' });
     else response.json(report);
   });

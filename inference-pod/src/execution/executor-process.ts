@@ -1,0 +1,42 @@
+/**
+ * An executor: a process that owns the model and answers one batch of calls after another. `session.run` blocks its
+ * thread and native code can hang or crash, so it has a process of its own, which can be killed at any moment.
+ */
+import { openSession, warmUp } from '../model/session.ts';
+import { StartupError } from '../model/startup-error.ts';
+import { type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
+import { FrameChannel } from './frame-channel.ts';
+import { writeHead } from './frames.ts';
+import { type InferenceAnswer, infer } from './inference.ts';
+
+const channel = new FrameChannel(executorChannel);
+
+function send(job: number, following: number, { status, body, headerLength, seconds }: InferenceAnswer): void {
+  const pieces = typeof body === 'string' ? [Buffer.from(body)] : body;
+  const bodyLength = pieces.reduce((sum, { length }) => sum + length, 0);
+  channel.write([writeHead({ job, status, following, headerLength, seconds, bodyLength }), ...pieces]);
+}
+
+function tell(opened: OpenedModel): void {
+  send(openedJob, 0, { status: 200, body: JSON.stringify(opened), headerLength: undefined, seconds: undefined });
+}
+
+async function main({ path, threads, model, limits }: ExecutorSettings): Promise<void> {
+  const session = await openSession(path, threads);
+  const warmUpRefused = await warmUp(session);
+  const { signature, omittedOutputs } = session;
+  tell({ kind: 'opened', signature, omittedOutputs, ...(warmUpRefused === undefined ? {} : { warmUpRefused }) });
+  for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
+    for (const { frame, body } of batch) {
+      send(frame.job, 0, await infer({ body, headerLength: frame.headerLength }, session, model, limits));
+    }
+  }
+}
+
+try {
+  await main(JSON.parse(process.argv[2] ?? '{}'));
+} catch (error) {
+  if (!(error instanceof StartupError)) throw error;
+  tell({ kind: 'failed', failure: { reason: error.reason, message: error.message } });
+}
+process.exit(0);

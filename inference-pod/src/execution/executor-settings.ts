@@ -1,0 +1,27 @@
+import type { StartupFailure } from '../../../contract/src/startup-failure.ts';
+import type { Signature } from '../protocol/datatypes.ts';
+import type { ModelIdentity } from '../protocol/open-inference.ts';
+import type { InferenceLimits } from './inference.ts';
+
+/** What an executor is started with, as JSON in its first argument. */
+export interface ExecutorSettings {
+  readonly path: string;
+  readonly threads: number;
+  readonly model: ModelIdentity;
+  readonly limits: InferenceLimits;
+}
+
+/** The file descriptor of its socket. */
+export const executorChannel = 3;
+
+/** The job of the first message of an executor, which is about the model. */
+export const openedJob = 0;
+
+export type OpenedModel =
+  | {
+      readonly kind: 'opened';
+      readonly signature: Signature;
+      readonly omittedOutputs: readonly string[];
+      readonly warmUpRefused?: string;
+    }
+  | { readonly kind: 'failed'; readonly failure: StartupFailure };

@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { StartupError } from '../model/startup-error.ts';
+import type { Signature } from '../protocol/datatypes.ts';
+import { type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
+import { FrameParser, type Message, writeHead } from './frames.ts';
+import type { InferenceAnswer, InferenceCall } from './inference.ts';
+
+/** What is known of a model once it is loaded. */
+export interface LoadedModel {
+  readonly signature: Signature;
+  readonly omittedOutputs: readonly string[];
+  /** Why the model refused the warm-up on zeros, if it did. */
+  readonly warmUpRefused: string | undefined;
+}
+
+/** How an executor's process ended that was not told to. */
+export interface ExecutorEnd {
+  /** The signal or the exit code. */
+  readonly how: string;
+  /** The last that it wrote to its standard error. */
+  readonly lastWords: string;
+}
+
+/** The last words of a process are kept up to this length. */
+const lastWordsLength = 2000;
+
+/** A process that runs one model, seen from the serving process. */
+export class Executor {
+  readonly model: LoadedModel;
+  readonly #process: ExecutorProcess;
+  readonly #jobs = new Map<number, (answer: InferenceAnswer | ExecutorEnd) => void>();
+  #lastJob = openedJob;
+  #lastProgress = performance.now();
+
+  private constructor(process: ExecutorProcess, model: LoadedModel) {
+    this.#process = process;
+    this.model = model;
+    process.onMessage = (message) => this.#answered(message);
+    void process.ended.then((end) => this.#ended(end));
+  }
+
+  /**
+   * Starts a process and waits until its model is loaded and warm.
+   *
+   * @param signal ends the process at once, whatever it does
+   * @throws StartupError ModelInvalid; the signal's reason
+   */
+  static async start(settings: ExecutorSettings, signal: AbortSignal): Promise<Executor> {
+    const process = new ExecutorProcess(settings, signal);
+    const opened = new Promise<OpenedModel>((resolve) => {
+      process.onMessage = ({ body }) => resolve(JSON.parse(body.toString()));
+    });
+    const first = await Promise.race([opened, process.ended]);
+    signal.throwIfAborted();
+    if ('how' in first) {
+      throw new StartupError(
+        'ModelInvalid',
+        `the process that loads the model ended by itself (${describeEnd(first)})`,
+      );
+    }
+    if (first.kind === 'failed') throw new StartupError(first.failure.reason, first.failure.message);
+    const { signature, omittedOutputs, warmUpRefused } = first;
+    return new Executor(process, { signature, omittedOutputs, warmUpRefused });
+  }
+
+  /** Resolves once the process is gone, which it is only if it crashed or was killed. */
+  get ended(): Promise<ExecutorEnd> {
+    return this.#process.ended;
+  }
+
+  get running(): number {
+    return this.#jobs.size;
+  }
+
+  /** For how long nothing was answered, in milliseconds, while something should have been. */
+  get silence(): number {
+    return this.#jobs.size === 0 ? 0 : performance.now() - this.#lastProgress;
+  }
+
+  /** Sends calls that may be answered together. Each promise resolves with the answer, or with the end of the process. */
+  run(calls: readonly InferenceCall[]): readonly Promise<InferenceAnswer | ExecutorEnd>[] {
+    if (this.#jobs.size === 0) this.#lastProgress = performance.now();
+    this.#process.socket.cork();
+    const answers = calls.map(({ body, headerLength }, index) => {
+      const job = ++this.#lastJob;
+      const following = calls.length - 1 - index;
+      const head = { job, status: 0, following, headerLength, seconds: undefined, bodyLength: body.length };
+      this.#process.socket.write(writeHead(head));
+      this.#process.socket.write(body);
+      return new Promise<InferenceAnswer | ExecutorEnd>((resolve) => this.#jobs.set(job, resolve));
+    });
+    this.#process.socket.uncork();
+    return answers;
+  }
+
+  /** Ends the process at once; a run in native code cannot be ended otherwise. */
+  kill(): void {
+    this.#process.child.kill('SIGKILL');
+  }
+
+  #answered({ frame: { job, status, headerLength, seconds }, body }: Message): void {
+    this.#lastProgress = performance.now();
+    this.#jobs.get(job)?.({ status, body: [body], headerLength, seconds });
+    this.#jobs.delete(job);
+  }
+
+  #ended(end: ExecutorEnd): void {
+    for (const resolve of this.#jobs.values()) resolve(end);
+    this.#jobs.clear();
+  }
+}
+
+export function describeEnd({ how, lastWords }: ExecutorEnd): string {
+  return lastWords === '' ? how : `${how}; its last words: ${lastWords}`;
+}
+
+class ExecutorProcess {
+  readonly child: ChildProcess;
+  readonly socket: Duplex;
+  readonly ended: Promise<ExecutorEnd>;
+  onMessage: (message: Message) => void = () => undefined;
+
+  constructor(settings: ExecutorSettings, signal: AbortSignal) {
+    // From source this file is executor.ts beside executor-process.ts; built, .js beside .js.
+    const main = fileURLToPath(new URL(import.meta.url.replace(/executor\.(ts|js)$/, 'executor-process.$1')));
+    this.child = spawn(process.execPath, [...process.execArgv, main, JSON.stringify(settings)], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      // What the terminal sends to this process is not for that one: it answers until it is told to end.
+      detached: true,
+    });
+    const socket = this.child.stdio[executorChannel];
+    if (!(socket instanceof Duplex)) throw new Error('the executor has no socket');
+    this.socket = socket;
+    const parser = new FrameParser((message) => this.onMessage(message));
+    socket.on('data', (chunk: Buffer) => parser.push(chunk));
+    // That the process is gone is told by its end.
+    socket.on('error', () => undefined);
+    let lastWords = '';
+    this.child.stderr?.on('data', (chunk: Buffer) => {
+      lastWords = (lastWords + chunk.toString()).slice(-lastWordsLength);
+    });
+    const kill = () => this.child.kill('SIGKILL');
+    signal.addEventListener('abort', kill);
+    this.ended = new Promise((resolve) => {
+      this.child.once('error', (error) => resolve({ how: error.message, lastWords }));
+      this.child.once('close', (code, name) => {
+        signal.removeEventListener('abort', kill);
+        resolve({ how: name ?? `exit code ${code}`, lastWords: lastWords.trim() });
+      });
+    });
+  }
+}

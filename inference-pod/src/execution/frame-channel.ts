@@ -1,0 +1,68 @@
+import { readSync, writevSync } from 'node:fs';
+import { alignedBuffer, headBytes, type Message, readHead } from './frames.ts';
+
+/** Frames over a file descriptor, read and written while the thread waits: an executor has nothing else to do. */
+export class FrameChannel {
+  readonly #descriptor: number;
+  readonly #buffer = Buffer.allocUnsafeSlow(65_536);
+  #start = 0;
+  #end = 0;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  /** Waits for a whole batch. @returns undefined when the other side is gone */
+  readBatch(): readonly Message[] | undefined {
+    const batch: Message[] = [];
+    for (;;) {
+      const message = this.#read();
+      if (message === undefined) return undefined;
+      batch.push(message);
+      if (message.frame.following === 0) return batch;
+    }
+  }
+
+  #read(): Message | undefined {
+    if (!this.#fill(headBytes)) return undefined;
+    const frame = readHead(this.#buffer, this.#start);
+    this.#start += headBytes;
+    const body = alignedBuffer(frame.bodyLength, frame.headerLength);
+    let filled = this.#buffer.copy(body, 0, this.#start, Math.min(this.#end, this.#start + body.length));
+    this.#start += filled;
+    while (filled < body.length) {
+      const read = readSync(this.#descriptor, body, filled, body.length - filled, null);
+      if (read === 0) return undefined;
+      filled += read;
+    }
+    return { frame, body };
+  }
+
+  /** Waits until at least so many bytes are in the buffer. */
+  #fill(bytes: number): boolean {
+    if (this.#end - this.#start >= bytes) return true;
+    this.#buffer.copyWithin(0, this.#start, this.#end);
+    this.#end -= this.#start;
+    this.#start = 0;
+    while (this.#end < bytes) {
+      const read = readSync(this.#descriptor, this.#buffer, this.#end, this.#buffer.length - this.#end, null);
+      if (read === 0) return false;
+      this.#end += read;
+    }
+    return true;
+  }
+
+  /** Waits until all is written. */
+  write(pieces: readonly Uint8Array[]): void {
+    let left = pieces.filter(({ length }) => length > 0);
+    while (left.length > 0) {
+      let written = writevSync(this.#descriptor, left);
+      while (written > 0) {
+        const [first, ...others] = left;
+        if (first === undefined) break;
+        left = first.length <= written ? others : [first.subarray(written), ...others];
+        written -= Math.min(written, first.length);
+      }
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What the serving process and an executor say to one another over a socket pair: frames of a fixed head and a body.
+ * Numbers are little-endian.
+ */
+export interface Frame {
+  readonly job: number;
+  /** Of an answer; 0 in a call. */
+  readonly status: number;
+  /** How many frames that belong to the same batch follow. */
+  readonly following: number;
+  /** How much of the body is JSON; undefined when all is. */
+  readonly headerLength: number | undefined;
+  /** Of an answer: the time that the model itself took; undefined if it was not run. */
+  readonly seconds: number | undefined;
+  readonly bodyLength: number;
+}
+
+export const headBytes = 28;
+
+export function writeHead(frame: Frame): Buffer {
+  const head = Buffer.allocUnsafe(headBytes);
+  head.writeUInt32LE(frame.bodyLength, 0);
+  head.writeUInt32LE(frame.job, 4);
+  head.writeUInt16LE(frame.status, 8);
+  head.writeUInt16LE(frame.following, 10);
+  head.writeDoubleLE(frame.headerLength ?? -1, 12);
+  head.writeDoubleLE(frame.seconds ?? -1, 20);
+  return head;
+}
+
+/** @param offset where the head begins, all of which is there */
+export function readHead(bytes: Buffer, offset: number): Frame {
+  const headerLength = bytes.readDoubleLE(offset + 12);
+  const seconds = bytes.readDoubleLE(offset + 20);
+  return {
+    bodyLength: bytes.readUInt32LE(offset),
+    job: bytes.readUInt32LE(offset + 4),
+    status: bytes.readUInt16LE(offset + 8),
+    following: bytes.readUInt16LE(offset + 10),
+    headerLength: headerLength < 0 ? undefined : headerLength,
+    seconds: seconds < 0 ? undefined : seconds,
+  };
+}
+
+/** A frame with its body. */
+export interface Message {
+  readonly frame: Frame;
+  readonly body: Buffer;
+}
+
+/**
+ * Room for a body whose tensors in binary form, which begin behind the header, then lie where typed arrays can be laid
+ * over them.
+ */
+export function alignedBuffer(length: number, headerLength: number | undefined): Buffer {
+  const shift = headerLength === undefined ? 0 : (8 - (headerLength % 8)) % 8;
+  return Buffer.from(new ArrayBuffer(length + shift), shift, length);
+}
+
+/** Puts frames together from the chunks in which a stream brings them. */
+export class FrameParser {
+  readonly #onMessage: (message: Message) => void;
+  #pending: Buffer = Buffer.alloc(0);
+  #frame: Frame | undefined;
+  #body: Buffer | undefined;
+  #filled = 0;
+
+  constructor(onMessage: (message: Message) => void) {
+    this.#onMessage = onMessage;
+  }
+
+  push(chunk: Buffer): void {
+    let rest = chunk;
+    while (rest.length > 0) rest = this.#frame === undefined ? this.#takeHead(rest) : this.#takeBody(this.#frame, rest);
+  }
+
+  #takeHead(chunk: Buffer): Buffer {
+    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    if (bytes.length < headBytes) {
+      this.#pending = Buffer.from(bytes);
+      return bytes.subarray(bytes.length);
+    }
+    this.#pending = bytes.subarray(0, 0);
+    const frame = readHead(bytes, 0);
+    const rest = bytes.subarray(headBytes);
+    if (rest.length >= frame.bodyLength) {
+      this.#onMessage({ frame, body: rest.subarray(0, frame.bodyLength) });
+      return rest.subarray(frame.bodyLength);
+    }
+    this.#frame = frame;
+    this.#body = Buffer.allocUnsafeSlow(frame.bodyLength);
+    this.#filled = 0;
+    return rest;
+  }
+
+  #takeBody(frame: Frame, chunk: Buffer): Buffer {
+    const body = this.#body ?? Buffer.alloc(0);
+    const taken = chunk.copy(body, this.#filled);
+    this.#filled += taken;
+    if (this.#filled === frame.bodyLength) {
+      this.#frame = undefined;
+      this.#body = undefined;
+      this.#onMessage({ frame, body });
+    }
+    return chunk.subarray(taken);
+  }
+}

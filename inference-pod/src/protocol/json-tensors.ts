@@ -1,0 +1,321 @@
+import { elementBytes, stringBytes } from './binary-tensors.ts';
+import { type Datatype, elementCount, type Tensor, type TensorData } from './datatypes.ts';
+import { PlainNumbers } from './json-numbers.ts';
+import { type JsonReader, shorten } from './json-reader.ts';
+import { badRequest, type RequestError } from './request-error.ts';
+
+/** Reads the elements of one innermost list, of which the first is next, into the tensor. */
+interface Elements {
+  readonly data: TensorData;
+  /** Reads the element at this index, and perhaps more of its list, but none at `end` or beyond. @returns the index behind the last */
+  read(index: number, end: number): number;
+}
+
+/**
+ * Reads the data of a tensor, flat or nested as its shape, from JSON straight into its typed array.
+ *
+ * @param name the input's name, for the error
+ * @param mostBytes what the tensor may take
+ * @throws RequestError 400 that names the input, the element and what was expected; 413 for too many strings
+ */
+export function readJsonTensor(
+  reader: JsonReader,
+  name: string,
+  datatype: Datatype,
+  shape: readonly number[],
+  mostBytes: number,
+): Tensor {
+  if (reader.peek() !== 'array') throw badRequest(`input '${name}': data must be an array, not ${reader.describe()}`);
+  const count = elementCount(shape);
+  const start = reader.mark();
+  // An element has at least a sign and a comma: nothing is allocated for data that cannot be there.
+  if (2 * count > reader.bytes.length - start.position) throw wrongCount(reader, name, shape);
+  const bytes = count * (elementBytes(datatype) ?? stringBytes);
+  if (bytes > mostBytes) {
+    throw badRequest(`input '${name}': takes ${bytes} bytes, more than the ${mostBytes} that a request may take`, 413);
+  }
+  const elements = elementsOf(reader, name, datatype, count, mostBytes);
+  if (shape.length > 1 && reader.isListOfLists()) readNested(reader, name, shape, elements);
+  else if (!readList(reader, elements, 0, count)) {
+    reader.returnTo(start);
+    throw wrongCount(reader, name, shape);
+  }
+  return { datatype, shape, data: elements.data };
+}
+
+/** @returns false, somewhere within the list, when it has another number of elements */
+function readList(reader: JsonReader, elements: Elements, from: number, to: number): boolean {
+  reader.beginArray();
+  let index = from;
+  while (reader.element(index === from)) {
+    if (index === to) return false;
+    index = elements.read(index, to);
+  }
+  return index === to;
+}
+
+function readNested(reader: JsonReader, name: string, shape: readonly number[], elements: Elements): void {
+  const axes = shape.length;
+  const misshapen = (reason: string) =>
+    badRequest(`input '${name}': nested data does not have the shape [${shape.join(', ')}]: ${reason}`);
+  let index = 0;
+  const visit = (axis: number) => {
+    const expected = shape[axis] ?? 0;
+    if (reader.peek() !== 'array') {
+      throw misshapen(`${reader.describe()} stands where a list of ${expected} was expected`);
+    }
+    const start = reader.mark();
+    const wrongLength = () => {
+      reader.returnTo(start);
+      return misshapen(`a list at depth ${axis + 1} has ${reader.length()} elements, not ${expected}`);
+    };
+    if (axis === axes - 1) {
+      if (!readList(reader, elements, index, index + expected)) throw wrongLength();
+      index += expected;
+      return;
+    }
+    reader.beginArray();
+    let length = 0;
+    while (reader.element(length === 0)) {
+      if (length++ === expected) throw wrongLength();
+      visit(axis + 1);
+    }
+    if (length !== expected) throw wrongLength();
+  };
+  visit(0);
+}
+
+function wrongCount(reader: JsonReader, name: string, shape: readonly number[]): RequestError {
+  return badRequest(
+    `input '${name}': shape [${shape.join(', ')}] has ${elementCount(shape)} elements, but data has ${reader.count()}`,
+  );
+}
+
+function elementsOf(reader: JsonReader, name: string, datatype: Datatype, count: number, mostBytes: number): Elements {
+  switch (datatype) {
+    case 'BOOL':
+      return booleans(reader, name, new Uint8Array(count));
+    case 'UINT8':
+      return integers(reader, name, new Uint8Array(count), 0, 0xff);
+    case 'UINT16':
+      return integers(reader, name, new Uint16Array(count), 0, 0xffff);
+    case 'UINT32':
+      return integers(reader, name, new Uint32Array(count), 0, 0xffff_ffff);
+    case 'INT8':
+      return integers(reader, name, new Int8Array(count), -0x80, 0x7f);
+    case 'INT16':
+      return integers(reader, name, new Int16Array(count), -0x8000, 0x7fff);
+    case 'INT32':
+      return integers(reader, name, new Int32Array(count), -0x8000_0000, 0x7fff_ffff);
+    case 'UINT64':
+      return largeIntegers(reader, name, new BigUint64Array(count), 0n, 2n ** 64n - 1n);
+    case 'INT64':
+      return largeIntegers(reader, name, new BigInt64Array(count), -(2n ** 63n), 2n ** 63n - 1n);
+    case 'FP16': {
+      const halves = new Float16Array(count);
+      return floats(reader, name, halves, 65504, new Uint16Array(halves.buffer));
+    }
+    case 'FP32': {
+      const data = new Float32Array(count);
+      return floats(reader, name, data, 3.4028234663852886e38, data);
+    }
+    case 'FP64': {
+      const data = new Float64Array(count);
+      return floats(reader, name, data, Number.MAX_VALUE, data);
+    }
+    case 'BYTES':
+      return strings(reader, name, count, mostBytes);
+  }
+}
+
+/** Numbers are read into this in pieces, judged there, and copied by the engine, which also converts them. */
+const piece = new Float64Array(4096);
+
+/** What a typed array of numbers can do that takes a piece. */
+interface NumberArray {
+  [index: number]: number;
+  set(values: ArrayLike<number>, offset: number): void;
+}
+
+/** Reads plain numbers in pieces, which are smaller after each that was refused: no body makes most of them vain. */
+class Pieces {
+  readonly #reader: JsonReader;
+  readonly #numbers: PlainNumbers;
+  #most = piece.length;
+
+  constructor(reader: JsonReader) {
+    this.#reader = reader;
+    this.#numbers = new PlainNumbers(reader);
+  }
+
+  /**
+   * Reads numbers into `piece`.
+   *
+   * @param accepts says whether so many of them, from 0 on, may be taken
+   * @returns how many; 0 if the next is not plain, or if one of them was refused, with the reader where it was
+   */
+  read(room: number, accepts: (count: number) => boolean): number {
+    const start = this.#reader.position;
+    const count = this.#numbers.read(piece, Math.min(this.#most, room));
+    if (accepts(count)) {
+      this.#most = Math.min(piece.length, 2 * this.#most);
+      return count;
+    }
+    this.#reader.moveTo(start);
+    this.#most = 1;
+    return 0;
+  }
+}
+
+function take(into: NumberArray, index: number, count: number): void {
+  if (count > 8) into.set(piece.subarray(0, count), index);
+  else for (let offset = 0; offset < count; offset++) into[index + offset] = piece[offset] ?? 0;
+}
+
+function floats(reader: JsonReader, name: string, into: NumberArray, most: number, data: TensorData): Elements {
+  const accepts = (count: number) => {
+    for (let offset = 0; offset < count; offset++) if (!(Math.abs(piece[offset] ?? 0) <= most)) return false;
+    return true;
+  };
+  const pieces = new Pieces(reader);
+  return {
+    data,
+    read(index, end) {
+      const count = pieces.read(end - index, accepts);
+      take(into, index, count);
+      if (count > 0) return index + count;
+      const expected = `a number from ${-most} to ${most}`;
+      const start = reader.position;
+      if (reader.peek() !== 'number') throw wrongElement(reader, name, index, expected);
+      const isWord = reader.isWordNumber();
+      const value = reader.number();
+      if (!isWord && !(Math.abs(value) <= most)) {
+        reader.moveTo(start);
+        throw wrongElement(reader, name, index, expected);
+      }
+      into[index] = value;
+      return index + 1;
+    },
+  };
+}
+
+function integers<A extends NumberArray & TensorData>(
+  reader: JsonReader,
+  name: string,
+  into: A,
+  least: number,
+  most: number,
+): Elements {
+  const isAccepted = (value: number) => value >= least && value <= most && Number.isInteger(value);
+  const accepts = (count: number) => {
+    for (let offset = 0; offset < count; offset++) if (!isAccepted(piece[offset] ?? 0)) return false;
+    return true;
+  };
+  const pieces = new Pieces(reader);
+  return {
+    data: into,
+    read(index, end) {
+      const count = pieces.read(end - index, accepts);
+      take(into, index, count);
+      if (count > 0) return index + count;
+      const start = reader.position;
+      const value = reader.peek() === 'number' ? reader.number() : Number.NaN;
+      if (!isAccepted(value)) {
+        reader.moveTo(start);
+        throw wrongElement(reader, name, index, `an integer from ${least} to ${most}`);
+      }
+      into[index] = value;
+      return index + 1;
+    },
+  };
+}
+
+/** Integers that a double may not hold are read from their text; the others are written as two halves, without a bigint. */
+function largeIntegers<A extends BigInt64Array | BigUint64Array>(
+  reader: JsonReader,
+  name: string,
+  into: A,
+  least: bigint,
+  most: bigint,
+): Elements {
+  const halves = new Uint32Array(into.buffer);
+  const isExact = least === 0n ? (value: number) => value >= 0 && Number.isSafeInteger(value) : Number.isSafeInteger;
+  const accepts = (count: number) => {
+    for (let offset = 0; offset < count; offset++) if (!isExact(piece[offset] ?? 0)) return false;
+    return true;
+  };
+  const pieces = new Pieces(reader);
+  return {
+    data: into,
+    read(index, end) {
+      const count = pieces.read(end - index, accepts);
+      for (let offset = 0; offset < count; offset++) {
+        const value = piece[offset] ?? 0;
+        const half = 2 * (index + offset);
+        halves[half] = value;
+        halves[half + 1] = Math.floor(value / 0x1_0000_0000);
+      }
+      if (count > 0) return index + count;
+      const start = reader.position;
+      const isNumber = reader.peek() === 'number';
+      const text = isNumber ? reader.numberText() : '';
+      const value = /^-?\d+$/.test(text) ? BigInt(text) : integerOf(Number(text === '' ? Number.NaN : text));
+      if (value === undefined || value < least || value > most) {
+        reader.moveTo(start);
+        throw wrongElement(reader, name, index, `an integer from ${least} to ${most}`);
+      }
+      into[index] = value;
+      return index + 1;
+    },
+  };
+}
+
+/** Such as 1.0 or 1e3; those that a double may have rounded are refused. */
+function integerOf(value: number): bigint | undefined {
+  return Number.isSafeInteger(value) ? BigInt(value) : undefined;
+}
+
+function booleans(reader: JsonReader, name: string, data: Uint8Array): Elements {
+  return {
+    data,
+    read(index) {
+      const start = reader.position;
+      const kind = reader.peek();
+      const value = kind === 'boolean' ? Number(reader.boolean()) : kind === 'number' ? reader.number() : Number.NaN;
+      if (value !== 0 && value !== 1) {
+        reader.moveTo(start);
+        throw wrongElement(reader, name, index, 'true or false');
+      }
+      data[index] = value;
+      return index + 1;
+    },
+  };
+}
+
+function strings(reader: JsonReader, name: string, count: number, mostBytes: number): Elements {
+  let bytes = count * stringBytes;
+  const refuseMore = () => {
+    if (bytes <= mostBytes) return;
+    throw badRequest(`input '${name}': its strings take more than the ${mostBytes} bytes that a tensor may take`, 413);
+  };
+  refuseMore();
+  const data = new Array<string>(count).fill('');
+  return {
+    data,
+    read(index) {
+      if (reader.peek() !== 'string') throw wrongElement(reader, name, index, 'a string');
+      const value = reader.string();
+      // onnxruntime cuts a string at NUL, so it would answer for another input than was sent.
+      if (value.includes('\0'))
+        throw badRequest(`input '${name}': element ${index} holds a NUL character, which ONNX strings cannot`);
+      bytes += value.length;
+      refuseMore();
+      data[index] = value;
+      return index + 1;
+    },
+  };
+}
+
+function wrongElement(reader: JsonReader, name: string, index: number, expected: string): RequestError {
+  return badRequest(`input '${name}': element ${index} is ${shorten(reader.describe())}, expected ${expected}`);
+}

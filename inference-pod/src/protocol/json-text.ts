@@ -1,0 +1,104 @@
+import type { Tensor } from './datatypes.ts';
+import { badRequest } from './request-error.ts';
+
+/** The bytes of an answer: one text, or pieces that follow one another. */
+export type AnswerBody = string | readonly Uint8Array[];
+
+/** How NaN and the infinities are written, which JSON does not have. */
+export const nonFiniteForms = ['bare', 'string', 'null'] as const;
+export type NonFinite = (typeof nonFiniteForms)[number];
+
+/** Texts up to this length stay one string, which the runtime sends in one write with the head. */
+const mostTextLength = 65_536;
+/** So many elements are made text at once. */
+const pieceLength = 4096;
+
+/** Collects a JSON text of any size in pieces, so that no string of the whole is made. */
+export class JsonText {
+  readonly #mostBytes: number;
+  readonly #pieces: Uint8Array[] = [];
+  #bytes = 0;
+  #text = '';
+
+  /** @param mostBytes more is refused */
+  constructor(mostBytes: number) {
+    this.#mostBytes = mostBytes;
+  }
+
+  /** @throws RequestError 400 when the text is larger than allowed */
+  append(text: string): void {
+    this.#text += text;
+    if (this.#text.length > mostTextLength) this.#cut();
+  }
+
+  #cut(): void {
+    const piece = Buffer.from(this.#text);
+    this.#bytes += piece.length;
+    this.#text = '';
+    this.#pieces.push(piece);
+    if (this.#bytes > this.#mostBytes) throw tooLarge(this.#mostBytes);
+  }
+
+  finish(): AnswerBody {
+    if (this.#pieces.length === 0 && this.#text.length <= this.#mostBytes) return this.#text;
+    this.#cut();
+    return this.#pieces;
+  }
+}
+
+export function tooLarge(mostBytes: number) {
+  return badRequest(
+    `the answer is larger than the ${mostBytes} bytes that this server sends: ask for fewer outputs, or for fewer rows at once`,
+  );
+}
+
+/**
+ * Appends the data of a tensor as a flat JSON list. Numbers are written as String(number) does, the shortest text that
+ * means the same double, but for -0, which is -0.0; 64-bit integers keep all their digits.
+ */
+export function appendTensorData(text: JsonText, { datatype, data }: Tensor, nonFinite: NonFinite): void {
+  text.append('[');
+  for (let start = 0; start < data.length; start += pieceLength) {
+    const separator = start === 0 ? '' : ',';
+    text.append(separator + pieceOf(datatype, data, start, start + pieceLength, nonFinite));
+  }
+  text.append(']');
+}
+
+function pieceOf(
+  datatype: Tensor['datatype'],
+  data: Tensor['data'],
+  start: number,
+  end: number,
+  nonFinite: NonFinite,
+): string {
+  if (Array.isArray(data)) return JSON.stringify(data.slice(start, end)).slice(1, -1);
+  switch (datatype) {
+    case 'BOOL':
+      return Array.from<number | bigint, boolean>(data.subarray(start, end), (value) => value !== 0).join(',');
+    case 'FP16':
+      return floats(new Float16Array(data.buffer, data.byteOffset, data.length).subarray(start, end), nonFinite);
+    case 'FP32':
+    case 'FP64':
+      return data instanceof Float32Array || data instanceof Float64Array
+        ? floats(data.subarray(start, end), nonFinite)
+        : '';
+    default:
+      return data.subarray(start, end).join(',');
+  }
+}
+
+function floats(values: Float16Array | Float32Array | Float64Array, nonFinite: NonFinite): string {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] ?? 0;
+    const isOdd = (value === 0 && Object.is(value, -0)) || (nonFinite !== 'bare' && !Number.isFinite(value));
+    if (isOdd) return Array.from(values, (each) => float(each, nonFinite)).join(',');
+  }
+  return values.join(',');
+}
+
+function float(value: number, nonFinite: NonFinite): string {
+  if (Object.is(value, -0)) return '-0.0';
+  if (Number.isFinite(value) || nonFinite === 'bare') return String(value);
+  return nonFinite === 'null' ? 'null' : `"${value}"`;
+}

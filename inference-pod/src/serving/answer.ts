@@ -1,0 +1,123 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { promisify } from 'node:util';
+import { constants, deflate, gzip } from 'node:zlib';
+import type { Logger } from 'pino';
+import { Overload } from '../execution/scheduler.ts';
+import type { AnswerBody } from '../protocol/json-text.ts';
+import { RequestError } from '../protocol/request-error.ts';
+import type { Transfers } from './transfers.ts';
+
+/** An answer as it goes over the wire. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly body: AnswerBody;
+}
+
+export const jsonType = 'application/json';
+export const binaryType = 'application/octet-stream';
+
+export function jsonAnswer(status: number, body: object): HttpAnswer {
+  return { status, contentType: jsonType, body: JSON.stringify(body) };
+}
+
+/** The answer for a request that was refused; undefined for an error that is a fault of this program. */
+function refusalAnswer(error: unknown): HttpAnswer | undefined {
+  if (error instanceof URIError) return jsonAnswer(400, { error: 'the path is not valid URL encoding' });
+  if (!(error instanceof RequestError)) return undefined;
+  const answer = jsonAnswer(error.status, { error: error.message });
+  if (error.status !== 503) return answer;
+  return { ...answer, headers: { 'retry-after': error instanceof Overload ? error.retryAfterSeconds : 1 } };
+}
+
+/**
+ * Sends an answer, and ends the connection of a client that does not read it.
+ */
+export function send(response: ServerResponse, answer: HttpAnswer, transfers: Transfers): void {
+  const { status, contentType, headers, body } = answer;
+  const length = lengthOf(body);
+  response.writeHead(status, { 'content-type': contentType, 'content-length': length, ...headers });
+  if (typeof body === 'string') response.end(body);
+  else {
+    for (const piece of body) response.write(piece);
+    response.end();
+  }
+  if (response.writableFinished || length < unwatchedBytes) return;
+  const transfer = transfers.begin(() => response.destroy(), length);
+  if (!transfer.reserve(length)) {
+    response.destroy();
+    return;
+  }
+  response.once('close', () => transfer.end());
+}
+
+/** So much the system's own buffers take. */
+const unwatchedBytes = 16_384;
+
+function lengthOf(body: AnswerBody): number {
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Smaller answers gain nothing. */
+const leastCompressedBytes = 4096;
+const deflateQuickly = { level: constants.Z_BEST_SPEED };
+const gzipped = promisify(gzip);
+const deflated = promisify(deflate);
+
+/** The answer as the client has said that it takes it. */
+export async function compressed(request: IncomingMessage, answer: HttpAnswer): Promise<HttpAnswer> {
+  const encoding = acceptedEncoding(request.headers['accept-encoding']);
+  if (encoding === undefined || lengthOf(answer.body) < leastCompressedBytes) return answer;
+  const whole = typeof answer.body === 'string' ? answer.body : Buffer.concat(answer.body);
+  const body = encoding === 'gzip' ? await gzipped(whole, deflateQuickly) : await deflated(whole, deflateQuickly);
+  return { ...answer, headers: { ...answer.headers, 'content-encoding': encoding }, body: [body] };
+}
+
+/** The encoding to answer in; undefined for none. */
+export function acceptedEncoding(header: string | undefined): 'gzip' | 'deflate' | undefined {
+  if (header === undefined) return undefined;
+  const accepted = header.split(',').flatMap((part) => {
+    const [name = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
+    return parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter)) ? [] : [name];
+  });
+  if (accepted.includes('gzip')) return 'gzip';
+  return accepted.includes('deflate') ? 'deflate' : undefined;
+}
+
+/** Answers a request that could not be answered as it was, or that this program failed at. */
+export function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: unknown,
+  transfers: Transfers,
+  log: Logger,
+): void {
+  const refusal = refusalAnswer(error);
+  if (refusal === undefined) log.error({ err: error }, 'a request failed');
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  discardRest(request);
+  send(response, refusal ?? jsonAnswer(500, { error: 'internal error' }), transfers);
+}
+
+/** How long the rest of a body is read and thrown away. */
+const discardMilliseconds = 10_000;
+
+/**
+ * A body that was refused before it was read: clients send it whole before they look at the answer, and would lose the
+ * answer if the connection were reset under them. So the rest is discarded, for a while; an answer that said that the
+ * connection closes would close it at once.
+ */
+function discardRest(request: IncomingMessage): void {
+  if (!hasBody(request) || request.complete) return;
+  request.resume();
+  const timer = setTimeout(() => request.destroy(), discardMilliseconds);
+  request.once('close', () => clearTimeout(timer));
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}

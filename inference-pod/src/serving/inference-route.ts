@@ -1,0 +1,101 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import type { Deadline } from '../execution/deadline.ts';
+import type { InferenceAnswer } from '../execution/inference.ts';
+import type { ModelIdentity } from '../protocol/open-inference.ts';
+import { badRequest, RequestError } from '../protocol/request-error.ts';
+import type { Telemetry } from '../telemetry/metrics.ts';
+import { binaryType, compressed, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
+import { readBody } from './body.ts';
+import type { Lifecycle } from './lifecycle.ts';
+import type { Transfers } from './transfers.ts';
+
+export interface InferenceOptions {
+  readonly model: ModelIdentity;
+  readonly maxBodyBytes: number;
+  readonly requestTimeoutMilliseconds: number;
+  readonly transfers: Transfers;
+  readonly telemetry: Telemetry;
+  readonly log: Logger;
+  readonly lifecycle: Lifecycle;
+}
+
+/** Answers `POST /v2/models/NAME/infer`. */
+export function createInference(options: InferenceOptions): RequestListener {
+  const { log, lifecycle, transfers } = options;
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    let release: () => void = () => undefined;
+    try {
+      const whole = await infer(request, response, options, (body) => {
+        release = body;
+      });
+      if (whole === undefined || response.destroyed) return;
+      if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
+      send(response, await compressed(request, whole), transfers);
+    } catch (error) {
+      refuse(request, response, error, transfers, log);
+    } finally {
+      release();
+    }
+  };
+  return (request, response) => void answer(request, response);
+}
+
+/** @returns undefined when nobody waits for the answer any more */
+async function infer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: InferenceOptions,
+  onBody: (release: () => void) => void,
+): Promise<HttpAnswer | undefined> {
+  const { model, lifecycle, telemetry, log } = options;
+  const start = performance.now();
+  if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
+  const headerLength = readHeaderLength(request);
+  const timeout = readTimeout(request, options.requestTimeoutMilliseconds);
+  const arriving = readBody(request, options.maxBodyBytes, headerLength, options.transfers);
+  if (request.headers.expect !== undefined) response.writeContinue();
+  const body = await arriving;
+  onBody(body.release);
+  const { scheduler } = lifecycle.model;
+  const deadline = deadlineOf(timeout, start, options.requestTimeoutMilliseconds);
+  const answer = await scheduler.infer({ body: body.bytes, headerLength }, deadline, () => response.destroyed);
+  if (answer === undefined) return undefined;
+  if (answer.seconds !== undefined) telemetry.observeInference(answer.seconds);
+  if (answer.status >= 500) log.warn({ answer: textOf(answer) }, 'an inference failed');
+  return httpAnswer(answer);
+}
+
+function httpAnswer({ status, body, headerLength }: InferenceAnswer): HttpAnswer {
+  if (headerLength === undefined) return { status, contentType: jsonType, body };
+  return { status, contentType: binaryType, headers: { 'inference-header-content-length': headerLength }, body };
+}
+
+function textOf({ body }: InferenceAnswer): string {
+  return typeof body === 'string' ? body : Buffer.concat(body).toString();
+}
+
+function readHeaderLength({ headers }: IncomingMessage): number | undefined {
+  const text = headers['inference-header-content-length'];
+  if (text === undefined) return undefined;
+  const length = Number(text);
+  if (typeof text === 'string' && /^\d{1,10}$/.test(text)) return length;
+  throw badRequest(`the header inference-header-content-length must be a number of bytes, not ${JSON.stringify(text)}`);
+}
+
+const timeoutHeader = 'x-request-timeout-ms';
+
+/** @returns milliseconds; undefined when the request names none */
+function readTimeout({ headers }: IncomingMessage, most: number): number | undefined {
+  const text = headers[timeoutHeader];
+  if (text === undefined) return undefined;
+  const timeout = Number(text);
+  if (typeof text === 'string' && /^\d{1,9}$/.test(text) && timeout > 0) return Math.min(timeout, most);
+  throw badRequest(`the header ${timeoutHeader} must be a whole number of milliseconds, not ${JSON.stringify(text)}`);
+}
+
+/** What a request names counts from its head on; the server's own limit is for what it does itself, not for the upload. */
+function deadlineOf(timeout: number | undefined, start: number, most: number): Deadline {
+  if (timeout === undefined) return { at: performance.now() + most, milliseconds: most };
+  return { at: start + timeout, milliseconds: timeout };
+}

@@ -1,0 +1,63 @@
+import type { ModelReport } from '../../../contract/src/model-report.ts';
+import type { Scheduler } from '../execution/scheduler.ts';
+
+/** A model that can be asked. */
+export interface ServedModel {
+  readonly scheduler: Scheduler;
+  readonly report: ModelReport;
+}
+
+/** What the pod does now. */
+export type PodState =
+  | { readonly kind: 'loading' }
+  | { readonly kind: 'serving'; readonly model: ServedModel }
+  /** Told to end: it answers what still comes, and is not ready. */
+  | { readonly kind: 'draining'; readonly model: ServedModel }
+  | { readonly kind: 'ended' };
+
+/** What can happen to it. */
+export type PodEvent =
+  | { readonly kind: 'loaded'; readonly model: ServedModel }
+  /** A signal, or the end of a preflight. */
+  | { readonly kind: 'told to end' }
+  | { readonly kind: 'drained' }
+  | { readonly kind: 'failed' };
+
+/** What follows on a state; the same state where an event means nothing in it. */
+export function nextState(state: PodState, event: PodEvent): PodState {
+  switch (event.kind) {
+    case 'loaded':
+      return state.kind === 'loading' ? { kind: 'serving', model: event.model } : state;
+    case 'told to end':
+      if (state.kind === 'loading') return { kind: 'ended' };
+      return state.kind === 'serving' ? { kind: 'draining', model: state.model } : state;
+    case 'drained':
+    case 'failed':
+      return { kind: 'ended' };
+  }
+}
+
+/** The life of one pod. */
+export class Lifecycle {
+  #state: PodState = { kind: 'loading' };
+
+  get state(): PodState {
+    return this.#state;
+  }
+
+  /** The model, while it can be asked. */
+  get model(): ServedModel | undefined {
+    return this.#state.kind === 'serving' || this.#state.kind === 'draining' ? this.#state.model : undefined;
+  }
+
+  get isReady(): boolean {
+    return this.#state.kind === 'serving' && this.#state.model.scheduler.isAble;
+  }
+
+  /** @returns whether the state changed */
+  happened(event: PodEvent): boolean {
+    const before = this.#state;
+    this.#state = nextState(before, event);
+    return this.#state !== before;
+  }
+}

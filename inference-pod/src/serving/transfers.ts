@@ -1,0 +1,124 @@
+/** Bytes that the pod holds for clients that send or read slowly, within one budget and at a minimum rate. */
+export interface Transfer {
+  /**
+   * Counts bytes against the budget. When it is used up, the slowest transfer is ended that is slower than this one.
+   *
+   * @returns false when there is no room for them
+   */
+  reserve(bytes: number): boolean;
+  /** Gives back what was counted. */
+  end(): void;
+}
+
+export interface TransferLimits {
+  /** What all transfers may hold together. */
+  readonly mostBytes: number;
+  /** A transfer that is slower on average is ended... */
+  readonly leastBytesPerSecond: number;
+  /** ...but none before so long. */
+  readonly graceMilliseconds: number;
+}
+
+class Held implements Transfer {
+  readonly start: number;
+  readonly abort: (reason: 'slow' | 'full') => void;
+  readonly expected: number;
+  readonly #transfers: Transfers;
+  bytes = 0;
+
+  constructor(transfers: Transfers, start: number, expected: number, abort: (reason: 'slow' | 'full') => void) {
+    this.#transfers = transfers;
+    this.start = start;
+    this.expected = expected;
+    this.abort = abort;
+  }
+
+  reserve(bytes: number): boolean {
+    return this.#transfers.reserve(this, bytes);
+  }
+
+  end(): void {
+    this.#transfers.end(this);
+  }
+}
+
+const sweepMilliseconds = 1000;
+/** A transfer that has just begun is no slow one. */
+const youngMilliseconds = 1000;
+
+/** All uploads, and all answers that their clients have not read yet. */
+export class Transfers {
+  readonly #limits: TransferLimits;
+  readonly #now: () => number;
+  readonly #held = new Set<Held>();
+  #bytes = 0;
+
+  /** @param now a clock that never jumps, in milliseconds */
+  constructor(limits: TransferLimits, now: () => number) {
+    this.#limits = limits;
+    this.#now = now;
+    setInterval(() => this.sweep(), sweepMilliseconds).unref();
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * @param expected the bytes that have to pass until it ends, where they are known at its start
+   * @param abort ends it: it was too slow, or the room is needed
+   */
+  begin(abort: (reason: 'slow' | 'full') => void, expected = 0): Transfer {
+    const held = new Held(this, this.#now(), expected, abort);
+    this.#held.add(held);
+    return held;
+  }
+
+  reserve(held: Held, bytes: number): boolean {
+    while (this.#bytes + bytes > this.#limits.mostBytes) {
+      const slowest = this.#slowest(held);
+      if (slowest === undefined) return false;
+      this.end(slowest);
+      slowest.abort('full');
+    }
+    this.#bytes += bytes;
+    held.bytes += bytes;
+    return true;
+  }
+
+  end(held: Held): void {
+    if (!this.#held.delete(held)) return;
+    this.#bytes -= held.bytes;
+    held.bytes = 0;
+  }
+
+  /** Ends the transfers that are below the minimum rate. */
+  sweep(): void {
+    const { graceMilliseconds, leastBytesPerSecond } = this.#limits;
+    for (const held of this.#held) {
+      const bytes = Math.max(held.bytes, held.expected);
+      const allowed = graceMilliseconds + (bytes / leastBytesPerSecond) * 1000;
+      if (this.#now() - held.start <= allowed) continue;
+      this.end(held);
+      held.abort('slow');
+    }
+  }
+
+  /** The slowest of the others that hold something, if it is slower than this one. */
+  #slowest(than: Held): Held | undefined {
+    let slowest: Held | undefined;
+    let least = this.#rate(than);
+    for (const held of this.#held) {
+      if (held === than || held.bytes === 0 || this.#now() - held.start < youngMilliseconds) continue;
+      const rate = this.#rate(held);
+      if (rate < least) [slowest, least] = [held, rate];
+    }
+    return slowest;
+  }
+
+  /** Bytes in a millisecond. One that has just begun is taken for quick. */
+  #rate({ bytes, start }: Held): number {
+    const age = this.#now() - start;
+    return age < youngMilliseconds ? Number.POSITIVE_INFINITY : bytes / age;
+  }
+}
