@@ -60,8 +60,8 @@ export interface InferenceServer {
   drain(): Promise<void>;
 }
 
-/** How many bodies of the largest size may be held at once. */
-const bodiesInFlight = 4;
+/** How many bodies and answers of the largest size may be held at once. */
+const messagesInFlight = 4;
 const leastBytesPerSecond = 65_536;
 const graceMilliseconds = 10_000;
 /** Text of a few digits may stand for an element of eight bytes. */
@@ -81,7 +81,11 @@ export async function startServer(
 ): Promise<InferenceServer> {
   const lifecycle = new Lifecycle();
   const transfers = new Transfers(
-    { mostBytes: bodiesInFlight * settings.maxBodyBytes, leastBytesPerSecond, graceMilliseconds },
+    {
+      mostBytes: messagesInFlight * Math.max(settings.maxBodyBytes, settings.maxAnswerBytes),
+      leastBytesPerSecond,
+      graceMilliseconds,
+    },
     () => performance.now(),
   );
   const telemetry = createTelemetry(() => ({

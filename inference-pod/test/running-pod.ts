@@ -12,6 +12,8 @@ export interface RunningPod {
   readonly process: ChildProcess;
   readonly url: string;
   readonly controlUrl: string;
+  /** All that it wrote. */
+  output(): string;
   /** Every log line so far. */
   readonly logs: readonly Readonly<Record<string, unknown>>[];
   /** Resolves with the exit code; -1 when a signal ended the process. */
@@ -38,6 +40,7 @@ export async function startPod(...args: string[]): Promise<RunningPod> {
     process,
     url: `http://127.0.0.1:${ports['port']}`,
     controlUrl: `http://127.0.0.1:${ports['controlPort']}`,
+    output,
     logs: logs.lines,
     exit,
     async stop() {
@@ -64,14 +67,19 @@ export async function failToStart(...args: string[]): Promise<FailedStart> {
 /**
  * Starts a pod and ends it as soon as its model is being opened.
  *
- * @returns the exit code; -1 when a signal ended the process
+ * @returns the exit code, -1 when a signal ended the process, and the seconds that its end took
  */
-export async function endWhileOpening(...args: string[]): Promise<number> {
+export async function endWhileOpening(...args: string[]): Promise<{ readonly code: number; readonly seconds: number }> {
   const { process, logs, exit } = launch(args);
+  let told = 0;
   logs.onLine((line) => {
-    if (line['msg'] === 'the model file is here') setTimeout(() => process.kill('SIGTERM'), 300);
+    if (line['msg'] !== 'the model file is here') return;
+    setTimeout(() => {
+      told = performance.now();
+      process.kill('SIGTERM');
+    }, 500);
   });
-  return exit;
+  return { code: await exit, seconds: (performance.now() - told) / 1000 };
 }
 
 function launch(args: readonly string[]) {

@@ -4,6 +4,8 @@ types.onnx    hands every input on, one for each data type that the protocol and
 slow.onnx     multiplies a matrix as often as it is told, so that a test can make it take half a second
 nan.onnx      the logarithm of its input
 zipmap.onnx   a scikit-learn classifier converted with ZipMap: one of its outputs is no tensor
+gather.onnx   looks up rows of a table of four
+wide.onnx     answers with as many numbers as it is told
 bfloat16.onnx takes a type that the protocol does not have
 """
 
@@ -91,6 +93,31 @@ save(
 )
 
 save(
+    "gather",
+    helper.make_graph(
+        [helper.make_node("Gather", ["table", "id"], ["row"])],
+        "gather",
+        [info("id", TensorProto.INT64, ["n"])],
+        [info("row", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(np.arange(8, dtype=np.float32).reshape(4, 2), "table")],
+    ),
+)
+
+save(
+    "wide",
+    helper.make_graph(
+        [
+            helper.make_node(
+                "ConstantOfShape", ["count"], ["zeros"], value=numpy_helper.from_array(np.array([0], dtype=np.float32))
+            )
+        ],
+        "wide",
+        [info("count", TensorProto.INT64, [1])],
+        [info("zeros", TensorProto.FLOAT, ["n"])],
+    ),
+)
+
+save(
     "bfloat16",
     helper.make_graph(
         [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
@@ -105,7 +132,7 @@ classifier = LogisticRegression(max_iter=500).fit(rows.astype(np.float32), label
 converted = to_onnx(classifier, rows[:1].astype(np.float32), target_opset=17)
 (here / "zipmap.onnx").write_bytes(converted.SerializeToString())
 
-# Takes seconds to warm up: its loop runs as often as a constant says.
+# Takes half a minute and more to warm up: its loop runs as often as a constant says.
 save(
     "slow-start",
     helper.make_graph(
@@ -120,7 +147,7 @@ save(
         [info("y", TensorProto.FLOAT, [])],
         [
             numpy_helper.from_array(np.array([size, size], dtype=np.int64), "shape"),
-            numpy_helper.from_array(np.array(20000, dtype=np.int64), "times"),
+            numpy_helper.from_array(np.array(2_000_000, dtype=np.int64), "times"),
         ],
     ),
 )

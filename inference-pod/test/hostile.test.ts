@@ -1,0 +1,328 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { get, post } from './http.ts';
+import { exampleModel, testModel } from './models.ts';
+import { type RunningPod, startPod } from './running-pod.ts';
+
+const iris = exampleModel('iris', '1');
+
+let pod: RunningPod | undefined;
+afterEach(async () => {
+  await pod?.stop();
+  pod = undefined;
+});
+
+async function start(...args: string[]): Promise<RunningPod> {
+  pod = await startPod(...args);
+  return pod;
+}
+
+/** A client that does what no library does. */
+function rawClient({ url }: RunningPod): { readonly socket: Socket; readonly answer: () => string } {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += chunk.toString('latin1');
+  });
+  socket.on('error', () => undefined);
+  return { socket, answer: () => answer };
+}
+
+async function eventually<T>(read: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
+  for (;;) {
+    const value = await read();
+    if (value !== undefined && value !== false) return value;
+    await sleep(50);
+  }
+}
+
+const head = (path: string, length: number, more = '') =>
+  `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n${more}\r\n`;
+const irisInfer = '/v2/models/iris/infer';
+
+async function irisAnswers({ url }: RunningPod): Promise<void> {
+  expect((await post(url + irisInfer, { inputs: iris.inputs })).status).toBe(200);
+}
+
+/** The memory of the pod and of the processes that it has started, in bytes. */
+function memoryOf({ process: { pid } }: RunningPod): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return [String(pid), ...children].reduce((sum, id) => {
+    const [, resident] = readFileSync(`/proc/${id}/statm`, 'utf8').split(' ');
+    return sum + Number(resident) * 4096;
+  }, 0);
+}
+
+const mebibyte = 2 ** 20;
+
+describe('memory', () => {
+  test('a body of nothing but objects, or of strings, takes not much more than its bytes', async () => {
+    const types = await start('--model', testModel('types'), '--max-body-bytes', String(20 * mebibyte));
+    const url = `${types.url}/v2/models/types/infer`;
+    const before = memoryOf(types);
+    const objects = await post(url, `{"x":[${new Array(6 * mebibyte).fill('{}').join(',')}],"inputs":[]}`);
+    expect(objects.status).toBe(400);
+    const strings = await post(
+      url,
+      `{"inputs":[{"name":"BYTES","datatype":"BYTES","shape":[2,2],"data":[${new Array(6 * mebibyte).fill('""').join(',')}]}]}`,
+    );
+    expect(strings.status).toBe(400);
+    expect((memoryOf(types) - before) / mebibyte).toBeLessThan(150);
+  });
+
+  test('an answer of hundreds of megabytes is refused, not made', async () => {
+    const echo = await start('--model', testModel('wide'), '--max-answer-bytes', String(mebibyte));
+    const answer = await post(`${echo.url}/v2/models/wide/infer`, {
+      inputs: [{ name: 'count', datatype: 'INT64', shape: [1], data: [10_000_000] }],
+    });
+    expect(answer).toMatchObject({
+      status: 400,
+      json: { error: expect.stringContaining('the answer is larger than') },
+    });
+  });
+
+  test('clients that do not read their answers hold no more than the budget', async () => {
+    // 32 MiB of bodies and answers may be held; each answer has 8 MB, and the system takes some of it.
+    const limits = ['--max-body-bytes', '--max-answer-bytes'].flatMap((option) => [option, String(8 * mebibyte)]);
+    const wide = await start('--model', testModel('wide'), ...limits);
+    const before = memoryOf(wide);
+    const body = JSON.stringify({ inputs: [{ name: 'count', datatype: 'INT64', shape: [1], data: [4_000_000] }] });
+    const clients = Array.from({ length: 20 }, () => {
+      const client = rawClient(wide);
+      client.socket.pause();
+      client.socket.write(head('/v2/models/wide/infer', body.length) + body);
+      return client;
+    });
+    await eventually(async () =>
+      /slipway_inference_duration_seconds_count 20/.test((await get(`${wide.controlUrl}/metrics`)).text),
+    );
+    await sleep(500);
+    const held = Number(/slipway_transfer_bytes (\d+)/.exec((await get(`${wide.controlUrl}/metrics`)).text)?.[1]);
+    expect(held).toBeGreaterThan(mebibyte);
+    expect(held).toBeLessThanOrEqual(32 * mebibyte);
+    expect((memoryOf(wide) - before) / mebibyte).toBeLessThan(200);
+    for (const { socket } of clients) socket.destroy();
+  }, 60_000);
+});
+
+describe('slow clients', () => {
+  test('that send one byte each take no place from anyone', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris', '--max-in-flight', '4');
+    const clients = Array.from({ length: 300 }, () => rawClient(served));
+    for (const { socket } of clients) socket.write(`${head(irisInfer, 1000)}{`);
+    await eventually(async () => /slipway_transfer_bytes 300$/m.test((await get(`${served.controlUrl}/metrics`)).text));
+    await irisAnswers(served);
+    for (const { socket } of clients) socket.destroy();
+  });
+
+  test('that hold all the room for bodies give it up for one that is quicker', async () => {
+    const served = await start(
+      '--model',
+      iris.path,
+      '--model-name',
+      'iris',
+      '--max-body-bytes',
+      '100000',
+      '--max-answer-bytes',
+      '100000',
+    );
+    const slow = Array.from({ length: 4 }, () => rawClient(served));
+    for (const { socket } of slow) socket.write(head(irisInfer, 100_000) + '{'.padEnd(99_999, ' '));
+    await eventually(async () =>
+      /slipway_transfer_bytes 399996$/m.test((await get(`${served.controlUrl}/metrics`)).text),
+    );
+    await sleep(1100);
+    await irisAnswers(served);
+    const ended = await eventually(() => slow.map(({ answer }) => answer()).find((answer) => answer !== ''));
+    expect(ended).toContain('503 Service Unavailable');
+    expect(ended).toContain('this body comes slowest');
+    for (const { socket } of slow) socket.destroy();
+  });
+
+  test('that send below the minimum rate get a 408', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    const { socket, answer } = rawClient(served);
+    socket.write(`${head(irisInfer, 1000)}{`);
+    expect(await eventually(() => answer() !== '' && answer())).toContain('408 Request Timeout');
+    expect(answer()).toContain('the body comes too slowly');
+    socket.destroy();
+    await eventually(async () =>
+      /route="\/v2\/models\/:name\/infer",code="408"\} 1/.test((await get(`${served.controlUrl}/metrics`)).text),
+    );
+  }, 60_000);
+});
+
+describe('what is no request', () => {
+  test('is answered, counted, and ends with its connection', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    const garbage = rawClient(served);
+    garbage.socket.write('\x16\x03\x01 this is TLS\r\n\r\n');
+    expect(await eventually(() => garbage.answer() !== '' && garbage.answer())).toContain('HTTP/1.1 400');
+    const large = rawClient(served);
+    large.socket.write(`GET / HTTP/1.1\r\nx: ${'y'.repeat(40_000)}\r\n\r\n`);
+    expect(await eventually(() => large.answer() !== '' && large.answer())).toContain('HTTP/1.1 431');
+    const { text } = await get(`${served.controlUrl}/metrics`);
+    expect(text).toContain('slipway_http_requests_total{route="malformed",code="400"} 1');
+    expect(text).toContain('slipway_http_requests_total{route="malformed",code="431"} 1');
+    await irisAnswers(served);
+  });
+
+  test('a client that asks before it sends is refused without having sent', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris', '--max-body-bytes', '1000');
+    const ask = async (path: string, length: number, more = '') => {
+      const { socket, answer } = rawClient(served);
+      socket.write(head(path, length, `expect: 100-continue\r\n${more}`));
+      const first = await eventually(() => answer() !== '' && answer());
+      socket.destroy();
+      return first;
+    };
+    expect(await ask(irisInfer, 100_000)).toMatch(/^HTTP\/1.1 413/);
+    expect(await ask(irisInfer, 10, 'content-encoding: br\r\n')).toMatch(/^HTTP\/1.1 415/);
+    expect(await ask('/v2/models/other/infer', 10)).toMatch(/^HTTP\/1.1 404/);
+    expect(await ask(irisInfer, 10)).toMatch(/^HTTP\/1.1 100 Continue/);
+  });
+
+  test('a target with a query, or in another spelling, is the same', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    expect((await post(`${served.url}${irisInfer}?a=b`, { inputs: iris.inputs })).status).toBe(200);
+    expect((await post(`${served.url}/v2/models/%69ris/infer`, { inputs: iris.inputs })).status).toBe(200);
+    const { text } = await get(`${served.controlUrl}/metrics`);
+    expect(text).toContain('slipway_http_requests_total{route="/v2/models/:name/infer",code="200"} 2');
+  });
+});
+
+describe('what a request asks of the model', () => {
+  test('is the fault of the request where the model cannot do it', async () => {
+    const served = await start('--model', testModel('gather'));
+    const url = `${served.url}/v2/models/gather/infer`;
+    const ask = (data: number[]) =>
+      post(url, { inputs: [{ name: 'id', datatype: 'INT64', shape: [data.length], data }] });
+    expect((await ask([0, 3])).status).toBe(200);
+    const answer = await ask([10]);
+    expect(answer).toMatchObject({
+      status: 400,
+      json: { error: expect.stringContaining('the model refuses the request') },
+    });
+    expect(served.output()).not.toContain('\x1b[');
+    expect(served.logs.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+  });
+});
+
+describe('deadlines', () => {
+  const slow = (served: RunningPod, times: number, timeout?: number) =>
+    post(
+      `${served.url}/v2/models/slow/infer`,
+      { inputs: [{ name: 'times', datatype: 'INT64', shape: [], data: [times] }] },
+      timeout === undefined ? {} : { 'x-request-timeout-ms': String(timeout) },
+    );
+  const long = 1_000_000_000;
+
+  test('a request that takes too long gets a 504, those behind it too, and the run is killed', async () => {
+    const served = await start('--model', testModel('slow'), '--request-timeout-milliseconds', '1000');
+    const answers = await Promise.all([slow(served, long), slow(served, 1), slow(served, 1, 300)]);
+    expect(answers.map(({ status }) => status)).toEqual([504, 504, 504]);
+    expect(answers[2]?.json.error).toBe('the answer took longer than the 300 ms that it may take');
+    expect((await get(`${served.url}/v2/health/live`)).status).toBe(200);
+    // Killed after two seconds, and started anew.
+    await eventually(async () => (await slow(served, 1)).status === 200);
+    expect((await get(`${served.controlUrl}/metrics`)).text).toContain('slipway_executor_restarts_total 1');
+    expect(served.logs).toContainEqual(
+      expect.objectContaining({ msg: 'a run of the model does not end: it is killed' }),
+    );
+  });
+
+  test('a request that would wait longer than it may is refused at once', async () => {
+    const served = await start('--model', testModel('slow'));
+    const begin = performance.now();
+    await slow(served, 2000);
+    await slow(served, 2000);
+    const took = (performance.now() - begin) / 2;
+    const running = Array.from({ length: 6 }, () => slow(served, 2000));
+    await sleep(took);
+    expect(await slow(served, 1, Math.ceil(took))).toMatchObject({
+      status: 503,
+      json: { error: expect.stringContaining('the answer would come later than the') },
+    });
+    expect((await Promise.all(running)).map(({ status }) => status)).toEqual(new Array(6).fill(200));
+  });
+});
+
+describe('an executor', () => {
+  const executorOf = ({ process: { pid } }: RunningPod) =>
+    Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
+
+  test('that crashes costs the requests in flight, and is started anew', async () => {
+    const served = await start('--model', testModel('slow'));
+    const inFlight = post(`${served.url}/v2/models/slow/infer`, {
+      inputs: [{ name: 'times', datatype: 'INT64', shape: [], data: [1_000_000_000] }],
+    });
+    await eventually(async () =>
+      (await get(`${served.controlUrl}/metrics`)).text.includes('slipway_requests_in_flight 1'),
+    );
+    process.kill(executorOf(served), 'SIGSEGV');
+    expect(await inFlight).toMatchObject({
+      status: 500,
+      json: { error: 'the model failed: the process that ran the model ended (SIGSEGV)' },
+    });
+    const answer = await post(`${served.url}/v2/models/slow/infer`, {
+      inputs: [{ name: 'times', datatype: 'INT64', shape: [], data: [1] }],
+    });
+    expect(answer.status).toBe(200);
+    expect((await get(`${served.url}/v2/health/ready`)).status).toBe(200);
+  });
+
+  test('that crashes again and again ends the pod, with a reason', async () => {
+    const served = await startPod('--model', iris.path);
+    for (let crash = 0; crash < 5; crash++) {
+      const executor = await eventually(() => executorOf(served) > 0 && executorOf(served));
+      process.kill(executor, 'SIGKILL');
+      await eventually(() => served.process.exitCode !== null || executorOf(served) !== executor);
+    }
+    expect(await served.exit).toBe(1);
+    expect(served.logs).toContainEqual(
+      expect.objectContaining({
+        reason: 'ModelInvalid',
+        message: expect.stringContaining('ends again and again'),
+      }),
+    );
+  }, 60_000);
+
+  test('ends with the pod, even if that is killed', async () => {
+    const served = await startPod('--model', iris.path);
+    const executor = executorOf(served);
+    served.process.kill('SIGKILL');
+    await served.exit;
+    await eventually(() => {
+      try {
+        process.kill(executor, 0);
+        return false;
+      } catch {
+        return true;
+      }
+    });
+  });
+});
+
+describe('on SIGTERM', () => {
+  test('a body that was half there is answered, or cut, and the pod ends with 0', async () => {
+    const served = await startPod('--model', iris.path, '--model-name', 'iris');
+    const body = JSON.stringify({ inputs: iris.inputs });
+    const early = rawClient(served);
+    const late = rawClient(served);
+    early.socket.write(head(irisInfer, body.length) + body.slice(0, 10));
+    late.socket.write(head(irisInfer, body.length) + body.slice(0, 10));
+    await sleep(100);
+    served.process.kill('SIGTERM');
+    await sleep(1000);
+    early.socket.write(body.slice(10));
+    expect(await eventually(() => early.answer() !== '' && early.answer())).toContain('200 OK');
+    const ended = once(late.socket, 'close');
+    await sleep(3900);
+    late.socket.write(body.slice(10));
+    await ended;
+    expect(await served.exit).toBe(0);
+  }, 30_000);
+});
