@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
 import { Scheduler } from './execution/scheduler.ts';
+import { ServingThread } from './execution/serving-thread.ts';
 import { fetchModel } from './model/fetch.ts';
 import { parseModelSource } from './model/source.ts';
 import { createControlApp } from './serving/control-app.ts';
@@ -62,7 +63,7 @@ export interface InferenceServer {
 
 /** How many bodies and answers of the largest size may be held at once. */
 const messagesInFlight = 4;
-const leastBytesPerSecond = 65_536;
+const leastBytesPerSecond = 262_144;
 const graceMilliseconds = 10_000;
 /** Text of a few digits may stand for an element of eight bytes. */
 const tensorBytesPerBodyByte = 2;
@@ -182,8 +183,10 @@ async function loadModel(
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
     mostAnswerBytes: settings.maxAnswerBytes,
   };
+  const executor = { path: file.path, threads: settings.threads, model, limits };
   const scheduler = await Scheduler.start({
-    settings: { path: file.path, threads: settings.threads, model, limits },
+    settings: executor,
+    servingThread: await ServingThread.open({ settings: executor, workDirectory: settings.workDirectory, log }),
     instances: settings.instances,
     maxInFlight: settings.maxInFlight,
     requestTimeoutMilliseconds: settings.requestTimeoutMilliseconds,

@@ -135,6 +135,9 @@ describe('slow clients', () => {
       /slipway_transfer_bytes 399996$/m.test((await get(`${served.controlUrl}/metrics`)).text),
     );
     await sleep(1100);
+    const large = JSON.stringify({ inputs: iris.inputs }).padEnd(90_000, ' ');
+    expect((await post(served.url + irisInfer, large)).status).toBe(200);
+    // A small one needs no room.
     await irisAnswers(served);
     const ended = await eventually(() => slow.map(({ answer }) => answer()).find((answer) => answer !== ''));
     expect(ended).toContain('503 Service Unavailable');

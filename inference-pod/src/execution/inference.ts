@@ -1,8 +1,9 @@
 import { messageOf } from '../model/error-message.ts';
 import type { ModelSession } from '../model/session.ts';
+import type { Tensor } from '../protocol/datatypes.ts';
 import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
-import { decodeInferenceRequest } from '../protocol/open-inference-request.ts';
+import { decodeInferenceRequest, type InferenceRequest } from '../protocol/open-inference-request.ts';
 import { encodeInferenceResponse } from '../protocol/open-inference-response.ts';
 import { RequestError } from '../protocol/request-error.ts';
 
@@ -30,22 +31,31 @@ export interface InferenceLimits {
 
 /** Answers one call: decodes it, runs the model, encodes what it gave. Never rejects. */
 export async function infer(
-  call: InferenceCall,
+  { body, headerLength }: InferenceCall,
   session: ModelSession,
   model: ModelIdentity,
   limits: InferenceLimits,
 ): Promise<InferenceAnswer> {
-  let seconds: number | undefined;
   try {
-    const request = decodeInferenceRequest(call.body, call.headerLength, session.signature, limits);
+    const request = decodeInferenceRequest(body, headerLength, session.signature, limits);
     const start = performance.now();
-    const outputs = await session.run(
-      request.inputs,
-      request.outputs.map(({ name }) => name),
-    );
-    seconds = (performance.now() - start) / 1000;
-    const { body, headerLength } = encodeInferenceResponse(model, request, outputs, limits.mostAnswerBytes);
-    return { status: 200, body, headerLength, seconds };
+    const outputs = await session.run(request.inputs, request.outputs);
+    return answerOf(request, outputs, model, limits, (performance.now() - start) / 1000);
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+/** The answer of what the model gave. Never throws. */
+export function answerOf(
+  request: InferenceRequest,
+  outputs: ReadonlyMap<string, Tensor>,
+  model: ModelIdentity,
+  limits: InferenceLimits,
+  seconds: number,
+): InferenceAnswer {
+  try {
+    return { status: 200, ...encodeInferenceResponse(model, request, outputs, limits.mostAnswerBytes), seconds };
   } catch (error) {
     return failure(error, seconds);
   }

@@ -4,9 +4,12 @@ import type { Deadline } from './deadline.ts';
 import { describeEnd, Executor, type ExecutorEnd, type LoadedModel } from './executor.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
 import { failure, type InferenceAnswer, type InferenceCall } from './inference.ts';
+import type { ServingThread } from './serving-thread.ts';
 
 export interface SchedulerOptions {
   readonly settings: ExecutorSettings;
+  /** Runs what is proven to be cheap; undefined for a model of which nothing is. */
+  readonly servingThread: ServingThread | undefined;
   /** How many executors. */
   readonly instances: number;
   /** How many calls may wait or be computed at once. */
@@ -23,6 +26,8 @@ export interface SchedulerOptions {
 /** A call that waits or is computed. */
 interface Job {
   readonly call: InferenceCall;
+  /** What the run is measured for. */
+  readonly shapes: string | undefined;
   readonly deadline: Deadline;
   readonly isAbandoned: () => boolean;
   /** Undefined once it has an answer, or nobody waits for one. */
@@ -78,7 +83,7 @@ export class Scheduler {
 
   /** Calls that wait or are computed. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#inFlight + (this.#options.servingThread?.running ?? 0);
   }
 
   /** How often an executor was started anew. */
@@ -92,8 +97,9 @@ export class Scheduler {
   }
 
   /** Resolves once no call waits or is computed. */
-  idle(): Promise<void> {
-    return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  async idle(): Promise<void> {
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    await this.#options.servingThread?.idle();
   }
 
   /**
@@ -105,9 +111,11 @@ export class Scheduler {
    *   once the deadline has passed
    */
   infer(call: InferenceCall, deadline: Deadline, isAbandoned: () => boolean): Promise<InferenceAnswer | undefined> {
-    if (this.#inFlight >= this.#options.maxInFlight) {
+    if (this.inFlight >= this.#options.maxInFlight) {
       throw new Overload('the server is full: too many requests are in flight, try again', this.#wait);
     }
+    const taken = this.#options.servingThread?.take(call);
+    if (taken?.kind === 'answered') return taken.answer;
     if (performance.now() + this.#wait > deadline.at) {
       throw new Overload(
         `the answer would come later than the ${deadline.milliseconds} ms that it may take: the server is busy, try again`,
@@ -124,6 +132,7 @@ export class Scheduler {
       }, deadline.at - performance.now());
       const job: Job = {
         call,
+        shapes: taken?.shapes,
         deadline,
         isAbandoned,
         settle: (answer) => {
@@ -180,6 +189,9 @@ export class Scheduler {
     if ('how' in answered) {
       job.settle?.(failure(new Error(`the process that ran the model ended (${answered.how})`)));
       return;
+    }
+    if (job.shapes !== undefined && answered.seconds !== undefined) {
+      this.#options.servingThread?.measured(job.shapes, answered.seconds);
     }
     const pace = milliseconds ?? (answered.seconds ?? 0) * 1000;
     this.#pace = this.#pace === undefined ? pace : this.#pace + smoothing * (pace - this.#pace);

@@ -18,7 +18,10 @@ export interface ModelSession {
   /** Outputs that the protocol cannot carry (sequences, maps); they are never computed. */
   readonly omittedOutputs: readonly string[];
   /** Blocks the thread it is called on until the model has answered. */
-  run(inputs: ReadonlyMap<string, Tensor>, outputs: readonly string[]): Promise<ReadonlyMap<string, Tensor>>;
+  run(
+    inputs: ReadonlyMap<string, Tensor>,
+    outputs: readonly { readonly name: string }[],
+  ): Promise<ReadonlyMap<string, Tensor>>;
 }
 
 /**
@@ -58,13 +61,13 @@ export async function openSession(path: string, threads: number): Promise<ModelS
   return {
     signature: { inputs, outputs },
     omittedOutputs: session.outputNames.filter((name) => !carried.has(name)),
-    run: async (feeds, fetches) => {
+    run: async (inputs, asked) => {
+      const feeds: Record<string, OnnxTensor> = {};
+      for (const [name, tensor] of inputs) feeds[name] = toOnnx(tensor);
+      const fetches = asked.map(({ name }) => name);
       let results: InferenceSession.ReturnType;
       try {
-        results = await session.run(
-          Object.fromEntries(Array.from(feeds, ([name, tensor]) => [name, toOnnx(tensor)])),
-          fetches,
-        );
+        results = await session.run(feeds, fetches);
       } catch (error) {
         throw isRefusal(error) ? badRequest(`the model refuses the request: ${messageOf(error)}`) : error;
       }
@@ -99,10 +102,7 @@ export async function warmUp(session: ModelSession): Promise<string | undefined>
     }),
   );
   try {
-    await session.run(
-      inputs,
-      session.signature.outputs.map(({ name }) => name),
-    );
+    await session.run(inputs, session.signature.outputs);
     return undefined;
   } catch (error) {
     if (error instanceof RequestError) return error.message;

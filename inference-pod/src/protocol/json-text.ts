@@ -81,10 +81,10 @@ function pieceOf(
     case 'FP32':
     case 'FP64':
       return data instanceof Float32Array || data instanceof Float64Array
-        ? floats(data.subarray(start, end), nonFinite)
+        ? floats(data.length <= pieceLength ? data : data.subarray(start, end), nonFinite)
         : '';
     default:
-      return data.subarray(start, end).join(',');
+      return data.length <= fewElements ? joined(data) : data.subarray(start, end).join(',');
   }
 }
 
@@ -94,7 +94,16 @@ function floats(values: Float16Array | Float32Array | Float64Array, nonFinite: N
     const isOdd = (value === 0 && Object.is(value, -0)) || (nonFinite !== 'bare' && !Number.isFinite(value));
     if (isOdd) return Array.from(values, (each) => float(each, nonFinite)).join(',');
   }
-  return values.join(',');
+  return values.length <= fewElements ? joined(values) : values.join(',');
+}
+
+/** So few are made text quicker one by one than by a call of the engine. */
+const fewElements = 16;
+
+function joined(values: ArrayLike<number | bigint>): string {
+  let text = '';
+  for (let index = 0; index < values.length; index++) text += index === 0 ? `${values[index]}` : `,${values[index]}`;
+  return text;
 }
 
 function float(value: number, nonFinite: NonFinite): string {

@@ -67,7 +67,7 @@ export function decodeInferenceRequest(
   let inputs: ReadonlyMap<string, Tensor> | undefined;
   let outputs: RequestedOutputs | undefined;
   let parameters: Parameters = {};
-  const given = new Set<string>();
+  let given = '';
   reader.beginObject();
   for (let key = reader.key(true); key !== undefined; key = reader.key(false)) {
     switch (key) {
@@ -87,7 +87,7 @@ export function decodeInferenceRequest(
         reader.skip();
         continue;
     }
-    refuseTwice(given, key, '');
+    given = refuseTwice(given, key, () => '');
   }
   reader.end();
   if (inputs === undefined) throw badRequest('inputs must be a list of tensors, not missing');
@@ -110,9 +110,11 @@ export function decodeInferenceRequest(
   };
 }
 
-function refuseTwice(given: Set<string>, key: string, where: string): void {
-  if (given.has(key)) throw badRequest(`${where}${key}: given twice`);
-  given.add(key);
+/** @returns the keys that were given, this one among them, each behind a sign that none of them has */
+function refuseTwice(given: string, key: string, where: () => string): string {
+  const marked = ` ${key} `;
+  if (given.includes(marked)) throw badRequest(`${where()}${key}: given twice`);
+  return given + marked;
 }
 
 function readId(reader: JsonReader): string {
@@ -173,18 +175,19 @@ interface InputContext {
 function readInput(reader: JsonReader, index: number, context: InputContext): NamedTensor {
   if (reader.peek() !== 'object') throw badRequest(`inputs[${index}] must be a JSON object, not ${reader.describe()}`);
   const fields: InputFields = {};
-  const given = new Set<string>();
+  let given = '';
+  const where = () => (fields.name === undefined ? `inputs[${index}]` : `input ${quoted(fields.name)}`);
   reader.beginObject();
   for (let key = reader.key(true); key !== undefined; key = reader.key(false)) {
-    const where = fields.name === undefined ? `inputs[${index}]` : `input ${quoted(fields.name)}`;
-    if (readInputField(reader, key, fields, where, context)) refuseTwice(given, key, `${where}: `);
-    else reader.skip();
+    if (!readInputField(reader, key, fields, where, context)) reader.skip();
+    else given = refuseTwice(given, key, () => `${where()}: `);
   }
   const { name, dataAt, tensor } = fields;
   if (name === undefined) throw badRequest(`inputs[${index}].name must be a string, not missing`);
   const size = fields.parameters?.binary_data_size;
   if (size !== undefined) {
-    if (dataAt !== undefined) throw badRequest(`input ${quoted(name)}: has both data and binary_data_size`);
+    if (dataAt !== undefined || tensor !== undefined)
+      throw badRequest(`input ${quoted(name)}: has both data and binary_data_size`);
     return { name, tensor: takeBinary(knownInput(fields, context), size, context) };
   }
   if (tensor !== undefined) return { name, tensor };
@@ -207,12 +210,12 @@ function readInputField(
   reader: JsonReader,
   key: string,
   fields: InputFields,
-  where: string,
+  where: () => string,
   context: InputContext,
 ): boolean {
   switch (key) {
     case 'name':
-      if (reader.peek() !== 'string') throw badRequest(`${where}.name must be a string, not ${reader.describe()}`);
+      if (reader.peek() !== 'string') throw badRequest(`${where()}.name must be a string, not ${reader.describe()}`);
       fields.name = reader.string();
       return true;
     case 'datatype':
@@ -222,12 +225,13 @@ function readInputField(
       fields.shape = readShape(reader);
       return true;
     case 'parameters':
-      fields.parameters = readParameters(reader, `${where}: parameters`);
+      fields.parameters = readParameters(reader, `${where()}: parameters`);
       return true;
     case 'data':
-      fields.dataAt = reader.mark();
-      if (fields.name === undefined || fields.datatype === undefined || fields.shape === undefined) reader.skip();
-      else fields.tensor = readData(reader, knownInput(fields, context), context);
+      if (fields.name === undefined || fields.datatype === undefined || fields.shape === undefined) {
+        fields.dataAt = reader.mark();
+        reader.skip();
+      } else fields.tensor = readData(reader, knownInput(fields, context), context);
       return true;
     default:
       return false;

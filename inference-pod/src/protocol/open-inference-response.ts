@@ -27,7 +27,7 @@ export function encodeInferenceResponse(
   const text = new JsonText(mostBytes);
   const binary: Uint8Array[] = [];
   let binaryBytes = 0;
-  text.append(`{"model_name":${JSON.stringify(model.name)},"model_version":${JSON.stringify(model.version)}`);
+  text.append(`{"model_name":${quoted(model.name)},"model_version":${quoted(model.version)}`);
   if (request.id !== undefined) text.append(`,"id":${JSON.stringify(request.id)}`);
   text.append(',"outputs":[');
   let separator = '';
@@ -35,7 +35,7 @@ export function encodeInferenceResponse(
     const found = outputs.get(name);
     if (found === undefined) throw new Error(`the model has not computed '${name}'`);
     const tensor = classes === undefined ? found : classify(name, found, classes);
-    const head = `${separator}{"name":${JSON.stringify(name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape.join(',')}],`;
+    const head = `${separator}{"name":${quoted(name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape.join(',')}],`;
     separator = ',';
     if (isBinary) {
       const bytes = writeBinaryTensor(tensor);
@@ -54,4 +54,15 @@ export function encodeInferenceResponse(
   if (binary.length === 0) return { body: json, headerLength: undefined };
   const header = typeof json === 'string' ? [Buffer.from(json)] : json;
   return { body: [...header, ...binary], headerLength: header.reduce((sum, { length }) => sum + length, 0) };
+}
+
+/** JSON of the names that every answer has: those of the model and of its outputs, which are few. */
+const quotedNames = new Map<string, string>();
+
+function quoted(name: string): string {
+  const known = quotedNames.get(name);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(name);
+  quotedNames.set(name, text);
+  return text;
 }

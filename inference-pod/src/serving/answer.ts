@@ -65,18 +65,22 @@ const deflateQuickly = { level: constants.Z_BEST_SPEED };
 const gzipped = promisify(gzip);
 const deflated = promisify(deflate);
 
-/** The answer as the client has said that it takes it. */
-export async function compressed(request: IncomingMessage, answer: HttpAnswer): Promise<HttpAnswer> {
-  const encoding = acceptedEncoding(request.headers['accept-encoding']);
-  if (encoding === undefined || lengthOf(answer.body) < leastCompressedBytes) return answer;
+/** How an answer is to be compressed, as the client has said that it takes it; undefined for not at all. */
+export function encodingFor({ headers }: IncomingMessage, body: AnswerBody): Encoding | undefined {
+  const accepted = headers['accept-encoding'];
+  return accepted === undefined || lengthOf(body) < leastCompressedBytes ? undefined : acceptedEncoding(accepted);
+}
+
+export async function compressed(answer: HttpAnswer, encoding: Encoding): Promise<HttpAnswer> {
   const whole = typeof answer.body === 'string' ? answer.body : Buffer.concat(answer.body);
   const body = encoding === 'gzip' ? await gzipped(whole, deflateQuickly) : await deflated(whole, deflateQuickly);
   return { ...answer, headers: { ...answer.headers, 'content-encoding': encoding }, body: [body] };
 }
 
-/** The encoding to answer in; undefined for none. */
-export function acceptedEncoding(header: string | undefined): 'gzip' | 'deflate' | undefined {
-  if (header === undefined) return undefined;
+type Encoding = 'gzip' | 'deflate';
+
+/** The encoding to answer in, of those that a header names; undefined for none. */
+function acceptedEncoding(header: string): Encoding | undefined {
   const accepted = header.split(',').flatMap((part) => {
     const [name = '', ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
     return parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter)) ? [] : [name];

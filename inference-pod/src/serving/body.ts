@@ -3,12 +3,12 @@ import type { Readable } from 'node:stream';
 import { createGunzip, createInflate } from 'node:zlib';
 import { alignedBuffer } from '../execution/frames.ts';
 import { RequestError } from '../protocol/request-error.ts';
-import type { Transfers } from './transfers.ts';
+import type { Transfer, Transfers } from './transfers.ts';
 
-/** A body that has arrived whole; `release` gives back the room that it took. */
+/** A body that has arrived whole; the end of its transfer gives back the room that it took. */
 export interface Body {
   readonly bytes: Buffer;
-  readonly release: () => void;
+  readonly transfer: Transfer | undefined;
 }
 
 /**
@@ -29,48 +29,56 @@ export function readBody(
   if (announced > maxBytes) throw tooLarge(maxBytes);
   const stream = decoded(request, encoding);
   return new Promise((resolve, reject) => {
-    const transfer = transfers.begin((reason) =>
-      fail(
-        reason === 'slow'
-          ? new RequestError(408, 'the body comes too slowly')
-          : new RequestError(
-              503,
-              'the server is full: too many bytes are in flight, and this body comes slowest; try again',
-            ),
-      ),
-    );
     const collected = new Chunks(stream === request ? announced : Number.NaN, headerLength);
     let isOver = false;
+    // Most bodies come in one piece, and are over before they could be watched.
+    let transfer: Transfer | undefined;
     const fail = (error: RequestError) => {
       if (isOver) return;
       isOver = true;
-      transfer.end();
+      transfer?.end();
       if (stream !== request) request.unpipe();
       stream.pause();
       reject(error);
     };
     stream.on('data', (chunk: Buffer) => {
       if (isOver) return;
-      if (collected.length + chunk.length > maxBytes) return fail(tooLarge(maxBytes));
-      if (!transfer.reserve(chunk.length)) {
-        return fail(new RequestError(503, 'the server is full: too many bytes are in flight, try again'));
-      }
-      collected.add(chunk);
+      const isWhole = chunk.length === announced && chunk.length <= unwatchedBytes;
+      if (!isWhole) transfer ??= transfers.begin((reason) => fail(reason === 'slow' ? tooSlow() : slowest()));
+      if (collected.length + chunk.length > maxBytes) fail(tooLarge(maxBytes));
+      else if (transfer?.reserve(chunk.length) === false) fail(noRoom());
+      else collected.add(chunk);
     });
-    stream.once('end', () => {
+    stream.on('end', () => {
       if (isOver) return;
       isOver = true;
-      resolve({ bytes: collected.whole(), release: () => transfer.end() });
+      resolve({ bytes: collected.whole(), transfer });
     });
     if (stream !== request) {
-      stream.once('error', (error) => fail(new RequestError(400, `the body is not ${encoding}: ${error.message}`)));
+      stream.on('error', (error) => fail(new RequestError(400, `the body is not ${encoding}: ${error.message}`)));
     }
-    const early = () => fail(new RequestError(400, 'the body ended early'));
-    request.once('error', early);
-    request.once('close', () => {
-      if (!request.complete) early();
+    request.on('close', () => {
+      if (!isOver && !request.complete) fail(new RequestError(400, 'the body ended early'));
     });
   });
+}
+
+/** Bodies of this size are bounded by the number of requests in flight. */
+const unwatchedBytes = 65_536;
+
+function tooSlow(): RequestError {
+  return new RequestError(408, 'the body comes too slowly');
+}
+
+function noRoom(): RequestError {
+  return new RequestError(503, 'the server is full: too many bytes are in flight, try again');
+}
+
+function slowest(): RequestError {
+  return new RequestError(
+    503,
+    'the server is full: too many bytes are in flight, and this body comes slowest; try again',
+  );
 }
 
 function decoded(request: IncomingMessage, encoding: string): Readable {

@@ -5,10 +5,10 @@ import type { InferenceAnswer } from '../execution/inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
-import { binaryType, compressed, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
+import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
 import { readBody } from './body.ts';
 import type { Lifecycle } from './lifecycle.ts';
-import type { Transfers } from './transfers.ts';
+import type { Transfer, Transfers } from './transfers.ts';
 
 export interface InferenceOptions {
   readonly model: ModelIdentity;
@@ -22,48 +22,36 @@ export interface InferenceOptions {
 
 /** Answers `POST /v2/models/NAME/infer`. */
 export function createInference(options: InferenceOptions): RequestListener {
-  const { log, lifecycle, transfers } = options;
-  const answer = async (request: IncomingMessage, response: ServerResponse) => {
-    let release: () => void = () => undefined;
-    try {
-      const whole = await infer(request, response, options, (body) => {
-        release = body;
-      });
-      if (whole === undefined || response.destroyed) return;
-      if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
-      send(response, await compressed(request, whole), transfers);
-    } catch (error) {
-      refuse(request, response, error, transfers, log);
-    } finally {
-      release();
-    }
-  };
-  return (request, response) => void answer(request, response);
+  return (request, response) => void answer(request, response, options);
 }
 
-/** @returns undefined when nobody waits for the answer any more */
-async function infer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  options: InferenceOptions,
-  onBody: (release: () => void) => void,
-): Promise<HttpAnswer | undefined> {
-  const { model, lifecycle, telemetry, log } = options;
+async function answer(request: IncomingMessage, response: ServerResponse, options: InferenceOptions): Promise<void> {
+  const { model, lifecycle, transfers, telemetry, log, requestTimeoutMilliseconds } = options;
   const start = performance.now();
-  if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
-  const headerLength = readHeaderLength(request);
-  const timeout = readTimeout(request, options.requestTimeoutMilliseconds);
-  const arriving = readBody(request, options.maxBodyBytes, headerLength, options.transfers);
-  if (request.headers.expect !== undefined) response.writeContinue();
-  const body = await arriving;
-  onBody(body.release);
-  const { scheduler } = lifecycle.model;
-  const deadline = deadlineOf(timeout, start, options.requestTimeoutMilliseconds);
-  const answer = await scheduler.infer({ body: body.bytes, headerLength }, deadline, () => response.destroyed);
-  if (answer === undefined) return undefined;
-  if (answer.seconds !== undefined) telemetry.observeInference(answer.seconds);
-  if (answer.status >= 500) log.warn({ answer: textOf(answer) }, 'an inference failed');
-  return httpAnswer(answer);
+  let transfer: Transfer | undefined;
+  try {
+    if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
+    const headerLength = readHeaderLength(request);
+    const timeout = readTimeout(request, requestTimeoutMilliseconds);
+    const arriving = readBody(request, options.maxBodyBytes, headerLength, transfers);
+    if (request.headers.expect !== undefined) response.writeContinue();
+    const body = await arriving;
+    transfer = body.transfer;
+    const deadline = deadlineOf(timeout, start, requestTimeoutMilliseconds);
+    const call = { body: body.bytes, headerLength };
+    const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
+    if (answered === undefined || response.destroyed) return;
+    if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);
+    if (answered.status >= 500) log.warn({ answer: textOf(answered) }, 'an inference failed');
+    if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
+    const encoding = encodingFor(request, answered.body);
+    const whole = httpAnswer(answered);
+    send(response, encoding === undefined ? whole : await compressed(whole, encoding), transfers);
+  } catch (error) {
+    refuse(request, response, error, transfers, log);
+  } finally {
+    transfer?.end();
+  }
 }
 
 function httpAnswer({ status, body, headerLength }: InferenceAnswer): HttpAnswer {

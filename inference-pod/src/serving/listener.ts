@@ -6,6 +6,8 @@ import { StartupError } from '../model/startup-error.ts';
 const keepAliveMilliseconds = 75_000;
 /** A whole head has to be there by then. */
 const headMilliseconds = 15_000;
+/** Longer than the largest body may take. */
+const requestMilliseconds = 300_000;
 /** A process can have only so many files open. */
 const mostConnections = 8192;
 
@@ -24,8 +26,8 @@ export function listen({ listener, port, host, onMalformed }: ListenerOptions): 
       keepAliveTimeout: keepAliveMilliseconds,
       headersTimeout: headMilliseconds,
       connectionsCheckingInterval: 1000,
-      // Bodies have a limit of their own, which goes by their size.
-      requestTimeout: 0,
+      // Bodies have a limit of their own, which goes by their size, once they have begun.
+      requestTimeout: requestMilliseconds,
     },
     listener,
   );

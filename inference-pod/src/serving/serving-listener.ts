@@ -26,7 +26,7 @@ export function createServingListener(options: ServingListenerOptions): RequestL
     const start = performance.now();
     const url = request.url ?? '';
     const target = targets.get(url);
-    response.once('close', () => {
+    response.on('close', () => {
       const code = response.writableFinished ? response.statusCode : abandonedCode;
       telemetry.answered(target ?? routeOf(url), code, (performance.now() - start) / 1000);
     });

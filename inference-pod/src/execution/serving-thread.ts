@@ -1,0 +1,141 @@
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { operatorsOf } from '../model/graph.ts';
+import { type ModelSession, openSession } from '../model/session.ts';
+import type { Tensor } from '../protocol/datatypes.ts';
+import type { ModelIdentity } from '../protocol/open-inference.ts';
+import { decodeInferenceRequest, type InferenceRequest } from '../protocol/open-inference-request.ts';
+import { areCheapByShape } from './cheap-operators.ts';
+import { CostOfShapes } from './cost-of-shapes.ts';
+import type { ExecutorSettings } from './executor-settings.ts';
+import { answerOf, failure, type InferenceAnswer, type InferenceCall, type InferenceLimits } from './inference.ts';
+
+/** A larger file is not read to see what it does. */
+const mostFileBytes = 8 * 2 ** 20;
+/** A larger body takes longer to read than the serving thread may be busy. */
+const mostBodyBytes = 4 * 2 ** 20;
+
+/** There while the model is run by this process: found at its start, it says that an earlier one has not ended well. */
+const markName = 'run-on-the-serving-thread';
+
+export interface ServingThreadOptions {
+  readonly settings: ExecutorSettings;
+  readonly workDirectory: string;
+  readonly log: Logger;
+}
+
+/** What the serving thread makes of a call: it answers it, or says by which shapes it is to be measured elsewhere. */
+export type Taken =
+  | { readonly kind: 'answered'; readonly answer: Promise<InferenceAnswer> }
+  | { readonly kind: 'measure'; readonly shapes: string };
+
+/**
+ * Runs a model that is proven to be cheap on the serving thread, which saves a small model most of what a request costs.
+ * Proven is what has a small file, only operators whose work goes by shapes, and shapes that were measured many times. It
+ * shares the fate of the process, so a process that did not end well is remembered on the pod's volume.
+ */
+export class ServingThread {
+  readonly #session: ModelSession;
+  readonly #model: ModelIdentity;
+  readonly #limits: InferenceLimits;
+  readonly #costs = new CostOfShapes();
+  readonly #log: Logger;
+  #running = 0;
+  #idle: (() => void)[] = [];
+  /** When the last run had ended and was answered; the next cannot have begun before. */
+  #free = 0;
+
+  private constructor(session: ModelSession, { settings, log }: ServingThreadOptions) {
+    this.#session = session;
+    this.#model = settings.model;
+    this.#limits = settings.limits;
+    this.#log = log;
+  }
+
+  /** @returns undefined for a model that is not to be run here */
+  static async open(options: ServingThreadOptions): Promise<ServingThread | undefined> {
+    const { settings, workDirectory, log } = options;
+    if (!(await isCheapByShape(settings.path))) return undefined;
+    const mark = join(workDirectory, markName);
+    if (existsSync(mark)) {
+      log.warn('the process ended badly while it ran the model itself: only executors run it now');
+      return undefined;
+    }
+    const session = await openSession(settings.path, settings.threads);
+    writeFileSync(mark, '');
+    process.once('exit', () => rmSync(mark, { force: true }));
+    return new ServingThread(session, options);
+  }
+
+  /** @returns undefined for a call that is none of its business */
+  take({ body, headerLength }: InferenceCall): Taken | undefined {
+    if (body.length > mostBodyBytes) return undefined;
+    let request: InferenceRequest;
+    try {
+      request = decodeInferenceRequest(body, headerLength, this.#session.signature, this.#limits);
+    } catch (error) {
+      return { kind: 'answered', answer: Promise.resolve(failure(error)) };
+    }
+    const shapes = shapesOf(request);
+    if (!this.#costs.isProven(shapes)) return { kind: 'measure', shapes };
+    return { kind: 'answered', answer: this.#run(request, shapes) };
+  }
+
+  /** A call of these shapes was run by an executor. */
+  measured(shapes: string, seconds: number): void {
+    this.#costs.measured(shapes, seconds);
+  }
+
+  async #run(request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
+    const called = performance.now();
+    this.#running++;
+    try {
+      const outputs = await this.#session.run(request.inputs, request.outputs);
+      const seconds = (performance.now() - Math.max(called, this.#free)) / 1000;
+      if (this.#costs.ranHere(shapes, seconds)) {
+        this.#log.warn({ shapes, seconds }, 'a run was not cheap, again: executors run these shapes from now on');
+      }
+      return answerOf(request, outputs, this.#model, this.#limits, seconds);
+    } catch (error) {
+      return failure(error);
+    } finally {
+      this.#free = performance.now();
+      this.#running--;
+      if (this.#running === 0 && this.#idle.length > 0) this.#tellIdle();
+    }
+  }
+
+  /** Calls that are computed here. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Resolves once none is. */
+  idle(): Promise<void> {
+    return this.#running === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #tellIdle(): void {
+    for (const resolve of this.#idle) resolve();
+    this.#idle = [];
+  }
+}
+
+async function isCheapByShape(path: string): Promise<boolean> {
+  if ((await stat(path)).size > mostFileBytes) return false;
+  const operators = operatorsOf(await readFile(path));
+  return operators !== undefined && areCheapByShape(operators);
+}
+
+/** The shapes of a request's inputs, as one text. Strings have a length of their own, so they are never cheap by shape. */
+function shapesOf({ inputs }: InferenceRequest): string {
+  let text = '';
+  for (const [name, tensor] of inputs) text += `${name}:${tensor.shape.join()}${lengthOf(tensor)};`;
+  return text;
+}
+
+function lengthOf({ data }: Tensor): string {
+  return Array.isArray(data) ? `(${data.reduce((sum, text) => sum + text.length, 0)})` : '';
+}

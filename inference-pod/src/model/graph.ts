@@ -1,0 +1,93 @@
+/** An operator of a graph: '' is the domain of ONNX itself. */
+export interface Operator {
+  readonly domain: string;
+  readonly type: string;
+}
+
+/**
+ * The operators of a model, those of graphs within its operators and of its functions among them, read from the bytes of
+ * its file without loading it. The numbers are those of the fields in onnx.proto.
+ *
+ * @returns undefined for what is no ONNX model
+ */
+export function operatorsOf(file: Buffer): readonly Operator[] | undefined {
+  const operators: Operator[] = [];
+  try {
+    readModel(file, operators);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+  return operators;
+}
+
+const model = { graph: 7, functions: 25 };
+const graph = { node: 1 };
+const functions = { node: 7 };
+const node = { type: 4, attribute: 5, domain: 7 };
+const attribute = { graph: 6, graphs: 11 };
+
+function readModel(bytes: Buffer, into: Operator[]): void {
+  for (const [field, value] of fieldsOf(bytes)) {
+    if (field === model.graph) readNodes(value, graph.node, into);
+    else if (field === model.functions) readNodes(value, functions.node, into);
+  }
+}
+
+function readNodes(bytes: Buffer, nodes: number, into: Operator[]): void {
+  for (const [field, value] of fieldsOf(bytes)) if (field === nodes) readNode(value, into);
+}
+
+function readNode(bytes: Buffer, into: Operator[]): void {
+  let type = '';
+  let domain = '';
+  for (const [field, value] of fieldsOf(bytes)) {
+    if (field === node.type) type = value.toString();
+    else if (field === node.domain) domain = value.toString();
+    else if (field === node.attribute) readAttribute(value, into);
+  }
+  into.push({ domain: domain === 'ai.onnx' ? '' : domain, type });
+}
+
+function readAttribute(bytes: Buffer, into: Operator[]): void {
+  for (const [field, value] of fieldsOf(bytes)) {
+    if (field === attribute.graph || field === attribute.graphs) readNodes(value, graph.node, into);
+  }
+}
+
+/** The fields of a message that have a length, with their bytes; the others are passed over. */
+function* fieldsOf(bytes: Buffer): Generator<readonly [number, Buffer]> {
+  let offset = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let shift = 0; shift < 70; shift += 7) {
+      const byte = bytes.readUInt8(offset++);
+      value += (byte & 0x7f) * 2 ** shift;
+      if (byte < 0x80) return value;
+    }
+    throw new RangeError('a number that is too long');
+  };
+  while (offset < bytes.length) {
+    const key = varint();
+    switch (key % 8) {
+      case 0:
+        varint();
+        break;
+      case 1:
+        offset += 8;
+        break;
+      case 2: {
+        const length = varint();
+        if (offset + length > bytes.length) throw new RangeError('a field that ends beyond its message');
+        yield [Math.floor(key / 8), bytes.subarray(offset, offset + length)];
+        offset += length;
+        break;
+      }
+      case 5:
+        offset += 4;
+        break;
+      default:
+        throw new RangeError('no message');
+    }
+  }
+}
