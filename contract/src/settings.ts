@@ -13,6 +13,7 @@ export const environment = {
   revision: 'SLIPWAY_REVISION',
   threads: 'SLIPWAY_THREADS',
   port: 'SLIPWAY_PORT',
+  grpcPort: 'SLIPWAY_GRPC_PORT',
   controlPort: 'SLIPWAY_CONTROL_PORT',
   drainSeconds: 'SLIPWAY_DRAIN_SECONDS',
   maxInFlight: 'SLIPWAY_MAX_IN_FLIGHT',

@@ -80,6 +80,9 @@ const program = new Command('inference-pod')
   )
   .addOption(option('--port <n>', 'the port that serves', environment.port).argParser(anyPort).default(ports.serving))
   .addOption(
+    option('--grpc-port <n>', 'the port that serves gRPC', environment.grpcPort).argParser(anyPort).default(ports.grpc),
+  )
+  .addOption(
     option('--control-port <n>', 'the port of metrics', environment.controlPort)
       .argParser(anyPort)
       .default(ports.control),
@@ -212,7 +215,10 @@ async function main(options: Options): Promise<void> {
       },
       whole.signal,
     );
-    log.info({ port: server.port, controlPort: server.controlPort }, `serving /v2/models/${name}`);
+    log.info(
+      { port: server.port, grpcPort: server.grpcPort, controlPort: server.controlPort },
+      `serving /v2/models/${name}`,
+    );
   } catch (error) {
     if (error instanceof StartupError) end({ reason: error.reason, message: error.message });
     else end({ reason: 'InvalidConfiguration', message: messageOf(error) });

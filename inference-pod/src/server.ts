@@ -9,6 +9,9 @@ import { ServingThread } from './execution/serving-thread.ts';
 import { fetchModel } from './model/fetch.ts';
 import { parseModelSource } from './model/source.ts';
 import { createControlApp } from './serving/control-app.ts';
+import { healthMethods } from './serving/grpc-health-service.ts';
+import { inferenceMethods } from './serving/grpc-inference-service.ts';
+import { type GrpcServer, listenGrpc } from './serving/grpc-server.ts';
 import { createInferenceApp } from './serving/inference-app.ts';
 import { createInference } from './serving/inference-route.ts';
 import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
@@ -17,6 +20,7 @@ import { close, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
 import { Transfers } from './serving/transfers.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
+import { grpcRouteOf } from './telemetry/routes.ts';
 
 export interface ServerSettings {
   readonly modelName: string;
@@ -28,6 +32,7 @@ export interface ServerSettings {
   readonly threads: number;
   readonly host: string | undefined;
   readonly port: number;
+  readonly grpcPort: number;
   readonly controlPort: number;
   readonly drainSeconds: number;
   readonly maxInFlight: number;
@@ -53,6 +58,7 @@ export interface ServerEvents {
 export interface InferenceServer {
   /** The port that serves, which is known only now if it was asked for as 0. */
   readonly port: number;
+  readonly grpcPort: number;
   readonly controlPort: number;
   /**
    * Endpoints are withdrawn asynchronously, so requests go on arriving for a while: they are answered, each with
@@ -105,12 +111,15 @@ export async function startServer(
 
   return {
     port: portOf(servers.serving),
+    grpcPort: servers.grpc.port,
     controlPort: portOf(servers.control),
     async drain() {
       if (!lifecycle.happened({ kind: 'told to end' })) return;
       log.info({ drainSeconds: settings.drainSeconds, inFlight: model.scheduler.inFlight }, 'draining');
       await sleep(settings.drainSeconds * 1000);
+      servers.grpc.goAway();
       await close(servers.serving, () => model.scheduler.idle());
+      await servers.grpc.close();
       servers.control.closeAllConnections();
       servers.control.close();
       lifecycle.happened({ kind: 'drained' });
@@ -129,7 +138,7 @@ async function openPorts(
   settings: ServerSettings,
   log: Logger,
   { lifecycle, transfers, telemetry, onTold }: PortOptions,
-): Promise<{ readonly serving: Server; readonly control: Server }> {
+): Promise<{ readonly serving: Server; readonly grpc: GrpcServer; readonly control: Server }> {
   const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
   const model = { name: settings.modelName, version: settings.modelVersion };
   const link = createPodLink({
@@ -152,7 +161,19 @@ async function openPorts(
     host,
     onMalformed: (status) => telemetry.answered('malformed', status, 0),
   });
-  return { serving, control };
+  const grpc = await listenGrpc({
+    port: settings.grpcPort,
+    host,
+    methods: new Map([
+      ...inferenceMethods({ model, lifecycle, telemetry, requestTimeoutMilliseconds }),
+      ...healthMethods(lifecycle),
+    ]),
+    mostMessageBytes: maxBodyBytes,
+    transfers,
+    onEnd: (path, status, seconds) => telemetry.answered(grpcRouteOf(path), status, seconds),
+    onFault: (error) => log.error({ err: error }, 'a request failed'),
+  });
+  return { serving, grpc, control };
 }
 
 function portOf(server: Server): number {

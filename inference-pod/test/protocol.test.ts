@@ -51,7 +51,7 @@ describe('the Open Inference Protocol', () => {
     expect(await get(`${pod.url}/v2/health/ready`)).toMatchObject({ status: 200, json: { ready: true } });
     expect((await get(`${pod.url}/v2`)).json).toMatchObject({
       name: 'slipway',
-      extensions: ['binary_tensor_data', 'classification'],
+      extensions: ['binary_tensor_data', 'classification', 'model_configuration', 'statistics'],
     });
     for (const path of [model, `${model}/versions/3`]) {
       expect((await get(path)).json).toEqual({

@@ -11,6 +11,8 @@ const main = join(import.meta.dirname, '../src/main.ts');
 export interface RunningPod {
   readonly process: ChildProcess;
   readonly url: string;
+  /** Host and port. */
+  readonly grpcAddress: string;
   readonly controlUrl: string;
   /** All that it wrote. */
   output(): string;
@@ -39,6 +41,7 @@ export async function startPod(...args: string[]): Promise<RunningPod> {
   return {
     process,
     url: `http://127.0.0.1:${ports['port']}`,
+    grpcAddress: `127.0.0.1:${ports['grpcPort']}`,
     controlUrl: `http://127.0.0.1:${ports['controlPort']}`,
     output,
     logs: logs.lines,
@@ -83,7 +86,7 @@ export async function endWhileOpening(...args: string[]): Promise<{ readonly cod
 }
 
 function launch(args: readonly string[]) {
-  const command = [main, '--host', '127.0.0.1', '--port', '0', '--control-port', '0', ...args];
+  const command = [main, '--host', '127.0.0.1', '--port', '0', '--grpc-port', '0', '--control-port', '0', ...args];
   const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: Readonly<Record<string, unknown>>[] = [];
   const listeners: ((line: Readonly<Record<string, unknown>>) => void)[] = [];

@@ -4,21 +4,29 @@
  */
 import { openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
-import { type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
+import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { writeHead } from './frames.ts';
-import { type InferenceAnswer, infer } from './inference.ts';
+import { type InferenceAnswer, infer, wires } from './inference.ts';
 
 const channel = new FrameChannel(executorChannel);
 
-function send(job: number, following: number, { status, body, headerLength, seconds }: InferenceAnswer): void {
+function send(job: number, answer: InferenceAnswer): void {
+  const body = answer.kind === 'answered' ? answer.body : answer.message;
   const pieces = typeof body === 'string' ? [Buffer.from(body)] : body;
-  const bodyLength = pieces.reduce((sum, { length }) => sum + length, 0);
-  channel.write([writeHead({ job, status, following, headerLength, seconds, bodyLength }), ...pieces]);
+  const head = {
+    job,
+    code: answer.kind === 'answered' ? answered : answer.status,
+    following: 0,
+    headerLength: answer.kind === 'answered' ? answer.headerLength : undefined,
+    seconds: answer.seconds,
+    bodyLength: pieces.reduce((sum, { length }) => sum + length, 0),
+  };
+  channel.write([writeHead(head), ...pieces]);
 }
 
 function tell(opened: OpenedModel): void {
-  send(openedJob, 0, { status: 200, body: JSON.stringify(opened), headerLength: undefined, seconds: undefined });
+  send(openedJob, { kind: 'answered', body: JSON.stringify(opened), headerLength: undefined, seconds: undefined });
 }
 
 async function main({ path, threads, model, limits }: ExecutorSettings): Promise<void> {
@@ -28,7 +36,8 @@ async function main({ path, threads, model, limits }: ExecutorSettings): Promise
   tell({ kind: 'opened', signature, omittedOutputs, ...(warmUpRefused === undefined ? {} : { warmUpRefused }) });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     for (const { frame, body } of batch) {
-      send(frame.job, 0, await infer({ body, headerLength: frame.headerLength }, session, model, limits));
+      const call = { wire: wires[frame.code] ?? 'rest', body, headerLength: frame.headerLength };
+      send(frame.job, await infer(call, session, model, limits));
     }
   }
 }

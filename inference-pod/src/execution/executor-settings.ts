@@ -17,6 +17,9 @@ export const executorChannel = 3;
 /** The job of the first message of an executor, which is about the model. */
 export const openedJob = 0;
 
+/** The code of an answer that is no refusal. */
+export const answered = 200;
+
 export type OpenedModel =
   | {
       readonly kind: 'opened';

@@ -3,9 +3,9 @@ import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { StartupError } from '../model/startup-error.ts';
 import type { Signature } from '../protocol/datatypes.ts';
-import { type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
+import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameParser, type Message, writeHead } from './frames.ts';
-import type { InferenceAnswer, InferenceCall } from './inference.ts';
+import { type InferenceAnswer, type InferenceCall, wires } from './inference.ts';
 
 /** What is known of a model once it is loaded. */
 export interface LoadedModel {
@@ -83,10 +83,17 @@ export class Executor {
   run(calls: readonly InferenceCall[]): readonly Promise<InferenceAnswer | ExecutorEnd>[] {
     if (this.#jobs.size === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
-    const answers = calls.map(({ body, headerLength }, index) => {
+    const answers = calls.map(({ wire, body, headerLength }, index) => {
       const job = ++this.#lastJob;
       const following = calls.length - 1 - index;
-      const head = { job, status: 0, following, headerLength, seconds: undefined, bodyLength: body.length };
+      const head = {
+        job,
+        code: wires.indexOf(wire),
+        following,
+        headerLength,
+        seconds: undefined,
+        bodyLength: body.length,
+      };
       this.#process.socket.write(writeHead(head));
       this.#process.socket.write(body);
       return new Promise<InferenceAnswer | ExecutorEnd>((resolve) => this.#jobs.set(job, resolve));
@@ -100,9 +107,13 @@ export class Executor {
     this.#process.child.kill('SIGKILL');
   }
 
-  #answered({ frame: { job, status, headerLength, seconds }, body }: Message): void {
+  #answered({ frame: { job, code, headerLength, seconds }, body }: Message): void {
     this.#lastProgress = performance.now();
-    this.#jobs.get(job)?.({ status, body: [body], headerLength, seconds });
+    this.#jobs.get(job)?.(
+      code === answered
+        ? { kind: 'answered', body: [body], headerLength, seconds }
+        : { kind: 'refused', status: code, message: body.toString(), seconds },
+    );
     this.#jobs.delete(job);
   }
 

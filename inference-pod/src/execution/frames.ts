@@ -4,8 +4,8 @@
  */
 export interface Frame {
   readonly job: number;
-  /** Of an answer; 0 in a call. */
-  readonly status: number;
+  /** Of a call, the place of its wire; of an answer, its status. */
+  readonly code: number;
   /** How many frames that belong to the same batch follow. */
   readonly following: number;
   /** How much of the body is JSON; undefined when all is. */
@@ -21,7 +21,7 @@ export function writeHead(frame: Frame): Buffer {
   const head = Buffer.allocUnsafe(headBytes);
   head.writeUInt32LE(frame.bodyLength, 0);
   head.writeUInt32LE(frame.job, 4);
-  head.writeUInt16LE(frame.status, 8);
+  head.writeUInt16LE(frame.code, 8);
   head.writeUInt16LE(frame.following, 10);
   head.writeDoubleLE(frame.headerLength ?? -1, 12);
   head.writeDoubleLE(frame.seconds ?? -1, 20);
@@ -35,7 +35,7 @@ export function readHead(bytes: Buffer, offset: number): Frame {
   return {
     bodyLength: bytes.readUInt32LE(offset),
     job: bytes.readUInt32LE(offset + 4),
-    status: bytes.readUInt16LE(offset + 8),
+    code: bytes.readUInt16LE(offset + 8),
     following: bytes.readUInt16LE(offset + 10),
     headerLength: headerLength < 0 ? undefined : headerLength,
     seconds: seconds < 0 ? undefined : seconds,

@@ -1,27 +1,40 @@
 import { messageOf } from '../model/error-message.ts';
 import type { ModelSession } from '../model/session.ts';
-import type { Tensor } from '../protocol/datatypes.ts';
+import type { Signature, Tensor } from '../protocol/datatypes.ts';
+import { decodeGrpcInference, encodeGrpcInference } from '../protocol/grpc-inference.ts';
 import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { decodeInferenceRequest, type InferenceRequest } from '../protocol/open-inference-request.ts';
 import { encodeInferenceResponse } from '../protocol/open-inference-response.ts';
 import { RequestError } from '../protocol/request-error.ts';
 
+/** The forms in which a request can come: each is answered in its own. */
+export const wires = ['rest', 'grpc'] as const;
+export type Wire = (typeof wires)[number];
+
 /** One request for an inference, as it came from the wire. */
 export interface InferenceCall {
+  readonly wire: Wire;
   readonly body: Buffer;
   /** How much of the body is JSON, when tensors in binary form follow it. */
   readonly headerLength: number | undefined;
 }
 
-/** An answer, ready to be sent. */
-export interface InferenceAnswer {
-  readonly status: number;
-  readonly body: AnswerBody;
-  readonly headerLength: number | undefined;
-  /** The time that the model itself took; undefined if it was not run. */
-  readonly seconds: number | undefined;
-}
+/** What becomes of a call; `seconds` is the time that the model itself took, undefined if it was not run. */
+export type InferenceAnswer =
+  | {
+      readonly kind: 'answered';
+      readonly body: AnswerBody;
+      readonly headerLength: number | undefined;
+      readonly seconds: number | undefined;
+    }
+  /** The status is that of HTTP. */
+  | {
+      readonly kind: 'refused';
+      readonly status: number;
+      readonly message: string;
+      readonly seconds: number | undefined;
+    };
 
 export interface InferenceLimits {
   /** What the tensors of a request may take together. */
@@ -29,18 +42,28 @@ export interface InferenceLimits {
   readonly mostAnswerBytes: number;
 }
 
+/** @throws RequestError 400, 413 */
+export function decode(call: InferenceCall, signature: Signature, limits: InferenceLimits): InferenceRequest {
+  switch (call.wire) {
+    case 'rest':
+      return decodeInferenceRequest(call.body, call.headerLength, signature, limits);
+    case 'grpc':
+      return decodeGrpcInference(call.body, signature, limits);
+  }
+}
+
 /** Answers one call: decodes it, runs the model, encodes what it gave. Never rejects. */
 export async function infer(
-  { body, headerLength }: InferenceCall,
+  call: InferenceCall,
   session: ModelSession,
   model: ModelIdentity,
   limits: InferenceLimits,
 ): Promise<InferenceAnswer> {
   try {
-    const request = decodeInferenceRequest(body, headerLength, session.signature, limits);
+    const request = decode(call, session.signature, limits);
     const start = performance.now();
     const outputs = await session.run(request.inputs, request.outputs);
-    return answerOf(request, outputs, model, limits, (performance.now() - start) / 1000);
+    return answerOf(call.wire, request, outputs, model, limits, (performance.now() - start) / 1000);
   } catch (error) {
     return failure(error);
   }
@@ -48,22 +71,31 @@ export async function infer(
 
 /** The answer of what the model gave. Never throws. */
 export function answerOf(
+  wire: Wire,
   request: InferenceRequest,
   outputs: ReadonlyMap<string, Tensor>,
   model: ModelIdentity,
-  limits: InferenceLimits,
+  { mostAnswerBytes }: InferenceLimits,
   seconds: number,
 ): InferenceAnswer {
   try {
-    return { status: 200, ...encodeInferenceResponse(model, request, outputs, limits.mostAnswerBytes), seconds };
+    switch (wire) {
+      case 'rest': {
+        const { body, headerLength } = encodeInferenceResponse(model, request, outputs, mostAnswerBytes);
+        return { kind: 'answered', body, headerLength, seconds };
+      }
+      case 'grpc': {
+        const body = encodeGrpcInference(model, request, outputs, mostAnswerBytes);
+        return { kind: 'answered', body, headerLength: undefined, seconds };
+      }
+    }
   } catch (error) {
     return failure(error, seconds);
   }
 }
 
-/** The answer for what went wrong. */
+/** What is answered to what went wrong. */
 export function failure(error: unknown, seconds?: number): InferenceAnswer {
-  const status = error instanceof RequestError ? error.status : 500;
-  const message = error instanceof RequestError ? error.message : `the model failed: ${messageOf(error)}`;
-  return { status, body: JSON.stringify({ error: message }), headerLength: undefined, seconds };
+  if (error instanceof RequestError) return { kind: 'refused', status: error.status, message: error.message, seconds };
+  return { kind: 'refused', status: 500, message: `the model failed: ${messageOf(error)}`, seconds };
 }

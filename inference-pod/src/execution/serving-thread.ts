@@ -6,11 +6,19 @@ import { operatorsOf } from '../model/graph.ts';
 import { type ModelSession, openSession } from '../model/session.ts';
 import type { Tensor } from '../protocol/datatypes.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
-import { decodeInferenceRequest, type InferenceRequest } from '../protocol/open-inference-request.ts';
+import type { InferenceRequest } from '../protocol/open-inference-request.ts';
 import { areCheapByShape } from './cheap-operators.ts';
 import { CostOfShapes } from './cost-of-shapes.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
-import { answerOf, failure, type InferenceAnswer, type InferenceCall, type InferenceLimits } from './inference.ts';
+import {
+  answerOf,
+  decode,
+  failure,
+  type InferenceAnswer,
+  type InferenceCall,
+  type InferenceLimits,
+  type Wire,
+} from './inference.ts';
 
 /** A larger file is not read to see what it does. */
 const mostFileBytes = 8 * 2 ** 20;
@@ -70,17 +78,17 @@ export class ServingThread {
   }
 
   /** @returns undefined for a call that is none of its business */
-  take({ body, headerLength }: InferenceCall): Taken | undefined {
-    if (body.length > mostBodyBytes) return undefined;
+  take(call: InferenceCall): Taken | undefined {
+    if (call.body.length > mostBodyBytes) return undefined;
     let request: InferenceRequest;
     try {
-      request = decodeInferenceRequest(body, headerLength, this.#session.signature, this.#limits);
+      request = decode(call, this.#session.signature, this.#limits);
     } catch (error) {
       return { kind: 'answered', answer: Promise.resolve(failure(error)) };
     }
     const shapes = shapesOf(request);
     if (!this.#costs.isProven(shapes)) return { kind: 'measure', shapes };
-    return { kind: 'answered', answer: this.#run(request, shapes) };
+    return { kind: 'answered', answer: this.#run(call.wire, request, shapes) };
   }
 
   /** A call of these shapes was run by an executor. */
@@ -88,7 +96,7 @@ export class ServingThread {
     this.#costs.measured(shapes, seconds);
   }
 
-  async #run(request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
+  async #run(wire: Wire, request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
     const called = performance.now();
     this.#running++;
     try {
@@ -97,7 +105,7 @@ export class ServingThread {
       if (this.#costs.ranHere(shapes, seconds)) {
         this.#log.warn({ shapes, seconds }, 'a run was not cheap, again: executors run these shapes from now on');
       }
-      return answerOf(request, outputs, this.#model, this.#limits, seconds);
+      return answerOf(wire, request, outputs, this.#model, this.#limits, seconds);
     } catch (error) {
       return failure(error);
     } finally {

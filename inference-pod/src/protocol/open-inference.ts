@@ -9,7 +9,7 @@ export interface ModelIdentity {
 export const serverMetadata = {
   name: 'slipway',
   version: '0.1.0',
-  extensions: ['binary_tensor_data', 'classification'],
+  extensions: ['binary_tensor_data', 'classification', 'model_configuration', 'statistics'],
 } as const;
 
 /** The answer of `GET /v2/models/NAME`. */

@@ -1,23 +1,33 @@
 import type { RequestListener } from 'node:http';
-import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { routes } from '../../../contract/src/ports.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import type { Telemetry } from '../telemetry/metrics.ts';
 import { jsonAnswer, refuse, send } from './answer.ts';
 import type { Lifecycle } from './lifecycle.ts';
+import { modelConfigurationJson, modelStatistics, refuseUnknown } from './model-description.ts';
 import type { Transfers } from './transfers.ts';
 
 export interface InferenceAppOptions {
   readonly model: ModelIdentity;
   readonly lifecycle: Lifecycle;
   readonly transfers: Transfers;
+  readonly telemetry: Telemetry;
   readonly log: Logger;
   readonly infer: RequestListener;
 }
 
 /** What the Open Inference Protocol v2 has over REST beside inferences, and the refusal of everything else. */
-export function createInferenceApp({ model, lifecycle, transfers, log, infer }: InferenceAppOptions): Express {
+export function createInferenceApp({
+  model,
+  lifecycle,
+  transfers,
+  telemetry,
+  log,
+  infer,
+}: InferenceAppOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -43,7 +53,8 @@ export function createInferenceApp({ model, lifecycle, transfers, log, infer }: 
 
   const paths = (suffix: string) => [`/v2/models/:name${suffix}`, `/v2/models/:name/versions/:version${suffix}`];
   const known: RequestHandler = (request, _response, next) => {
-    refuseUnknown(request, model);
+    const { name = '', version = '' } = request.params;
+    refuseUnknown({ name: String(name), version: String(version) }, model);
     next();
   };
   app.get(
@@ -51,13 +62,27 @@ export function createInferenceApp({ model, lifecycle, transfers, log, infer }: 
     known,
     answer(() => ({ name: model.name, ready: lifecycle.isReady }), readiness),
   );
+  const loaded = () => {
+    if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
+    return lifecycle.model.scheduler.model;
+  };
+  const statistics = answer(() => ({ model_stats: [modelStatistics(model, telemetry.statistics())] }));
+  app.get('/v2/models/stats', statistics);
+  app.get(paths('/stats'), known, statistics);
+  app.get(
+    paths('/config'),
+    known,
+    answer(() => modelConfigurationJson(model, loaded().signature)),
+  );
+  // Read-only: the one model of this pod.
+  app.post(
+    '/v2/repository/index',
+    answer(() => [{ name: model.name, version: model.version, state: lifecycle.isReady ? 'READY' : 'UNAVAILABLE' }]),
+  );
   app.get(
     paths(''),
     known,
-    answer(() => {
-      if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
-      return modelMetadata(model, lifecycle.model.scheduler.model.signature);
-    }),
+    answer(() => modelMetadata(model, loaded().signature)),
   );
   app.post(paths('/infer'), known, infer);
 
@@ -71,15 +96,4 @@ export function createInferenceApp({ model, lifecycle, transfers, log, infer }: 
     refuse(request, response, error, transfers, log);
   app.use(refused);
   return app;
-}
-
-function refuseUnknown(request: Request, model: ModelIdentity): void {
-  const { name, version } = request.params;
-  if (name !== model.name) throw new RequestError(404, `there is no model '${name}' here, only '${model.name}'`);
-  if (version !== undefined && version !== model.version) {
-    throw new RequestError(
-      404,
-      `there is no version '${version}' of the model '${model.name}' here, only '${model.version}'`,
-    );
-  }
 }

@@ -38,12 +38,15 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     const body = await arriving;
     transfer = body.transfer;
     const deadline = deadlineOf(timeout, start, requestTimeoutMilliseconds);
-    const call = { body: body.bytes, headerLength };
+    const call = { wire: 'rest', body: body.bytes, headerLength } as const;
     const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
     if (answered === undefined || response.destroyed) return;
     if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);
-    if (answered.status >= 500) log.warn({ answer: textOf(answered) }, 'an inference failed');
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
+    if (answered.kind === 'refused') {
+      if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');
+      throw new RequestError(answered.status, answered.message);
+    }
     const encoding = encodingFor(request, answered.body);
     const whole = httpAnswer(answered);
     send(response, encoding === undefined ? whole : await compressed(whole, encoding), transfers);
@@ -54,13 +57,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
   }
 }
 
-function httpAnswer({ status, body, headerLength }: InferenceAnswer): HttpAnswer {
-  if (headerLength === undefined) return { status, contentType: jsonType, body };
-  return { status, contentType: binaryType, headers: { 'inference-header-content-length': headerLength }, body };
-}
-
-function textOf({ body }: InferenceAnswer): string {
-  return typeof body === 'string' ? body : Buffer.concat(body).toString();
+function httpAnswer({ body, headerLength }: Extract<InferenceAnswer, { readonly kind: 'answered' }>): HttpAnswer {
+  if (headerLength === undefined) return { status: 200, contentType: jsonType, body };
+  const headers = { 'inference-header-content-length': headerLength };
+  return { status: 200, contentType: binaryType, headers, body };
 }
 
 function readHeaderLength({ headers }: IncomingMessage): number | undefined {

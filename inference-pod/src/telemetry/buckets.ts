@@ -7,6 +7,10 @@ export class Buckets {
   readonly counts = new Float64Array(bucketEdges.length + 1);
   sum = 0;
 
+  get count(): number {
+    return this.counts.reduce((sum, inBucket) => sum + inBucket, 0);
+  }
+
   observe(seconds: number): void {
     let bucket = 0;
     while (bucket < bucketEdges.length && seconds > (bucketEdges[bucket] ?? 0)) bucket++;

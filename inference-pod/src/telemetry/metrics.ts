@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { GrowingHistogram } from '../../../contract/src/histogram.ts';
 import type { Measures } from '../../../contract/src/link.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
+import type { InferenceStatistics } from '../serving/model-description.ts';
 import { Buckets } from './buckets.ts';
 import { type Family, formatFamilies } from './exposition.ts';
 import type { RequestRoute } from './routes.ts';
@@ -13,6 +14,8 @@ export interface Telemetry {
   answered(route: RequestRoute, code: number, seconds: number): void;
   /** The seconds that the model itself took for one request. */
   observeInference(seconds: number): void;
+  /** What has been counted of inferences. */
+  statistics(): InferenceStatistics;
   /** What this process has counted so far, as the pod link tells it. */
   measures(): Measures;
   /** Says which model is loaded, and how long fetching, loading and warming it took. */
@@ -43,6 +46,7 @@ export function createTelemetry(readings: () => Readings): Telemetry {
   const inferences = new Buckets();
   const counters = { requests: 0, refused: 0, failed: 0, abandoned: 0 };
   const latency = new GrowingHistogram();
+  const statistics = { succeeded: 0, succeededSeconds: 0, failed: 0, failedSeconds: 0, lastInference: 0 };
   let loaded: { readonly labels: Record<string, string>; readonly seconds: number } | undefined;
 
   const countsOf = (route: RequestRoute): RouteCounts => {
@@ -52,7 +56,7 @@ export function createTelemetry(readings: () => Readings): Telemetry {
     routes.set(route, counts);
     return counts;
   };
-  const isInference = (route: RequestRoute) => route.endsWith('/infer') || route === 'malformed';
+  const isInference = (route: RequestRoute) => /infer$|Infer$|^malformed$/.test(route);
 
   return {
     contentType: registry.contentType,
@@ -74,7 +78,16 @@ export function createTelemetry(readings: () => Readings): Telemetry {
       else if (code >= 500) counters.failed++;
       else if (code >= 400) counters.refused++;
       latency.observe(seconds);
+      if (code === 200) {
+        statistics.succeeded++;
+        statistics.succeededSeconds += seconds;
+        statistics.lastInference = Date.now();
+      } else {
+        statistics.failed++;
+        statistics.failedSeconds += seconds;
+      }
     },
+    statistics: () => ({ ...statistics, computed: inferences.count, computedSeconds: inferences.sum }),
     measures: () => ({ counters: { ...counters }, latency: latency.now }),
     observeInference: (seconds) => inferences.observe(seconds),
     modelLoaded(report, revision, seconds) {

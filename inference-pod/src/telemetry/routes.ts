@@ -9,6 +9,16 @@ export const requestRoutes = [
   '/v2/models/:name/versions/:version',
   '/v2/models/:name/versions/:version/ready',
   '/v2/models/:name/versions/:version/infer',
+  '/v2/models/:name/config',
+  '/v2/models/:name/stats',
+  '/v2/models/:name/versions/:version/config',
+  '/v2/models/:name/versions/:version/stats',
+  '/v2/models/stats',
+  '/v2/repository/index',
+  '/inference.GRPCInferenceService/ModelInfer',
+  '/inference.GRPCInferenceService/ModelStreamInfer',
+  '/inference.GRPCInferenceService',
+  '/grpc.health.v1.Health',
   'unknown',
   /** What was no HTTP, or never a whole request. */
   'malformed',
@@ -25,8 +35,16 @@ function isKnown(route: string): route is RequestRoute {
 /** The route of a request's target, whoever's model it names. */
 export function routeOf(url: string): RequestRoute {
   const path = url.replace(/[?#].*$/s, '');
+  if (path === '/v2/models/stats') return path;
   const route = path
     .replace(/^\/v2\/models\/[^/]+/, '/v2/models/:name')
     .replace(/^(\/v2\/models\/:name\/versions)\/[^/]+/, '$1/:version');
   return isKnown(route) ? route : 'unknown';
+}
+
+/** The route of a method of gRPC: inferences by method, others by service. */
+export function grpcRouteOf(path: string): RequestRoute {
+  if (isKnown(path)) return path;
+  const service = path.slice(0, path.lastIndexOf('/'));
+  return isKnown(service) ? service : 'unknown';
 }

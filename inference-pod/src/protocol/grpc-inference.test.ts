@@ -1,0 +1,162 @@
+import { join } from 'node:path';
+import { loadSync } from '@grpc/proto-loader';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { Datatype, Signature, Tensor, TensorData } from './datatypes.ts';
+import { addresseeOf, decodeGrpcInference, encodeGrpcInference } from './grpc-inference.ts';
+import type { InferenceRequest } from './open-inference-request.ts';
+import { RequestError } from './request-error.ts';
+
+/** The protocol's own definition, by another implementation. */
+const definition = loadSync(join(import.meta.dirname, '../../protos/open_inference_grpc.proto'), {
+  keepCase: true,
+  longs: String,
+});
+// biome-ignore lint/suspicious/noExplicitAny: messages of a definition that is read at run time
+const { ModelInfer } = definition['inference.GRPCInferenceService'] as any;
+const limits = { mostTensorBytes: 2 ** 20 };
+
+const fields: Readonly<Record<string, string>> = {
+  BOOL: 'bool_contents',
+  INT8: 'int_contents',
+  INT16: 'int_contents',
+  INT32: 'int_contents',
+  INT64: 'int64_contents',
+  UINT8: 'uint_contents',
+  UINT16: 'uint_contents',
+  UINT32: 'uint_contents',
+  UINT64: 'uint64_contents',
+  FP32: 'fp32_contents',
+  FP64: 'fp64_contents',
+  BYTES: 'bytes_contents',
+};
+
+/** Data of any type that has contents, in the form in which onnxruntime has it. */
+const tensors: fc.Arbitrary<Tensor> = fc
+  .oneof(
+    fc.array(fc.boolean()).map((data): [Datatype, TensorData] => ['BOOL', Uint8Array.from(data, Number)]),
+    fc.int8Array().map((data): [Datatype, TensorData] => ['INT8', data]),
+    fc.int16Array().map((data): [Datatype, TensorData] => ['INT16', data]),
+    fc.int32Array().map((data): [Datatype, TensorData] => ['INT32', data]),
+    fc.bigInt64Array().map((data): [Datatype, TensorData] => ['INT64', data]),
+    fc.uint8Array().map((data): [Datatype, TensorData] => ['UINT8', data]),
+    fc.uint16Array().map((data): [Datatype, TensorData] => ['UINT16', data]),
+    fc.uint32Array().map((data): [Datatype, TensorData] => ['UINT32', data]),
+    fc.bigUint64Array().map((data): [Datatype, TensorData] => ['UINT64', data]),
+    fc.float32Array({ noNaN: true }).map((data): [Datatype, TensorData] => ['FP32', data]),
+    fc.float64Array({ noNaN: true }).map((data): [Datatype, TensorData] => ['FP64', data]),
+    fc.array(fc.string().filter((text) => !text.includes('\0'))).map((data): [Datatype, TensorData] => ['BYTES', data]),
+  )
+  .map(([datatype, data]) => ({ datatype, shape: [data.length], data }));
+
+const signatureOf = (datatype: Datatype): Signature => ({
+  inputs: [{ name: 'x', datatype, shape: [-1] }],
+  outputs: [{ name: 'y', datatype, shape: [-1] }],
+});
+
+/** The data as the other implementation takes and gives it. */
+function contentsOf({ datatype, data }: Tensor) {
+  const values = Array.from<string | number | bigint, unknown>(data, (value) => {
+    if (datatype === 'BOOL') return value === 1;
+    if (datatype === 'BYTES') return Buffer.from(String(value));
+    return typeof value === 'bigint' ? String(value) : value;
+  });
+  return { [fields[datatype] ?? '']: values };
+}
+
+test('a tensor is decoded as another implementation encodes it, and encoded as that decodes it', () => {
+  fc.assert(
+    fc.property(tensors, fc.string({ minLength: 1 }), (tensor, id) => {
+      const signature = signatureOf(tensor.datatype);
+      const message: Buffer = ModelInfer.requestSerialize({
+        model_name: 'm',
+        model_version: '1',
+        id,
+        inputs: [{ name: 'x', datatype: tensor.datatype, shape: tensor.shape, contents: contentsOf(tensor) }],
+      });
+      expect(addresseeOf(message)).toEqual({ name: 'm', version: '1' });
+      const request = decodeGrpcInference(message, signature, limits);
+      expect(request.inputs.get('x')).toEqual(tensor);
+      const encoded = encodeGrpcInference({ name: 'm', version: '1' }, request, new Map([['y', tensor]]), 2 ** 20);
+      const response = ModelInfer.responseDeserialize(Buffer.concat(encoded));
+      expect(response).toMatchObject({ model_name: 'm', model_version: '1', id });
+      expect(response.outputs[0]).toMatchObject({
+        name: 'y',
+        datatype: tensor.datatype,
+        shape: [String(tensor.data.length)],
+      });
+      if (tensor.data.length > 0) expect(response.outputs[0].contents).toMatchObject(contentsOf(tensor));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('a message of any bytes is decoded or refused, never anything else', () => {
+  const valid: Buffer = ModelInfer.requestSerialize({
+    model_name: 'm',
+    inputs: [
+      {
+        name: 'x',
+        datatype: 'INT64',
+        shape: [3],
+        contents: { int64_contents: ['1', '-1', '5'] },
+        parameters: { a: { int64_param: 1 } },
+      },
+    ],
+    outputs: [{ name: 'y', parameters: { classification: { int64_param: 1 } } }],
+    raw_input_contents: [],
+  });
+  const decoded = (message: Buffer): InferenceRequest | undefined => {
+    try {
+      return decodeGrpcInference(message, signatureOf('INT64'), limits);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      expect(error.message.length).toBeLessThan(400);
+      return undefined;
+    }
+  };
+  expect(decoded(valid)).toBeDefined();
+  const change = fc.tuple(fc.nat(valid.length), fc.nat(2), fc.uint8Array({ maxLength: 3 }));
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
+      let message = valid;
+      for (const [at, removed, added] of changes) {
+        message = Buffer.concat([message.subarray(0, at), added, message.subarray(at + removed)]);
+      }
+      decoded(message);
+    }),
+    { numRuns: 5000 },
+  );
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), (message) => void decoded(Buffer.from(message))),
+    { numRuns: 3000 },
+  );
+});
+
+describe('what a message cannot make the pod hold', () => {
+  const refusal = (message: Buffer, datatype: Datatype) => {
+    try {
+      return decodeGrpcInference(message, signatureOf(datatype), limits);
+    } catch (error) {
+      return error;
+    }
+  };
+  const message = (shape: number[], contents: object, datatype: string): Buffer =>
+    ModelInfer.requestSerialize({ inputs: [{ name: 'x', datatype, shape, contents }] });
+
+  test('a tensor of a shape that its contents do not have', () => {
+    expect(refusal(message([2 ** 35], { int64_contents: ['1'] }, 'INT64'), 'INT64')).toMatchObject({ status: 400 });
+  });
+
+  test('numbers that take eight times their bytes, and strings', () => {
+    const many = new Array(200_000).fill('1');
+    expect(refusal(message([200_000], { int64_contents: many }, 'INT64'), 'INT64')).toMatchObject({ status: 413 });
+    const texts = new Array(50_000).fill(Buffer.alloc(0));
+    expect(refusal(message([50_000], { bytes_contents: texts }, 'BYTES'), 'BYTES')).toMatchObject({ status: 413 });
+  });
+
+  test('inputs without end', () => {
+    const inputs = Buffer.concat(new Array(100_000).fill(Buffer.from([5 * 8 + 2, 0])));
+    expect(refusal(inputs, 'INT64')).toMatchObject({ status: 400, message: expect.stringContaining('more inputs') });
+  });
+});

@@ -1,0 +1,383 @@
+import { elementBytes, readBinaryTensor, readText, stringBytes, writeBinaryTensor } from './binary-tensors.ts';
+import { classify } from './classification.ts';
+import { type Datatype, elementCount, type Signature, type Tensor, type TensorData } from './datatypes.ts';
+import { shorten } from './json-reader.ts';
+import { tooLarge } from './json-text.ts';
+import type { ModelIdentity } from './open-inference.ts';
+import type { DecodeLimits, InferenceRequest, OutputRequest } from './open-inference-request.ts';
+import { ProtobufReader, ProtobufWriter, wireTypes } from './protobuf.ts';
+import { badRequest } from './request-error.ts';
+import { checkShape, describeSignature, quotedNames } from './tensor-shape.ts';
+
+/** The numbers of the fields in open_inference_grpc.proto of the Open Inference Protocol v2. */
+const request = { modelName: 1, modelVersion: 2, id: 3, inputs: 5, outputs: 6, rawInputs: 7 };
+const input = { name: 1, datatype: 2, shape: 3, parameters: 4, contents: 5 };
+const output = { name: 1, parameters: 2 };
+const entry = { key: 1, value: 2 };
+const parameter = { int64: 2 };
+const response = { modelName: 1, modelVersion: 2, id: 3, outputs: 5, rawOutputs: 6 };
+const outputTensor = { name: 1, datatype: 2, shape: 3, contents: 5 };
+
+/** Reads of which model and version a ModelInferRequest wants an answer; '' for what it does not say. */
+export function addresseeOf(message: Buffer): ModelIdentity {
+  const reader = new ProtobufReader(message);
+  let name = '';
+  let version = '';
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (field === request.modelName) name = reader.text();
+    else if (field === request.modelVersion) version = reader.text();
+    else reader.skip();
+  }
+  return { name, version };
+}
+
+/**
+ * Reads a ModelInferRequest.
+ *
+ * @throws RequestError 400 that names the input and what was expected, 413
+ */
+export function decodeGrpcInference(message: Buffer, signature: Signature, limits: DecodeLimits): InferenceRequest {
+  const reader = new ProtobufReader(message);
+  let id: string | undefined;
+  const inputs: Buffer[] = [];
+  const raws: Buffer[] = [];
+  const outputs: OutputRequest[] = [];
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    switch (field) {
+      case request.id:
+        id = reader.text();
+        break;
+      case request.inputs:
+        if (inputs.length === signature.inputs.length) throw tooMany(signature);
+        inputs.push(reader.view());
+        break;
+      case request.outputs:
+        outputs.push(readOutput(reader.view(), signature, outputs));
+        break;
+      case request.rawInputs:
+        if (raws.length === signature.inputs.length) throw tooMany(signature);
+        raws.push(reader.view());
+        break;
+      default:
+        reader.skip();
+    }
+  }
+  if (raws.length > 0 && raws.length !== inputs.length) {
+    throw badRequest(
+      `raw_input_contents has ${raws.length} entries for ${inputs.length} inputs: give all inputs in it, or none`,
+    );
+  }
+  const isRaw = raws.length > 0;
+  const whole = signature.outputs.map(({ name }) => ({ name, isBinary: isRaw, classes: undefined }));
+  return {
+    id,
+    inputs: readInputs(inputs, raws, signature, limits),
+    outputs: outputs.length === 0 ? whole : outputs.map((asked) => ({ ...asked, isBinary: isRaw })),
+    nonFinite: 'bare',
+  };
+}
+
+function tooMany(signature: Signature) {
+  return badRequest(`more inputs are given than the model has, which are ${quotedNames(signature.inputs)}`);
+}
+
+function readInputs(
+  inputs: readonly Buffer[],
+  raws: readonly Buffer[],
+  signature: Signature,
+  limits: DecodeLimits,
+): ReadonlyMap<string, Tensor> {
+  const tensors = new Map<string, Tensor>();
+  let room = limits.mostTensorBytes;
+  for (const [index, bytes] of inputs.entries()) {
+    const { name, tensor } = readInput(bytes, index, signature, raws[index], room);
+    if (tensors.has(name)) throw badRequest(`input '${name}': given twice`);
+    room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
+    tensors.set(name, tensor);
+  }
+  const missing = signature.inputs.filter(({ name }) => !tensors.has(name));
+  if (missing.length > 0) {
+    throw badRequest(`input ${quotedNames(missing)}: missing; expected ${missing.map(describeSignature).join(', ')}`);
+  }
+  return tensors;
+}
+
+/** More dimensions than any model has. */
+const mostDimensions = 32;
+
+function readInput(bytes: Buffer, index: number, signature: Signature, raw: Buffer | undefined, room: number) {
+  const reader = new ProtobufReader(bytes);
+  let name = '';
+  let datatype = '';
+  const shape: number[] = [];
+  let contents: Buffer | undefined;
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    switch (field) {
+      case input.name:
+        name = reader.text();
+        break;
+      case input.datatype:
+        datatype = reader.text();
+        break;
+      case input.shape:
+        readNumbers(reader, shape, mostDimensions);
+        break;
+      case input.parameters:
+        if (keyOf(reader.view()).startsWith('shared_memory')) {
+          throw badRequest(`input '${shorten(name)}': memory is not shared with clients: send the data itself`);
+        }
+        break;
+      case input.contents:
+        contents = reader.view();
+        break;
+      default:
+        reader.skip();
+    }
+  }
+  const expected = signature.inputs.find((candidate) => candidate.name === name);
+  if (expected === undefined) {
+    throw badRequest(
+      name === ''
+        ? `inputs[${index}] has no name`
+        : `input '${shorten(name)}': the model has no such input, it has ${quotedNames(signature.inputs)}`,
+    );
+  }
+  if (datatype !== expected.datatype) {
+    throw badRequest(`input '${name}': datatype is "${shorten(datatype)}", expected "${expected.datatype}"`);
+  }
+  checkShape(expected, shape);
+  if (raw !== undefined) {
+    if (contents !== undefined && contents.length > 0) {
+      throw badRequest(`input '${name}': has both contents and raw_input_contents`);
+    }
+    return { name, tensor: readBinaryTensor(name, expected.datatype, shape, raw, room) };
+  }
+  const data = readContents(name, expected.datatype, shape, contents ?? Buffer.alloc(0), room);
+  return { name, tensor: { datatype: expected.datatype, shape, data } };
+}
+
+/** Numbers of a list, packed or not. */
+function readNumbers(reader: ProtobufReader, into: number[], most: number): void {
+  const packed = reader.wireType === wireTypes.length ? new ProtobufReader(reader.view()) : undefined;
+  const add = (value: number) => {
+    if (into.length === most) throw badRequest(`a shape has more than ${most} dimensions`);
+    // Negative ones come as numbers of 64 bits without a sign.
+    if (value > Number.MAX_SAFE_INTEGER) throw badRequest('a shape must be whole numbers that are not negative');
+    into.push(value);
+  };
+  if (packed === undefined) add(reader.number());
+  else while (!packed.isAtEnd) add(packed.varint());
+}
+
+function keyOf(bytes: Buffer): string {
+  const reader = new ProtobufReader(bytes);
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (field === entry.key) return reader.text();
+    reader.skip();
+  }
+  return '';
+}
+
+/** The fields of InferTensorContents. */
+const contentsField: Readonly<Record<Exclude<Datatype, 'FP16'>, number>> = {
+  BOOL: 1,
+  INT8: 2,
+  INT16: 2,
+  INT32: 2,
+  INT64: 3,
+  UINT8: 4,
+  UINT16: 4,
+  UINT32: 4,
+  UINT64: 5,
+  FP32: 6,
+  FP64: 7,
+  BYTES: 8,
+};
+
+/** Reads InferTensorContents straight into a typed array. */
+function readContents(
+  name: string,
+  datatype: Datatype,
+  shape: readonly number[],
+  bytes: Buffer,
+  mostBytes: number,
+): TensorData {
+  if (datatype === 'FP16') throw badRequest(`input '${name}': FP16 has to be sent in raw_input_contents`);
+  const wanted = contentsField[datatype];
+  const count = elementCount(shape);
+  const wrongCount = (found: string) =>
+    badRequest(`input '${name}': shape [${shape.join(', ')}] has ${count} elements, but contents has ${found}`);
+  // Each has at least one byte: nothing is allocated for data that cannot be there.
+  if (count > bytes.length) throw wrongCount('fewer');
+  if (count * (elementBytes(datatype) ?? stringBytes) + bytes.length > mostBytes) {
+    throw badRequest(`input '${name}': takes more than the ${mostBytes} bytes that a request may take`, 413);
+  }
+  const data = emptyData(datatype, count);
+  const reader = new ProtobufReader(bytes);
+  let index = 0;
+  const one = (from: ProtobufReader) => {
+    if (index === count) throw wrongCount('more');
+    readElement(from, name, datatype, data, index++);
+  };
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (field !== wanted) {
+      throw badRequest(`input '${name}': the contents of ${datatype} are in field ${wanted} of InferTensorContents`);
+    }
+    if (datatype === 'BYTES' || reader.wireType !== wireTypes.length) one(reader);
+    else for (const packed = new ProtobufReader(reader.view()); !packed.isAtEnd; ) one(packed);
+  }
+  if (index !== count) throw wrongCount(String(index));
+  return data;
+}
+
+function emptyData(datatype: Exclude<Datatype, 'FP16'>, count: number): TensorData {
+  switch (datatype) {
+    case 'BOOL':
+    case 'UINT8':
+      return new Uint8Array(count);
+    case 'UINT16':
+      return new Uint16Array(count);
+    case 'UINT32':
+      return new Uint32Array(count);
+    case 'UINT64':
+      return new BigUint64Array(count);
+    case 'INT8':
+      return new Int8Array(count);
+    case 'INT16':
+      return new Int16Array(count);
+    case 'INT32':
+      return new Int32Array(count);
+    case 'INT64':
+      return new BigInt64Array(count);
+    case 'FP32':
+      return new Float32Array(count);
+    case 'FP64':
+      return new Float64Array(count);
+    case 'BYTES':
+      return new Array<string>(count).fill('');
+  }
+}
+
+function readElement(
+  reader: ProtobufReader,
+  name: string,
+  datatype: Exclude<Datatype, 'FP16'>,
+  data: TensorData,
+  index: number,
+): void {
+  if (Array.isArray(data)) {
+    data[index] = readText(name, index, reader.view());
+  } else if (data instanceof BigInt64Array) {
+    data[index] = BigInt.asIntN(64, reader.varint64());
+  } else if (data instanceof BigUint64Array) {
+    data[index] = reader.varint64();
+  } else if (data instanceof Float32Array) {
+    data[index] = reader.fixed(4).readFloatLE();
+  } else if (data instanceof Float64Array) {
+    data[index] = reader.fixed(8).readDoubleLE();
+  } else {
+    const value = datatype.startsWith('INT') ? Number(BigInt.asIntN(64, reader.varint64())) : reader.varint();
+    data[index] = value;
+    if (data[index] !== value || (datatype === 'BOOL' && value > 1)) {
+      throw badRequest(`input '${name}': element ${index} is ${value}, which is no ${datatype}`);
+    }
+  }
+}
+
+function readOutput(bytes: Buffer, signature: Signature, earlier: readonly OutputRequest[]): OutputRequest {
+  const reader = new ProtobufReader(bytes);
+  let name = '';
+  let classes: number | undefined;
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (field === output.name) name = reader.text();
+    else if (field === output.parameters) {
+      const pair = reader.view();
+      if (keyOf(pair) === 'classification') classes = intParameter(pair) || undefined;
+    } else reader.skip();
+  }
+  if (!signature.outputs.some((known) => known.name === name)) {
+    throw badRequest(
+      `output '${shorten(name)}': the model has no such output, it has ${quotedNames(signature.outputs)}`,
+    );
+  }
+  if (earlier.some((asked) => asked.name === name)) throw badRequest(`output '${name}': asked for twice`);
+  return { name, isBinary: false, classes };
+}
+
+/** The int64_param of an entry of parameters; 0 if it has none. */
+function intParameter(pair: Buffer): number {
+  const reader = new ProtobufReader(pair);
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (field !== entry.value) {
+      reader.skip();
+      continue;
+    }
+    const value = new ProtobufReader(reader.view());
+    for (let inner = value.field(); inner !== undefined; inner = value.field()) {
+      if (inner === parameter.int64) return value.number();
+      value.skip();
+    }
+  }
+  return 0;
+}
+
+/**
+ * Writes a ModelInferResponse: tensors in raw_output_contents where the request's were in raw_input_contents, in contents
+ * otherwise, but for FP16, which has no other form.
+ *
+ * @throws RequestError 400 when it is larger than allowed
+ */
+export function encodeGrpcInference(
+  model: ModelIdentity,
+  { id, outputs: asked }: InferenceRequest,
+  outputs: ReadonlyMap<string, Tensor>,
+  mostBytes: number,
+): readonly Uint8Array[] {
+  const writer = new ProtobufWriter().text(response.modelName, model.name).text(response.modelVersion, model.version);
+  if (id !== undefined) writer.text(response.id, id);
+  const tensors = asked.map(({ name, classes }) => {
+    const found = outputs.get(name);
+    if (found === undefined) throw new Error(`the model has not computed '${name}'`);
+    return { name, tensor: classes === undefined ? found : classify(name, found, classes) };
+  });
+  const isRaw = asked.some(({ isBinary }) => isBinary) || tensors.some(({ tensor }) => tensor.datatype === 'FP16');
+  for (const { name, tensor } of tensors) {
+    const message = new ProtobufWriter()
+      .text(outputTensor.name, name)
+      .text(outputTensor.datatype, tensor.datatype)
+      .numbers(outputTensor.shape, tensor.shape);
+    if (!isRaw) message.message(outputTensor.contents, contentsOf(tensor));
+    writer.message(response.outputs, message);
+  }
+  if (isRaw) for (const { tensor } of tensors) writer.bytes(response.rawOutputs, writeBinaryTensor(tensor));
+  if (writer.length > mostBytes) throw tooLarge(mostBytes);
+  return writer.finish();
+}
+
+function contentsOf({ datatype, data }: Tensor): ProtobufWriter {
+  const writer = new ProtobufWriter();
+  if (datatype === 'FP16') return writer;
+  const field = contentsField[datatype];
+  if (Array.isArray(data)) {
+    for (const text of data) writer.bytes(field, Buffer.from(text));
+    return writer;
+  }
+  const isFixed = data instanceof Float32Array || data instanceof Float64Array;
+  return data.length === 0
+    ? writer
+    : writer.bytes(field, isFixed ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : varintsOf(data));
+}
+
+/** Each number of a typed array as a varint of 64 bits, negative ones in two's complement. */
+function varintsOf(data: Exclude<TensorData, string[]>): Uint8Array {
+  const bytes: number[] = [];
+  for (const value of data) {
+    let rest = BigInt.asUintN(64, BigInt(value));
+    while (rest >= 128n) {
+      bytes.push(Number(rest & 0x7fn) | 0x80);
+      rest >>= 7n;
+    }
+    bytes.push(Number(rest));
+  }
+  return Uint8Array.from(bytes);
+}

@@ -1,0 +1,199 @@
+import { badRequest, type RequestError } from './request-error.ts';
+
+/** How a field is laid out: its wire type in the encoding of Protocol Buffers. */
+export const wireTypes = { varint: 0, fixed64: 1, length: 2, fixed32: 5 } as const;
+
+/**
+ * Reads a message of Protocol Buffers field by field from its bytes. Nothing is built that the caller does not ask for, so
+ * that a message takes no more memory than its bytes and what it means.
+ *
+ * Every method throws a RequestError 400 for bytes that are no message.
+ */
+export class ProtobufReader {
+  readonly bytes: Buffer;
+  #position = 0;
+  #wireType = 0;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** The number of the next field, whose value is then to be read or skipped; undefined at the end. */
+  field(): number | undefined {
+    if (this.#position >= this.bytes.length) return undefined;
+    const key = this.varint();
+    this.#wireType = key % 8;
+    return Math.floor(key / 8);
+  }
+
+  /** How the field is laid out whose number was read last. */
+  get wireType(): number {
+    return this.#wireType;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#position >= this.bytes.length;
+  }
+
+  /** A number of up to 64 bits; above 2^53 it is rounded. */
+  varint(): number {
+    let value = 0;
+    for (let scale = 1; scale < 2 ** 70; scale *= 128) {
+      const byte = this.bytes[this.#position++];
+      if (byte === undefined) throw malformed();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+    }
+    throw malformed();
+  }
+
+  /** A number of 64 bits, exactly, as it stands: without a sign. */
+  varint64(): bigint {
+    const start = this.#position;
+    const rounded = this.varint();
+    if (rounded <= Number.MAX_SAFE_INTEGER) return BigInt(rounded);
+    let value = 0n;
+    for (let index = start; index < this.#position; index++) {
+      value |= BigInt((this.bytes[index] ?? 0) & 0x7f) << BigInt(7 * (index - start));
+    }
+    return BigInt.asUintN(64, value);
+  }
+
+  /** The bytes of a string, of bytes, of a message or of a packed list: a view. */
+  view(): Buffer {
+    if (this.#wireType !== wireTypes.length) throw malformed();
+    const length = this.varint();
+    const end = this.#position + length;
+    if (end > this.bytes.length) throw malformed();
+    const view = this.bytes.subarray(this.#position, end);
+    this.#position = end;
+    return view;
+  }
+
+  text(): string {
+    return this.view().toString();
+  }
+
+  /** A number that is not packed. */
+  number(): number {
+    if (this.#wireType !== wireTypes.varint) throw malformed();
+    return this.varint();
+  }
+
+  skip(): void {
+    switch (this.#wireType) {
+      case wireTypes.varint:
+        this.varint();
+        return;
+      case wireTypes.fixed64:
+        this.#pass(8);
+        return;
+      case wireTypes.length:
+        this.view();
+        return;
+      case wireTypes.fixed32:
+        this.#pass(4);
+        return;
+      default:
+        throw malformed();
+    }
+  }
+
+  /** The bytes of a number of a fixed size. */
+  fixed(size: number): Buffer {
+    const start = this.#position;
+    this.#pass(size);
+    return this.bytes.subarray(start, start + size);
+  }
+
+  #pass(bytes: number): void {
+    this.#position += bytes;
+    if (this.#position > this.bytes.length) throw malformed();
+  }
+}
+
+function malformed(): RequestError {
+  return badRequest('the message is not what its definition says: it cannot be decoded');
+}
+
+/** -1 as a number of 64 bits. */
+const minusOne = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+
+/** Writes a message of Protocol Buffers, whose large parts stay where they are. */
+export class ProtobufWriter {
+  readonly #pieces: Uint8Array[] = [];
+  #small: number[] = [];
+  #length = 0;
+
+  /** The bytes that were written so far. */
+  get length(): number {
+    return this.#length + this.#small.length;
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    while (rest >= 128) {
+      this.#small.push((rest % 128) + 128);
+      rest = Math.floor(rest / 128);
+    }
+    this.#small.push(rest);
+  }
+
+  #cut(): void {
+    if (this.#small.length === 0) return;
+    const piece = Uint8Array.from(this.#small);
+    this.#pieces.push(piece);
+    this.#length += piece.length;
+    this.#small = [];
+  }
+
+  /** A whole number from 0 to 2^53, or a boolean. */
+  number(field: number, value: number | boolean): this {
+    this.#varint(field * 8 + wireTypes.varint);
+    this.#varint(Number(value));
+    return this;
+  }
+
+  text(field: number, value: string): this {
+    return value === '' ? this : this.bytes(field, Buffer.from(value));
+  }
+
+  bytes(field: number, value: Uint8Array): this {
+    this.#varint(field * 8 + wireTypes.length);
+    this.#varint(value.length);
+    return this.piece(value);
+  }
+
+  /** A packed list of whole numbers up to 2^53, of which -1 is the only negative one. */
+  numbers(field: number, values: readonly number[]): this {
+    if (values.length === 0) return this;
+    const packed = new ProtobufWriter();
+    for (const value of values) {
+      if (value >= 0) packed.#varint(value);
+      else packed.#small.push(...minusOne);
+    }
+    return this.message(field, packed);
+  }
+
+  /** Bytes that are fields already. */
+  piece(bytes: Uint8Array): this {
+    this.#cut();
+    this.#pieces.push(bytes);
+    this.#length += bytes.length;
+    return this;
+  }
+
+  message(field: number, message: ProtobufWriter): this {
+    this.#varint(field * 8 + wireTypes.length);
+    this.#varint(message.length);
+    this.#cut();
+    for (const piece of message.finish()) this.#pieces.push(piece);
+    this.#length += message.length;
+    return this;
+  }
+
+  finish(): readonly Uint8Array[] {
+    this.#cut();
+    return this.#pieces;
+  }
+}
