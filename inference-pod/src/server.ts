@@ -98,6 +98,7 @@ export async function startServer(
   const telemetry = createTelemetry(() => ({
     inFlight: lifecycle.model?.scheduler.inFlight ?? 0,
     restarts: lifecycle.model?.scheduler.restarts ?? 0,
+    servingThreadRuns: lifecycle.model?.scheduler.servingThreadRuns ?? 0,
     transferBytes: transfers.bytes,
   }));
   const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, onTold: events.onTold });

@@ -91,6 +91,11 @@ export class Scheduler {
     return this.#restarts;
   }
 
+  /** How many inferences the serving thread has made itself. */
+  get servingThreadRuns(): number {
+    return this.#options.servingThread?.runs ?? 0;
+  }
+
   /** Whether any executor can answer. */
   get isAble(): boolean {
     return this.#executors.size > 0;

@@ -51,6 +51,7 @@ export class ServingThread {
   readonly #costs = new CostOfShapes();
   readonly #log: Logger;
   #running = 0;
+  #runs = 0;
   #idle: (() => void)[] = [];
   /** When the last run had ended and was answered; the next cannot have begun before. */
   #free = 0;
@@ -99,6 +100,7 @@ export class ServingThread {
   async #run(wire: Wire, request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
     const called = performance.now();
     this.#running++;
+    this.#runs++;
     try {
       const outputs = await this.#session.run(request.inputs, request.outputs);
       const seconds = (performance.now() - Math.max(called, this.#free)) / 1000;
@@ -118,6 +120,11 @@ export class ServingThread {
   /** Calls that are computed here. */
   get running(): number {
     return this.#running;
+  }
+
+  /** How many were, since the start. */
+  get runs(): number {
+    return this.#runs;
   }
 
   /** Resolves once none is. */

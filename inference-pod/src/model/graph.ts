@@ -15,11 +15,13 @@ export function operatorsOf(file: Buffer): readonly Operator[] | undefined {
   try {
     readModel(file, operators);
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (error instanceof NoModel) return undefined;
     throw error;
   }
   return operators;
 }
+
+class NoModel extends Error {}
 
 const model = { graph: 7, functions: 25 };
 const graph = { node: 1 };
@@ -61,11 +63,12 @@ function* fieldsOf(bytes: Buffer): Generator<readonly [number, Buffer]> {
   const varint = (): number => {
     let value = 0;
     for (let shift = 0; shift < 70; shift += 7) {
-      const byte = bytes.readUInt8(offset++);
+      const byte = bytes[offset++];
+      if (byte === undefined) break;
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
-    throw new RangeError('a number that is too long');
+    throw new NoModel();
   };
   while (offset < bytes.length) {
     const key = varint();
@@ -78,7 +81,7 @@ function* fieldsOf(bytes: Buffer): Generator<readonly [number, Buffer]> {
         break;
       case 2: {
         const length = varint();
-        if (offset + length > bytes.length) throw new RangeError('a field that ends beyond its message');
+        if (offset + length > bytes.length) throw new NoModel();
         yield [Math.floor(key / 8), bytes.subarray(offset, offset + length)];
         offset += length;
         break;
@@ -87,7 +90,7 @@ function* fieldsOf(bytes: Buffer): Generator<readonly [number, Buffer]> {
         offset += 4;
         break;
       default:
-        throw new RangeError('no message');
+        throw new NoModel();
     }
   }
 }

@@ -26,6 +26,7 @@ export interface Telemetry {
 export interface Readings {
   readonly inFlight: number;
   readonly restarts: number;
+  readonly servingThreadRuns: number;
   readonly transferBytes: number;
 }
 
@@ -121,7 +122,7 @@ function requestFamilies(routes: ReadonlyMap<RequestRoute, RouteCounts>, inferen
   ];
 }
 
-function readingFamilies({ inFlight, restarts, transferBytes }: Readings): readonly Family[] {
+function readingFamilies({ inFlight, restarts, servingThreadRuns, transferBytes }: Readings): readonly Family[] {
   const family = (name: string, type: 'gauge' | 'counter', help: string, value: number): Family => ({
     name,
     help,
@@ -135,6 +136,12 @@ function readingFamilies({ inFlight, restarts, transferBytes }: Readings): reado
       'counter',
       'How often a process that runs the model was started anew.',
       restarts,
+    ),
+    family(
+      'slipway_serving_thread_inferences_total',
+      'counter',
+      'Inferences that the serving thread has made itself, because they are proven to be cheap.',
+      servingThreadRuns,
     ),
     family(
       'slipway_transfer_bytes',

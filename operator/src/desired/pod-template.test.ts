@@ -69,6 +69,25 @@ describe('a pod template', () => {
     expect(render(spec).env['SLIPWAY_THREADS']).toBe(threads);
   });
 
+  test('what runs the model is told only if it is set, so that templates from before stay as they are', () => {
+    const names = ['SLIPWAY_INSTANCES', 'SLIPWAY_MAX_IN_FLIGHT', 'SLIPWAY_REQUEST_TIMEOUT_MILLISECONDS'];
+    const { env } = render({});
+    expect(names.map((name) => env[name])).toEqual([undefined, undefined, undefined]);
+    const runtime = { instances: 2, maxInFlight: 9, requestTimeoutMilliseconds: 90_000 };
+    const set = render({ runtime, resources: { limits: { cpu: '3' } } });
+    expect(names.map((name) => set.env[name])).toEqual(['2', '9', '90000']);
+    expect(set.env['SLIPWAY_THREADS']).toBe('2');
+  });
+
+  test.each([
+    [undefined, 60],
+    [40_000, 60],
+    [90_000, 110],
+  ])('a request timeout of %s ms leaves %s s to end in', (requestTimeoutMilliseconds, seconds) => {
+    const runtime = requestTimeoutMilliseconds === undefined ? {} : { requestTimeoutMilliseconds };
+    expect(render({ runtime }).podSpec?.terminationGracePeriodSeconds).toBe(seconds);
+  });
+
   test.each([
     ['https://models.example/m.onnx', undefined],
     ['pvc://claim/a/b.onnx', { name: 'source', persistentVolumeClaim: { claimName: 'claim', readOnly: true } }],

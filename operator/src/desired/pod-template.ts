@@ -14,6 +14,13 @@ const defaultRequests = { cpu: '100m', memory: '256Mi' } as const;
 
 /** Enough to withdraw the endpoint (drainSeconds), finish what was accepted, and end. */
 const terminationGraceSeconds = 60;
+/** What of it is left for the end when a request takes all the time that it may. */
+const endingSeconds = 10;
+
+function terminationGrace({ spec }: ModelDeployment): number {
+  const requestSeconds = Math.ceil((spec.runtime?.requestTimeoutMilliseconds ?? 0) / 1000);
+  return Math.max(terminationGraceSeconds, defaults.drainSeconds + requestSeconds + endingSeconds);
+}
 
 /**
  * Renders what a pod of a revision runs, whole: everything that brings the model back is in it, and every default of
@@ -53,7 +60,7 @@ function renderPodSpec(model: ModelDeployment, revision: string, defaultImage: s
     containers: [renderContainer(model, revision, defaultImage)],
     volumes: renderVolumes(model),
     restartPolicy: 'Always',
-    terminationGracePeriodSeconds: terminationGraceSeconds,
+    terminationGracePeriodSeconds: terminationGrace(model),
     dnsPolicy: 'ClusterFirst',
     schedulerName: 'default-scheduler',
     automountServiceAccountToken: false,
@@ -149,10 +156,18 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.modelMaxBytes, String(bytes)],
     [environment.revision, revision],
     [environment.threads, String(threadsOf(model))],
+    [environment.instances, textOf(model.spec.runtime?.instances)],
+    [environment.maxInFlight, textOf(model.spec.runtime?.maxInFlight)],
+    [environment.requestTimeout, textOf(model.spec.runtime?.requestTimeoutMilliseconds)],
     [environment.workDirectory, paths.workDirectory],
     [environment.terminationLog, paths.terminationLog],
   ];
   return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]));
+}
+
+/** What the user has not set is the image's own default, so that templates from before the setting stay as they are. */
+function textOf(setting: number | undefined): string | undefined {
+  return setting === undefined ? undefined : String(setting);
 }
 
 /** As many as the pod takes, whatever the CPU limit. */
@@ -162,7 +177,8 @@ const mostThreads = 256;
 function threadsOf({ spec }: ModelDeployment): number {
   const limit = spec.resources?.limits?.['cpu'];
   const cores = limit === undefined ? undefined : parseQuantity(limit);
-  return spec.runtime?.threads ?? Math.min(mostThreads, Math.max(1, Math.ceil(cores ?? defaults.threads)));
+  const { threads, instances = defaults.instances } = spec.runtime ?? {};
+  return threads ?? Math.min(mostThreads, Math.max(1, Math.ceil((cores ?? defaults.threads) / instances)));
 }
 
 /** What the pod is told of itself. */

@@ -1,3 +1,4 @@
+import { ports } from '../../../contract/src/ports.ts';
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { servicePort } from '../api/names.ts';
 import type { ServiceManifest } from './children.ts';
@@ -11,7 +12,10 @@ export function renderService(model: ModelDeployment): ServiceManifest {
     spec: {
       type: 'ClusterIP',
       selector: stableSelector(model.metadata.name),
-      ports: [{ name: servicePort.name, port: servicePort.port, targetPort: 'http', protocol: 'TCP' }],
+      ports: [
+        { name: servicePort.name, port: servicePort.port, targetPort: 'http', protocol: 'TCP' },
+        { name: 'grpc', port: ports.grpc, targetPort: 'grpc', protocol: 'TCP', appProtocol: 'kubernetes.io/h2c' },
+      ],
     },
   };
 }

@@ -69,9 +69,21 @@ export interface IModelDeployment {
        */
       "image"?: string;
       /**
-       * The threads that one inference uses. The CPU limit, rounded up, when absent; 1 without a CPU limit.
+       * The threads that one inference uses. The CPU limit, shared among the instances and rounded up, when absent; 1 without a CPU limit.
        */
       "threads"?: number;
+      /**
+       * The processes of a pod that run the model, each with a copy of it in memory. 1 when absent.
+       */
+      "instances"?: number;
+      /**
+       * The requests that may wait or be computed in a pod at once; more are refused with 503 and Retry-After. 256 when absent.
+       */
+      "maxInFlight"?: number;
+      /**
+       * How long an answer may take, after which it is 504; a request may ask for less. 30000 when absent.
+       */
+      "requestTimeoutMilliseconds"?: number;
     };
     /**
      * Where and how the pods run.

@@ -1,0 +1,50 @@
+import { describe, expect, test } from '@jest/globals';
+import { CostOfShapes } from './cost-of-shapes.ts';
+
+function proven(shapes: string, costs = new CostOfShapes()): CostOfShapes {
+  for (let run = 0; run < 20; run++) costs.measured(shapes, 0.0001);
+  return costs;
+}
+
+describe('shapes are proven', () => {
+  test('by twenty cheap runs in a row, each by itself', () => {
+    const costs = new CostOfShapes();
+    for (let run = 0; run < 19; run++) costs.measured('a', 0.0001);
+    expect(costs.isProven('a')).toBe(false);
+    costs.measured('a', 0.002);
+    for (let run = 0; run < 19; run++) costs.measured('a', 0.0001);
+    expect(costs.isProven('a')).toBe(false);
+    costs.measured('a', 0.0001);
+    expect(costs.isProven('a')).toBe(true);
+    expect(costs.isProven('b')).toBe(false);
+  });
+
+  test('no more of them than can be kept', () => {
+    const costs = new CostOfShapes();
+    for (let shape = 0; shape < 1000; shape++) proven(String(shape), costs);
+    expect(costs.isProven('0')).toBe(true);
+    expect(costs.isProven('999')).toBe(false);
+  });
+});
+
+describe('shapes are taken off the serving thread', () => {
+  test('by runs that go on to be slow, not by one that was disturbed', () => {
+    const costs = proven('a');
+    expect(costs.ranHere('a', 5)).toBe(false);
+    for (let run = 0; run < 200; run++) expect(costs.ranHere('a', 0.0001)).toBe(false);
+    let runs = 0;
+    while (!costs.ranHere('a', 0.003)) runs++;
+    expect(runs).toBeLessThan(64);
+    expect(costs.isProven('a')).toBe(false);
+  });
+
+  test('and come back when they are proven again, but not for ever', () => {
+    const costs = proven('a');
+    for (let time = 0; time < 4; time++) {
+      expect(costs.isProven('a')).toBe(true);
+      while (!costs.ranHere('a', 0.01));
+      proven('a', costs);
+    }
+    expect(costs.isProven('a')).toBe(false);
+  });
+});

@@ -1,0 +1,78 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { get, post } from './http.ts';
+import { exampleModel, testModel } from './models.ts';
+import { type RunningPod, startPod } from './running-pod.ts';
+
+const iris = exampleModel('iris', '1');
+let work: string;
+beforeEach(async () => {
+  work = await mkdtemp(join(tmpdir(), 'slipway-test-'));
+});
+afterEach(() => rm(work, { recursive: true }));
+
+const startIris = () => startPod('--model', iris.path, '--model-name', 'iris', '--work-directory', work);
+
+async function runsHere({ controlUrl }: RunningPod): Promise<number> {
+  return Number(/slipway_serving_thread_inferences_total (\d+)/.exec((await get(`${controlUrl}/metrics`)).text)?.[1]);
+}
+
+async function answers({ url }: RunningPod, times: number): Promise<string[]> {
+  const texts: string[] = [];
+  for (let time = 0; time < times; time++) {
+    const { status, text } = await post(`${url}/v2/models/iris/infer`, { id: 'a', inputs: iris.inputs });
+    expect(status).toBe(200);
+    texts.push(text);
+  }
+  return texts;
+}
+
+describe('the serving thread', () => {
+  test('runs a cheap model once it is proven, with the same answers, and refuses the same', async () => {
+    const pod = await startIris();
+    try {
+      // On a busy machine it takes more than twenty.
+      const texts: string[] = [];
+      while ((await runsHere(pod)) === 0 && texts.length < 2000) texts.push(...(await answers(pod, 40)));
+      expect(await runsHere(pod)).toBeGreaterThan(0);
+      expect(new Set(texts).size).toBe(1);
+      const refused = await post(`${pod.url}/v2/models/iris/infer`, { inputs: [{ ...iris.inputs[0], name: 'Y' }] });
+      expect(refused).toMatchObject({ status: 400, json: { error: expect.stringContaining("input 'Y'") } });
+    } finally {
+      await pod.stop();
+    }
+    expect(existsSync(join(work, 'run-on-the-serving-thread'))).toBe(false);
+  });
+
+  test('runs no model whose work goes by its values', async () => {
+    const pod = await startPod('--model', testModel('slow'), '--work-directory', work);
+    try {
+      const inputs = [{ name: 'times', datatype: 'INT64', shape: [], data: [1] }];
+      for (let time = 0; time < 60; time++) await post(`${pod.url}/v2/models/slow/infer`, { inputs });
+      expect(await runsHere(pod)).toBe(0);
+    } finally {
+      await pod.stop();
+    }
+  });
+
+  test('runs nothing any more in a pod whose last process did not end well', async () => {
+    const crashed = await startIris();
+    crashed.process.kill('SIGKILL');
+    await crashed.exit;
+    const pod = await startIris();
+    try {
+      expect(pod.logs).toContainEqual(
+        expect.objectContaining({
+          msg: expect.stringContaining('the process ended badly while it ran the model itself'),
+        }),
+      );
+      await answers(pod, 60);
+      expect(await runsHere(pod)).toBe(0);
+    } finally {
+      await pod.stop();
+    }
+  });
+});
