@@ -7,9 +7,10 @@ import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { decodeInferenceRequest, type InferenceRequest } from '../protocol/open-inference-request.ts';
 import { encodeInferenceResponse } from '../protocol/open-inference-response.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import { decodePredict, encodePredict } from '../protocol/tensorflow-serving.ts';
 
 /** The forms in which a request can come: each is answered in its own. */
-export const wires = ['rest', 'grpc'] as const;
+export const wires = ['rest', 'grpc', 'tensorflow'] as const;
 export type Wire = (typeof wires)[number];
 
 /** One request for an inference, as it came from the wire. */
@@ -49,6 +50,8 @@ export function decode(call: InferenceCall, signature: Signature, limits: Infere
       return decodeInferenceRequest(call.body, call.headerLength, signature, limits);
     case 'grpc':
       return decodeGrpcInference(call.body, signature, limits);
+    case 'tensorflow':
+      return decodePredict(call.body, signature, limits);
   }
 }
 
@@ -86,6 +89,10 @@ export function answerOf(
       }
       case 'grpc': {
         const body = encodeGrpcInference(model, request, outputs, mostAnswerBytes);
+        return { kind: 'answered', body, headerLength: undefined, seconds };
+      }
+      case 'tensorflow': {
+        const body = encodePredict(request, outputs, mostAnswerBytes);
         return { kind: 'answered', body, headerLength: undefined, seconds };
       }
     }

@@ -1,4 +1,4 @@
-import { elementBytes, stringBytes } from './binary-tensors.ts';
+import { elementBytes, readText, stringBytes } from './binary-tensors.ts';
 import { type Datatype, elementCount, type Tensor, type TensorData } from './datatypes.ts';
 import { PlainNumbers } from './json-numbers.ts';
 import { type JsonReader, shorten } from './json-reader.ts';
@@ -10,6 +10,14 @@ interface Elements {
   /** Reads the element at this index, and perhaps more of its list, but none at `end` or beyond. @returns the index behind the last */
   read(index: number, end: number): number;
 }
+
+/** How elements may be written beside the usual way. */
+export interface ElementForms {
+  /** Strings as {"b64": "..."} too, as TensorFlow Serving has them. */
+  readonly base64: boolean;
+}
+
+const usualForms: ElementForms = { base64: false };
 
 /**
  * Reads the data of a tensor, flat or nested as its shape, from JSON straight into its typed array.
@@ -26,21 +34,120 @@ export function readJsonTensor(
   mostBytes: number,
 ): Tensor {
   if (reader.peek() !== 'array') throw badRequest(`input '${name}': data must be an array, not ${reader.describe()}`);
-  const count = elementCount(shape);
   const start = reader.mark();
   // An element has at least a sign and a comma: nothing is allocated for data that cannot be there.
-  if (2 * count > reader.bytes.length - start.position) throw wrongCount(reader, name, shape);
-  const bytes = count * (elementBytes(datatype) ?? stringBytes);
-  if (bytes > mostBytes) {
-    throw badRequest(`input '${name}': takes ${bytes} bytes, more than the ${mostBytes} that a request may take`, 413);
-  }
-  const elements = elementsOf(reader, name, datatype, count, mostBytes);
-  if (shape.length > 1 && reader.isListOfLists()) readNested(reader, name, shape, elements);
-  else if (!readList(reader, elements, 0, count)) {
+  if (2 * elementCount(shape) > reader.bytes.length - start.position) throw wrongCount(reader, name, shape);
+  const tensor = new NestedTensor(reader, name, datatype, shape, mostBytes, usualForms);
+  if (shape.length > 1 && reader.isListOfLists()) tensor.readWhole();
+  else if (!tensor.readFlat()) {
     reader.returnTo(start);
     throw wrongCount(reader, name, shape);
   }
-  return { datatype, shape, data: elements.data };
+  return tensor.tensor;
+}
+
+/**
+ * The shape of a value that is nested lists, by the first of each level; of a value that is no list, []. It is not passed
+ * over.
+ */
+export function inferShape(reader: JsonReader): readonly number[] {
+  const start = reader.mark();
+  const shape: number[] = [];
+  while (reader.peek() === 'array') {
+    const list = reader.mark();
+    shape.push(reader.length());
+    reader.returnTo(list);
+    reader.beginArray();
+    if (!reader.element(true)) break;
+  }
+  reader.returnTo(start);
+  return shape;
+}
+
+/** A tensor that is read from nested lists, whole or row by row. */
+export class NestedTensor {
+  readonly #reader: JsonReader;
+  readonly #name: string;
+  readonly #datatype: Datatype;
+  readonly #shape: readonly number[];
+  readonly #elements: Elements;
+
+  /** @throws RequestError 413 when it takes more than it may */
+  constructor(
+    reader: JsonReader,
+    name: string,
+    datatype: Datatype,
+    shape: readonly number[],
+    mostBytes: number,
+    forms: ElementForms,
+  ) {
+    const count = elementCount(shape);
+    const bytes = count * (elementBytes(datatype) ?? stringBytes);
+    if (bytes > mostBytes) {
+      throw badRequest(
+        `input '${name}': takes ${bytes} bytes, more than the ${mostBytes} that a request may take`,
+        413,
+      );
+    }
+    this.#reader = reader;
+    this.#name = name;
+    this.#datatype = datatype;
+    this.#shape = shape;
+    this.#elements = elementsOf(reader, name, datatype, count, mostBytes, forms);
+  }
+
+  get tensor(): Tensor {
+    return { datatype: this.#datatype, shape: this.#shape, data: this.#elements.data };
+  }
+
+  /** @returns false, somewhere within the list, when it has another number of elements */
+  readFlat(): boolean {
+    return readList(this.#reader, this.#elements, 0, elementCount(this.#shape));
+  }
+
+  /** @throws RequestError 400 when the lists do not have the shape */
+  readWhole(): void {
+    this.#read(0, 0);
+  }
+
+  /** Reads one element of the first dimension. */
+  readRow(row: number): void {
+    this.#read(1, row * elementCount(this.#shape.slice(1)));
+  }
+
+  /** Reads lists from this axis on. @returns the index behind the last element */
+  #read(axis: number, from: number): number {
+    const reader = this.#reader;
+    if (axis === this.#shape.length) return this.#elements.read(from, from + 1);
+    const expected = this.#shape[axis] ?? 0;
+    if (reader.peek() !== 'array') {
+      throw this.#misshapen(`${reader.describe()} stands where a list of ${expected} was expected`);
+    }
+    const start = reader.mark();
+    const wrongLength = () => {
+      reader.returnTo(start);
+      return this.#misshapen(`a list at depth ${axis + 1} has ${reader.length()} elements, not ${expected}`);
+    };
+    if (axis === this.#shape.length - 1) {
+      if (!readList(reader, this.#elements, from, from + expected)) throw wrongLength();
+      return from + expected;
+    }
+    reader.beginArray();
+    let index = from;
+    let length = 0;
+    while (reader.element(length === 0)) {
+      if (length++ === expected) throw wrongLength();
+      index = this.#read(axis + 1, index);
+    }
+    if (length !== expected) throw wrongLength();
+    return index;
+  }
+
+  #misshapen(reason: string): RequestError {
+    return badRequest(
+      `input '${this.#name}': nested data does not have the shape [${this.#shape.join(', ')}]: ${reason}`,
+    );
+  }
 }
 
 /** @returns false, somewhere within the list, when it has another number of elements */
@@ -54,44 +161,20 @@ function readList(reader: JsonReader, elements: Elements, from: number, to: numb
   return index === to;
 }
 
-function readNested(reader: JsonReader, name: string, shape: readonly number[], elements: Elements): void {
-  const axes = shape.length;
-  const misshapen = (reason: string) =>
-    badRequest(`input '${name}': nested data does not have the shape [${shape.join(', ')}]: ${reason}`);
-  let index = 0;
-  const visit = (axis: number) => {
-    const expected = shape[axis] ?? 0;
-    if (reader.peek() !== 'array') {
-      throw misshapen(`${reader.describe()} stands where a list of ${expected} was expected`);
-    }
-    const start = reader.mark();
-    const wrongLength = () => {
-      reader.returnTo(start);
-      return misshapen(`a list at depth ${axis + 1} has ${reader.length()} elements, not ${expected}`);
-    };
-    if (axis === axes - 1) {
-      if (!readList(reader, elements, index, index + expected)) throw wrongLength();
-      index += expected;
-      return;
-    }
-    reader.beginArray();
-    let length = 0;
-    while (reader.element(length === 0)) {
-      if (length++ === expected) throw wrongLength();
-      visit(axis + 1);
-    }
-    if (length !== expected) throw wrongLength();
-  };
-  visit(0);
-}
-
 function wrongCount(reader: JsonReader, name: string, shape: readonly number[]): RequestError {
   return badRequest(
     `input '${name}': shape [${shape.join(', ')}] has ${elementCount(shape)} elements, but data has ${reader.count()}`,
   );
 }
 
-function elementsOf(reader: JsonReader, name: string, datatype: Datatype, count: number, mostBytes: number): Elements {
+function elementsOf(
+  reader: JsonReader,
+  name: string,
+  datatype: Datatype,
+  count: number,
+  mostBytes: number,
+  forms: ElementForms,
+): Elements {
   switch (datatype) {
     case 'BOOL':
       return booleans(reader, name, new Uint8Array(count));
@@ -124,7 +207,7 @@ function elementsOf(reader: JsonReader, name: string, datatype: Datatype, count:
       return floats(reader, name, data, Number.MAX_VALUE, data);
     }
     case 'BYTES':
-      return strings(reader, name, count, mostBytes);
+      return strings(reader, name, count, mostBytes, forms);
   }
 }
 
@@ -292,7 +375,13 @@ function booleans(reader: JsonReader, name: string, data: Uint8Array): Elements 
   };
 }
 
-function strings(reader: JsonReader, name: string, count: number, mostBytes: number): Elements {
+function strings(
+  reader: JsonReader,
+  name: string,
+  count: number,
+  mostBytes: number,
+  { base64 }: ElementForms,
+): Elements {
   let bytes = count * stringBytes;
   const refuseMore = () => {
     if (bytes <= mostBytes) return;
@@ -303,8 +392,9 @@ function strings(reader: JsonReader, name: string, count: number, mostBytes: num
   return {
     data,
     read(index) {
-      if (reader.peek() !== 'string') throw wrongElement(reader, name, index, 'a string');
-      const value = reader.string();
+      const kind = reader.peek();
+      if (kind !== 'string' && !(base64 && kind === 'object')) throw wrongElement(reader, name, index, 'a string');
+      const value = kind === 'string' ? reader.string() : readBase64(reader, name, index);
       // onnxruntime cuts a string at NUL, so it would answer for another input than was sent.
       if (value.includes('\0'))
         throw badRequest(`input '${name}': element ${index} holds a NUL character, which ONNX strings cannot`);
@@ -314,6 +404,17 @@ function strings(reader: JsonReader, name: string, count: number, mostBytes: num
       return index + 1;
     },
   };
+}
+
+/** {"b64": "..."} */
+function readBase64(reader: JsonReader, name: string, index: number): string {
+  const refuse = () => badRequest(`input '${name}': element ${index} is an object, expected {"b64": "BASE64"}`);
+  reader.beginObject();
+  if (reader.key(true) !== 'b64' || reader.peek() !== 'string') throw refuse();
+  const text = reader.string();
+  if (reader.key(false) !== undefined) throw refuse();
+  if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) throw badRequest(`input '${name}': element ${index} is not base64`);
+  return readText(name, index, Buffer.from(text, 'base64'));
 }
 
 function wrongElement(reader: JsonReader, name: string, index: number, expected: string): RequestError {

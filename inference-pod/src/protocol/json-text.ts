@@ -65,6 +65,49 @@ export function appendTensorData(text: JsonText, { datatype, data }: Tensor, non
   text.append(']');
 }
 
+/**
+ * Appends a part of a tensor's data as nested lists of this shape; a scalar as itself.
+ *
+ * @param isBase64 strings are written as {"b64": "..."}
+ * @returns the index behind the part
+ */
+export function appendNested(
+  text: JsonText,
+  tensor: Tensor,
+  shape: readonly number[],
+  from: number,
+  isBase64: boolean,
+): number {
+  const [length, ...inner] = shape;
+  if (length === undefined) {
+    text.append(nestedPiece(tensor, from, from + 1, isBase64));
+    return from + 1;
+  }
+  if (inner.length === 0) {
+    text.append('[');
+    for (let start = from; start < from + length; start += pieceLength) {
+      const end = Math.min(start + pieceLength, from + length);
+      text.append((start === from ? '' : ',') + nestedPiece(tensor, start, end, isBase64));
+    }
+    text.append(']');
+    return from + length;
+  }
+  let index = from;
+  text.append('[');
+  for (let item = 0; item < length; item++) {
+    if (item > 0) text.append(',');
+    index = appendNested(text, tensor, inner, index, isBase64);
+  }
+  text.append(']');
+  return index;
+}
+
+function nestedPiece({ datatype, data }: Tensor, start: number, end: number, isBase64: boolean): string {
+  if (!isBase64 || !Array.isArray(data)) return pieceOf(datatype, data, start, end, 'bare');
+  const texts = data.slice(start, end).map((text) => `{"b64":"${Buffer.from(text).toString('base64')}"}`);
+  return texts.join(',');
+}
+
 function pieceOf(
   datatype: Tensor['datatype'],
   data: Tensor['data'],
@@ -81,10 +124,12 @@ function pieceOf(
     case 'FP32':
     case 'FP64':
       return data instanceof Float32Array || data instanceof Float64Array
-        ? floats(data.length <= pieceLength ? data : data.subarray(start, end), nonFinite)
+        ? floats(start === 0 && end >= data.length ? data : data.subarray(start, end), nonFinite)
         : '';
     default:
-      return data.length <= fewElements ? joined(data) : data.subarray(start, end).join(',');
+      return data.length <= fewElements && start === 0 && end >= data.length
+        ? joined(data)
+        : data.subarray(start, end).join(',');
   }
 }
 

@@ -14,6 +14,8 @@ export interface InferenceRequest {
   /** The outputs to answer with, in order. */
   readonly outputs: readonly OutputRequest[];
   readonly nonFinite: NonFinite;
+  /** In TensorFlow Serving's row format: how many rows were sent, and are to be answered one by one. */
+  readonly rows?: number;
 }
 
 export interface OutputRequest {

@@ -1,11 +1,12 @@
-import type { RequestListener } from 'node:http';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { routes } from '../../../contract/src/ports.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import { modelStatus, predictMetadata } from '../protocol/tensorflow-serving.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import { jsonAnswer, refuse, send } from './answer.ts';
+import type { Inference } from './inference-route.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import { modelConfigurationJson, modelStatistics, refuseUnknown } from './model-description.ts';
 import type { Transfers } from './transfers.ts';
@@ -16,7 +17,7 @@ export interface InferenceAppOptions {
   readonly transfers: Transfers;
   readonly telemetry: Telemetry;
   readonly log: Logger;
-  readonly infer: RequestListener;
+  readonly infer: Inference;
 }
 
 /** What the Open Inference Protocol v2 has over REST beside inferences, and the refusal of everything else. */
@@ -84,7 +85,22 @@ export function createInferenceApp({
     known,
     answer(() => modelMetadata(model, loaded().signature)),
   );
-  app.post(paths('/infer'), known, infer);
+  app.post(paths('/infer'), known, (request, response) => infer(request, response, 'rest'));
+
+  // TensorFlow Serving's REST API, which KServe's first protocol shares.
+  const predictPaths = (suffix: string) =>
+    ['', '/versions/:version', '/labels/:version'].map((which) => `/v1/models/:name${which}${suffix}`);
+  app.get(
+    predictPaths(''),
+    known,
+    answer(() => modelStatus(model.version, lifecycle.isReady)),
+  );
+  app.get(
+    predictPaths('/metadata'),
+    known,
+    answer(() => predictMetadata(model.name, model.version, loaded().signature)),
+  );
+  app.post(predictPaths('\\:predict'), known, (request, response) => infer(request, response, 'tensorflow'));
 
   app.use((request) => {
     throw new RequestError(

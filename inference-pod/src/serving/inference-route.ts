@@ -1,7 +1,7 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
-import type { InferenceAnswer } from '../execution/inference.ts';
+import type { InferenceAnswer, Wire } from '../execution/inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
@@ -20,12 +20,20 @@ export interface InferenceOptions {
   readonly lifecycle: Lifecycle;
 }
 
-/** Answers `POST /v2/models/NAME/infer`. */
-export function createInference(options: InferenceOptions): RequestListener {
-  return (request, response) => void answer(request, response, options);
+/** Answers an inference whose body is in this form. */
+export type Inference = (request: IncomingMessage, response: ServerResponse, wire: Wire) => void;
+
+/** Answers inferences over HTTP: `POST /v2/models/NAME/infer` and TensorFlow Serving's `POST /v1/models/NAME:predict`. */
+export function createInference(options: InferenceOptions): Inference {
+  return (request, response, wire) => void answer(request, response, wire, options);
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, options: InferenceOptions): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  wire: Wire,
+  options: InferenceOptions,
+): Promise<void> {
   const { model, lifecycle, transfers, telemetry, log, requestTimeoutMilliseconds } = options;
   const start = performance.now();
   let transfer: Transfer | undefined;
@@ -38,7 +46,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     const body = await arriving;
     transfer = body.transfer;
     const deadline = deadlineOf(timeout, start, requestTimeoutMilliseconds);
-    const call = { wire: 'rest', body: body.bytes, headerLength } as const;
+    const call = { wire, body: body.bytes, headerLength };
     const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
     if (answered === undefined || response.destroyed) return;
     if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);

@@ -1,7 +1,9 @@
 import type { RequestListener } from 'node:http';
+import type { Wire } from '../execution/inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { abandonedCode, type Telemetry } from '../telemetry/metrics.ts';
 import { type RequestRoute, routeOf } from '../telemetry/routes.ts';
+import type { Inference } from './inference-route.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
 export interface ServingListenerOptions {
@@ -9,7 +11,7 @@ export interface ServingListenerOptions {
   readonly revision: string | undefined;
   readonly telemetry: Telemetry;
   readonly lifecycle: Lifecycle;
-  readonly infer: RequestListener;
+  readonly infer: Inference;
   /** Answers everything else. */
   readonly app: RequestListener;
 }
@@ -17,10 +19,18 @@ export interface ServingListenerOptions {
 /** Every request of the serving port. Inferences do not pass through the app, which costs more than a small model. */
 export function createServingListener(options: ServingListenerOptions): RequestListener {
   const { model, revision, telemetry, lifecycle, infer, app } = options;
-  const path = `/v2/models/${model.name}`;
-  const targets = new Map<string, RequestRoute>([
-    [`${path}/infer`, '/v2/models/:name/infer'],
-    [`${path}/versions/${model.version}/infer`, '/v2/models/:name/versions/:version/infer'],
+  const { name, version } = model;
+  const targets = new Map<string, { readonly route: RequestRoute; readonly wire: Wire }>([
+    [`/v2/models/${name}/infer`, { route: '/v2/models/:name/infer', wire: 'rest' }],
+    [
+      `/v2/models/${name}/versions/${version}/infer`,
+      { route: '/v2/models/:name/versions/:version/infer', wire: 'rest' },
+    ],
+    [`/v1/models/${name}:predict`, { route: '/v1/models/:name:predict', wire: 'tensorflow' }],
+    [
+      `/v1/models/${name}/versions/${version}:predict`,
+      { route: '/v1/models/:name/versions/:version:predict', wire: 'tensorflow' },
+    ],
   ]);
   return (request, response) => {
     const start = performance.now();
@@ -28,11 +38,11 @@ export function createServingListener(options: ServingListenerOptions): RequestL
     const target = targets.get(url);
     response.on('close', () => {
       const code = response.writableFinished ? response.statusCode : abandonedCode;
-      telemetry.answered(target ?? routeOf(url), code, (performance.now() - start) / 1000);
+      telemetry.answered(target?.route ?? routeOf(url), code, (performance.now() - start) / 1000);
     });
     if (revision !== undefined) response.setHeader('x-slipway-revision', revision);
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
-    if (request.method === 'POST' && target !== undefined) infer(request, response);
+    if (request.method === 'POST' && target !== undefined) infer(request, response, target.wire);
     else app(request, response);
   };
 }

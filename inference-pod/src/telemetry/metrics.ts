@@ -57,7 +57,7 @@ export function createTelemetry(readings: () => Readings): Telemetry {
     routes.set(route, counts);
     return counts;
   };
-  const isInference = (route: RequestRoute) => /infer$|Infer$|^malformed$/.test(route);
+  const isInference = (route: RequestRoute) => /infer$|Infer$|:predict$|^malformed$/.test(route);
 
   return {
     contentType: registry.contentType,

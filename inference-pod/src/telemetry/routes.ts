@@ -15,6 +15,12 @@ export const requestRoutes = [
   '/v2/models/:name/versions/:version/stats',
   '/v2/models/stats',
   '/v2/repository/index',
+  '/v1/models/:name',
+  '/v1/models/:name/metadata',
+  '/v1/models/:name:predict',
+  '/v1/models/:name/versions/:version',
+  '/v1/models/:name/versions/:version/metadata',
+  '/v1/models/:name/versions/:version:predict',
   '/inference.GRPCInferenceService/ModelInfer',
   '/inference.GRPCInferenceService/ModelStreamInfer',
   '/inference.GRPCInferenceService',
@@ -37,8 +43,8 @@ export function routeOf(url: string): RequestRoute {
   const path = url.replace(/[?#].*$/s, '');
   if (path === '/v2/models/stats') return path;
   const route = path
-    .replace(/^\/v2\/models\/[^/]+/, '/v2/models/:name')
-    .replace(/^(\/v2\/models\/:name\/versions)\/[^/]+/, '$1/:version');
+    .replace(/^(\/v[12]\/models)\/[^/:]+/, '$1/:name')
+    .replace(/^(\/v[12]\/models\/:name)\/(?:versions|labels)\/[^/:]+/, '$1/versions/:version');
   return isKnown(route) ? route : 'unknown';
 }
 
