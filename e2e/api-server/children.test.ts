@@ -42,7 +42,10 @@ describe('a new ModelDeployment', () => {
     expect(deployment.spec.selector.matchLabels).toEqual(selector);
     const service = await models.requireChild('Service', 'new');
     expect(service.spec.selector).toEqual(selector);
-    expect(service.spec.ports).toEqual([{ name: 'http', port: 80, protocol: 'TCP', targetPort: 'http' }]);
+    expect(service.spec.ports).toEqual([
+      { name: 'http', port: 80, protocol: 'TCP', targetPort: 'http' },
+      { name: 'grpc', port: 9000, protocol: 'TCP', targetPort: 'grpc', appProtocol: 'kubernetes.io/h2c' },
+    ]);
     const autoscaler = await models.requireChild('HorizontalPodAutoscaler', 'new');
     expect(autoscaler.spec.metrics).toEqual([
       {

@@ -72,7 +72,7 @@ describe('drift', () => {
     await edit('Service', 'ports', { spec: { ports } }, 'application/merge-patch+json');
     await eventually(
       () => models.requireChild('Service', 'ports'),
-      ({ spec }) => spec.ports.length === 1 && spec.ports[0].port === 80,
+      ({ spec }) => spec.ports.length === 2 && spec.ports[0].port === 80,
     );
     await eventually(
       () => models.events('ports'),

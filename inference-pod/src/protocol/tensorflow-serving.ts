@@ -26,7 +26,18 @@ export function decodePredict(body: Buffer, signature: Signature, limits: Decode
   if (!isUtf8(body)) throw badRequest('the body is not JSON: it is not UTF-8 text');
   const reader = new JsonReader(body);
   if (reader.peek() !== 'object') throw badRequest(`the body must be a JSON object, not ${reader.describe()}`);
-  let read: { readonly inputs: ReadonlyMap<string, Tensor>; readonly rows?: number } | undefined;
+  const inputs = readInputs(reader, signature, limits);
+  const outputs = signature.outputs.map(({ name }) => ({ name, isBinary: false, classes: undefined }));
+  return { id: undefined, outputs, nonFinite: 'bare', ...inputs };
+}
+
+interface PredictInputs {
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly rows?: number;
+}
+
+function readInputs(reader: JsonReader, signature: Signature, limits: DecodeLimits): PredictInputs {
+  let read: PredictInputs | undefined;
   reader.beginObject();
   for (let key = reader.key(true); key !== undefined; key = reader.key(false)) {
     if (key === 'instances' || key === 'inputs') {
@@ -37,8 +48,7 @@ export function decodePredict(body: Buffer, signature: Signature, limits: Decode
   }
   reader.end();
   if (read === undefined) throw badRequest('the body must have instances (row format) or inputs (column format)');
-  const outputs = signature.outputs.map(({ name }) => ({ name, isBinary: false, classes: undefined }));
-  return { id: undefined, outputs, nonFinite: 'bare', ...read };
+  return read;
 }
 
 function readSignatureName(reader: JsonReader): void {
