@@ -21,6 +21,8 @@ export const environment = {
   maxAnswerBytes: 'SLIPWAY_MAX_ANSWER_BYTES',
   requestTimeout: 'SLIPWAY_REQUEST_TIMEOUT_MILLISECONDS',
   instances: 'SLIPWAY_INSTANCES',
+  batchMaxSize: 'SLIPWAY_BATCH_MAX_SIZE',
+  batchMaxDelayMilliseconds: 'SLIPWAY_BATCH_MAX_DELAY_MILLISECONDS',
   fetchTimeout: 'SLIPWAY_FETCH_TIMEOUT_SECONDS',
   workDirectory: 'SLIPWAY_WORK_DIRECTORY',
   mountDirectory: 'SLIPWAY_MOUNT_DIRECTORY',

@@ -14,7 +14,7 @@ import { createLog } from './telemetry/log.ts';
 interface Options
   extends Omit<
     ServerSettings,
-    'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory' | 'podUid'
+    'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory' | 'podUid' | 'batchMaxSize'
   > {
   readonly model?: string;
   readonly modelUri?: string;
@@ -24,6 +24,7 @@ interface Options
   readonly host?: string;
   readonly workDirectory?: string;
   readonly podUid?: string;
+  readonly batchMaxSize?: number;
   readonly preflight?: string;
   readonly terminationLog?: string;
   readonly logLevel: string;
@@ -123,6 +124,22 @@ const program = new Command('inference-pod')
       .default(defaults.instances),
   )
   .addOption(
+    option(
+      '--batch-max-size <n>',
+      'run requests together, of so many rows at most',
+      environment.batchMaxSize,
+    ).argParser(integer(2, 4096)),
+  )
+  .addOption(
+    option(
+      '--batch-max-delay-milliseconds <n>',
+      'how long a request may wait for others',
+      environment.batchMaxDelayMilliseconds,
+    )
+      .argParser(integer(0, 10_000))
+      .default(0),
+  )
+  .addOption(
     option('--fetch-timeout-seconds <n>', 'give up fetching the model after so long', environment.fetchTimeout)
       .argParser(integer(1, 1_000_000))
       .default(defaults.fetchTimeoutSeconds),
@@ -173,6 +190,7 @@ async function main(options: Options): Promise<void> {
     modelSha256,
     host,
     podUid,
+    batchMaxSize,
     preflight,
     terminationLog,
     logLevel,
@@ -202,7 +220,7 @@ async function main(options: Options): Promise<void> {
     if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
     const workDirectory = rest.workDirectory ?? temporaryDirectory();
     server = await startServer(
-      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory, podUid },
+      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory, podUid, batchMaxSize },
       log,
       {
         onTold: () => {

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
+import { isBatchable } from './execution/batching.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { ServingThread } from './execution/serving-thread.ts';
 import { fetchModel } from './model/fetch.ts';
@@ -37,6 +38,9 @@ export interface ServerSettings {
   readonly drainSeconds: number;
   readonly maxInFlight: number;
   readonly instances: number;
+  /** Undefined: each request is run by itself. */
+  readonly batchMaxSize: number | undefined;
+  readonly batchMaxDelayMilliseconds: number;
   readonly requestTimeoutMilliseconds: number;
   readonly fetchTimeoutSeconds: number;
   readonly maxBodyBytes: number;
@@ -205,10 +209,18 @@ async function loadModel(
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
     mostAnswerBytes: settings.maxAnswerBytes,
   };
-  const executor = { path: file.path, threads: settings.threads, model, limits };
+  const { batchMaxSize, batchMaxDelayMilliseconds } = settings;
+  const batching =
+    batchMaxSize === undefined ? undefined : { maxSize: batchMaxSize, maxDelayMilliseconds: batchMaxDelayMilliseconds };
+  const executor = { path: file.path, threads: settings.threads, model, limits, mostRows: batchMaxSize ?? 1 };
   const scheduler = await Scheduler.start({
     settings: executor,
-    servingThread: await ServingThread.open({ settings: executor, workDirectory: settings.workDirectory, log }),
+    // Requests that are to be run together go to an executor, all of them.
+    servingThread:
+      batching === undefined
+        ? await ServingThread.open({ settings: executor, workDirectory: settings.workDirectory, log })
+        : undefined,
+    batching,
     instances: settings.instances,
     maxInFlight: settings.maxInFlight,
     requestTimeoutMilliseconds: settings.requestTimeoutMilliseconds,
@@ -219,6 +231,9 @@ async function loadModel(
   const { omittedOutputs, warmUpRefused } = scheduler.model;
   if (omittedOutputs.length > 0) {
     log.warn({ outputs: omittedOutputs }, 'outputs that are no tensors are left out: convert without ZipMap');
+  }
+  if (batching !== undefined && !isBatchable(scheduler.model.signature)) {
+    log.warn('the model cannot be given several requests at once: the first dimension of each tensor has to be free');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
   return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` } };

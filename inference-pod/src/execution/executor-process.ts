@@ -4,6 +4,7 @@
  */
 import { openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
+import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { writeHead } from './frames.ts';
@@ -29,16 +30,23 @@ function tell(opened: OpenedModel): void {
   send(openedJob, { kind: 'answered', body: JSON.stringify(opened), headerLength: undefined, seconds: undefined });
 }
 
-async function main({ path, threads, model, limits }: ExecutorSettings): Promise<void> {
+async function main({ path, threads, model, limits, mostRows }: ExecutorSettings): Promise<void> {
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
   const { signature, omittedOutputs } = session;
   tell({ kind: 'opened', signature, omittedOutputs, ...(warmUpRefused === undefined ? {} : { warmUpRefused }) });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
-    for (const { frame, body } of batch) {
-      const call = { wire: wires[frame.code] ?? 'rest', body, headerLength: frame.headerLength };
-      send(frame.job, await infer(call, session, model, limits));
-    }
+    const calls = batch.map(({ frame, body }) => ({
+      wire: wires[frame.code] ?? 'rest',
+      body,
+      headerLength: frame.headerLength,
+    }));
+    const [call, ...others] = calls;
+    const answers =
+      call !== undefined && others.length === 0
+        ? [await infer(call, session, model, limits)]
+        : await inferTogether(calls, session, model, limits, mostRows);
+    for (const [index, answer] of answers.entries()) send(batch[index]?.frame.job ?? openedJob, answer);
   }
 }
 

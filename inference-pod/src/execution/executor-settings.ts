@@ -9,6 +9,8 @@ export interface ExecutorSettings {
   readonly threads: number;
   readonly model: ModelIdentity;
   readonly limits: InferenceLimits;
+  /** Rows of one run at most, of calls that are sent together. */
+  readonly mostRows: number;
 }
 
 /** The file descriptor of its socket. */

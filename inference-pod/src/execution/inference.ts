@@ -63,10 +63,24 @@ export async function infer(
   limits: InferenceLimits,
 ): Promise<InferenceAnswer> {
   try {
-    const request = decode(call, session.signature, limits);
+    return await runOne(call.wire, decode(call, session.signature, limits), session, model, limits);
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+/** Runs the model for one request, and encodes what it gave. Never rejects. */
+export async function runOne(
+  wire: Wire,
+  request: InferenceRequest,
+  session: ModelSession,
+  model: ModelIdentity,
+  limits: InferenceLimits,
+): Promise<InferenceAnswer> {
+  try {
     const start = performance.now();
     const outputs = await session.run(request.inputs, request.outputs);
-    return answerOf(call.wire, request, outputs, model, limits, (performance.now() - start) / 1000);
+    return answerOf(wire, request, outputs, model, limits, (performance.now() - start) / 1000);
   } catch (error) {
     return failure(error);
   }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { RequestError } from '../protocol/request-error.ts';
+import { type BatchingSettings, isBatchable } from './batching.ts';
 import type { Deadline } from './deadline.ts';
 import { describeEnd, Executor, type ExecutorEnd, type LoadedModel } from './executor.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
@@ -10,6 +11,8 @@ export interface SchedulerOptions {
   readonly settings: ExecutorSettings;
   /** Runs what is proven to be cheap; undefined for a model of which nothing is. */
   readonly servingThread: ServingThread | undefined;
+  /** Undefined: each call is run by itself. */
+  readonly batching: BatchingSettings | undefined;
   /** How many executors. */
   readonly instances: number;
   /** How many calls may wait or be computed at once. */
@@ -29,6 +32,8 @@ interface Job {
   /** What the run is measured for. */
   readonly shapes: string | undefined;
   readonly deadline: Deadline;
+  /** On the clock of `performance.now`. */
+  readonly arrival: number;
   readonly isAbandoned: () => boolean;
   /** Undefined once it has an answer, or nobody waits for one. */
   settle: ((answer: InferenceAnswer | undefined) => void) | undefined;
@@ -59,10 +64,13 @@ export class Scheduler {
   /** Milliseconds from one answer to the next while an executor is busy. */
   #pace: number | undefined;
   #idle: (() => void)[] = [];
+  readonly #batching: BatchingSettings | undefined;
+  #flush: NodeJS.Timeout | undefined;
 
   private constructor(options: SchedulerOptions, executors: readonly Executor[], model: LoadedModel) {
     this.#options = options;
     this.model = model;
+    this.#batching = isBatchable(model.signature) ? options.batching : undefined;
     for (const executor of executors) this.#adopt(executor);
     const watch = setInterval(() => this.#killHung(), watchMilliseconds).unref();
     options.signal.addEventListener('abort', () => clearInterval(watch));
@@ -139,6 +147,7 @@ export class Scheduler {
         call,
         shapes: taken?.shapes,
         deadline,
+        arrival: performance.now(),
         isAbandoned,
         settle: (answer) => {
           clearTimeout(timer);
@@ -167,18 +176,46 @@ export class Scheduler {
 
   #feed(): void {
     for (const executor of this.#executors) {
-      while (executor.running < callsAhead) {
-        const job = this.#nextJob();
-        if (job === undefined) return;
-        const start = performance.now();
-        const wasIdle = executor.running === 0;
-        for (const answer of executor.run([job.call])) {
-          void answer.then((answered) =>
-            this.#answered(job, answered, wasIdle ? performance.now() - start : undefined),
-          );
-        }
-      }
+      if (this.#batching !== undefined) this.#feedTogether(executor, this.#batching);
+      else while (executor.running < callsAhead && this.#send(executor, 1));
     }
+  }
+
+  /** Flushed on size, on delay, and, without a delay, when the executor has nothing to do. */
+  #feedTogether(executor: Executor, { maxSize, maxDelayMilliseconds }: BatchingSettings): void {
+    const [oldest] = this.#queue;
+    if (executor.running > 0 || oldest === undefined) return;
+    const left = oldest.arrival + maxDelayMilliseconds - performance.now();
+    if (left <= 0 || this.#queue.length >= maxSize) this.#send(executor, maxSize);
+    else this.#flush ??= setTimeout(() => this.#flushed(), left);
+  }
+
+  #flushed(): void {
+    this.#flush = undefined;
+    this.#feed();
+  }
+
+  /** Sends the next jobs together. @returns whether there was any */
+  #send(executor: Executor, most: number): boolean {
+    const jobs: Job[] = [];
+    while (jobs.length < most) {
+      const job = this.#nextJob();
+      if (job === undefined) break;
+      jobs.push(job);
+    }
+    if (jobs.length === 0) return false;
+    const start = performance.now();
+    const wasIdle = executor.running === 0;
+    const answers = executor.run(jobs.map(({ call }) => call));
+    for (const [index, answer] of answers.entries()) {
+      const job = jobs[index];
+      if (job === undefined) continue;
+      void answer.then((answered) => {
+        const took = wasIdle ? (performance.now() - start) / jobs.length : undefined;
+        this.#answered(job, answered, took);
+      });
+    }
+    return true;
   }
 
   /** The next job that somebody waits for. */

@@ -70,12 +70,19 @@ describe('a pod template', () => {
   });
 
   test('what runs the model is told only if it is set, so that templates from before stay as they are', () => {
-    const names = ['SLIPWAY_INSTANCES', 'SLIPWAY_MAX_IN_FLIGHT', 'SLIPWAY_REQUEST_TIMEOUT_MILLISECONDS'];
+    const names = [
+      'SLIPWAY_INSTANCES',
+      'SLIPWAY_BATCH_MAX_SIZE',
+      'SLIPWAY_BATCH_MAX_DELAY_MILLISECONDS',
+      'SLIPWAY_MAX_IN_FLIGHT',
+      'SLIPWAY_REQUEST_TIMEOUT_MILLISECONDS',
+    ];
     const { env } = render({});
-    expect(names.map((name) => env[name])).toEqual([undefined, undefined, undefined]);
-    const runtime = { instances: 2, maxInFlight: 9, requestTimeoutMilliseconds: 90_000 };
+    expect(names.map((name) => env[name])).toEqual(names.map(() => undefined));
+    const batching = { maxSize: 16, maxDelayMilliseconds: 2 };
+    const runtime = { instances: 2, batching, maxInFlight: 9, requestTimeoutMilliseconds: 90_000 };
     const set = render({ runtime, resources: { limits: { cpu: '3' } } });
-    expect(names.map((name) => set.env[name])).toEqual(['2', '9', '90000']);
+    expect(names.map((name) => set.env[name])).toEqual(['2', '16', '2', '9', '90000']);
     expect(set.env['SLIPWAY_THREADS']).toBe('2');
   });
 

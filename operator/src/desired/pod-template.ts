@@ -157,6 +157,8 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.revision, revision],
     [environment.threads, String(threadsOf(model))],
     [environment.instances, textOf(model.spec.runtime?.instances)],
+    [environment.batchMaxSize, textOf(model.spec.runtime?.batching?.maxSize)],
+    [environment.batchMaxDelayMilliseconds, textOf(model.spec.runtime?.batching?.maxDelayMilliseconds)],
     [environment.maxInFlight, textOf(model.spec.runtime?.maxInFlight)],
     [environment.requestTimeout, textOf(model.spec.runtime?.requestTimeoutMilliseconds)],
     [environment.workDirectory, paths.workDirectory],

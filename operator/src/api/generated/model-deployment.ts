@@ -81,6 +81,19 @@ export interface IModelDeployment {
        */
       "maxInFlight"?: number;
       /**
+       * Requests that come together are given to the model as one. The first dimension of each of its tensors has to be free, and its rows independent of one another.
+       */
+      "batching"?: {
+        /**
+         * The rows of one run at most.
+         */
+        "maxSize": number;
+        /**
+         * How long a request may wait for others. 0 when absent, and those that have come by then are taken.
+         */
+        "maxDelayMilliseconds"?: number;
+      };
+      /**
        * How long an answer may take, after which it is 504; a request may ask for less. 30000 when absent.
        */
       "requestTimeoutMilliseconds"?: number;

@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate66;
-const schema36 = {
+export const validate = validate67;
+const schema37 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,7 +13,7 @@ const schema36 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "GwNxyGznhWSZanxPEOYD55nbsBz2X4Pcb9brDtZYsg"
+      "$ref": "xcHB2WRIOwNQkjNnKoPL2BLNQJ2Ww6sSnSn5VEivGY"
     },
     "status": {
       "$ref": "RfBsihnLNkZM13RggFDQe0zf1L9KWNAJonisWWn1o"
@@ -22,13 +22,13 @@ const schema36 = {
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema37 = {
+const schema38 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate67(data, {
+function validate68(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate67(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema37.enum
+        allowedValues: schema38.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate67(data, {
     }
     errors++;
   }
-  validate67.errors = vErrors;
+  validate68.errors = vErrors;
   return errors === 0;
 }
-const schema38 = {
+const schema39 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate69(data, {
+function validate70(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate69(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema38.enum
+        allowedValues: schema39.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate69(data, {
     }
     errors++;
   }
-  validate69.errors = vErrors;
+  validate70.errors = vErrors;
   return errors === 0;
 }
-const schema39 = {
+const schema40 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema40 = {};
-import { validate as validate72 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate71(data, {
+const schema41 = {};
+import { validate as validate73 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,20 +167,20 @@ function validate71(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate72(data, {
+    if (!validate73(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+      vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
       errors = vErrors.length;
     }
   }
-  validate71.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema42 = {
   "type": "object",
   "required": ["model"],
   "properties": {
@@ -194,7 +194,7 @@ const schema41 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "KNEGHGrHwWJrb5L3qmN6nQ1w48DRqhVbjlYTYhaaU"
+      "$ref": "9LEG11gtX70gFpSjgqZksvBpAShnpUcWEuw4M5LAk"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -210,7 +210,7 @@ const schema41 = {
     }
   }
 };
-const schema42 = {
+const schema43 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -231,13 +231,13 @@ const schema42 = {
     }
   }
 };
-const schema43 = {
+const schema44 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63,
   "nullable": true
 };
-function validate77(data, {
+function validate78(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -295,15 +295,15 @@ function validate77(data, {
       errors++;
     }
   }
-  validate77.errors = vErrors;
+  validate78.errors = vErrors;
   return errors === 0;
 }
-const schema44 = {
+const schema45 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate79(data, {
+function validate80(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -360,15 +360,15 @@ function validate79(data, {
     }
     errors++;
   }
-  validate79.errors = vErrors;
+  validate80.errors = vErrors;
   return errors === 0;
 }
-const schema45 = {
+const schema46 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate81(data, {
+function validate82(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -425,15 +425,15 @@ function validate81(data, {
     }
     errors++;
   }
-  validate81.errors = vErrors;
+  validate82.errors = vErrors;
   return errors === 0;
 }
-const schema30 = {
+const schema31 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate60(data, {
+function validate61(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -475,7 +475,7 @@ function validate60(data, {
       errors++;
     }
   }
-  validate60.errors = vErrors;
+  validate61.errors = vErrors;
   return errors === 0;
 }
 const schema6 = {
@@ -626,7 +626,7 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
-function validate76(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -668,46 +668,46 @@ function validate76(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate77(data.name, {
+      if (!validate78(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.version !== undefined) {
-      if (!validate79(data.version, {
+      if (!validate80(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
     if (data.uri !== undefined) {
-      if (!validate81(data.uri, {
+      if (!validate82(data.uri, {
         instancePath: instancePath + "/uri",
         parentData: data,
         parentDataProperty: "uri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate60(data.sha256, {
+      if (!validate61(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
@@ -738,10 +738,10 @@ function validate76(data, {
     }
     errors++;
   }
-  validate76.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-const schema46 = {
+const schema10 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
@@ -749,7 +749,7 @@ const schema46 = {
   "nullable": true
 };
 const formats0 = formats.int32;
-function validate86(data, {
+function validate28(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -825,7 +825,7 @@ function validate86(data, {
       errors++;
     }
   }
-  validate86.errors = vErrors;
+  validate28.errors = vErrors;
   return errors === 0;
 }
 const schema47 = {
@@ -970,6 +970,9 @@ const schema48 = {
     },
     "maxInFlight": {
       "$ref": "4AuaOMH8OsMaf4CVPkGB3tkoBnYq7FcXotClPEgttQ"
+    },
+    "batching": {
+      "$ref": "sdR1MaPS35Ous1ORQPMu60SKubOz24BLYOqOWHTj8c"
     },
     "requestTimeoutMilliseconds": {
       "$ref": "lTCqu5bzlqIoBYfNc8eX8it75rSbeYcdoiaqG7wdMQ"
@@ -1303,13 +1306,178 @@ function validate99(data, {
   return errors === 0;
 }
 const schema53 = {
+  "type": "object",
+  "required": ["maxSize"],
+  "properties": {
+    "maxSize": {
+      "$ref": "Y9uI929nh6dXwkxANF68gKPQlunqPEqoMmflqI5dgc"
+    },
+    "maxDelayMilliseconds": {
+      "$ref": "tYtiH1Cf4JrDaJCl1ohdhhAWAys9S2WEzDXODXx0Uk"
+    }
+  },
+  "nullable": true
+};
+const schema54 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 2,
+  "maximum": 4096
+};
+function validate102(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 4096 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 4096
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 2 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 2
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate102.errors = vErrors;
+  return errors === 0;
+}
+function validate101(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.maxSize === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "maxSize"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.maxSize !== undefined) {
+      if (!validate102(data.maxSize, {
+        instancePath: instancePath + "/maxSize",
+        parentData: data,
+        parentDataProperty: "maxSize",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxDelayMilliseconds !== undefined) {
+      if (!validate28(data.maxDelayMilliseconds, {
+        instancePath: instancePath + "/maxDelayMilliseconds",
+        parentData: data,
+        parentDataProperty: "maxDelayMilliseconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate101.errors = vErrors;
+  return errors === 0;
+}
+const schema55 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate101(data, {
+function validate106(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1385,7 +1553,7 @@ function validate101(data, {
       errors++;
     }
   }
-  validate101.errors = vErrors;
+  validate106.errors = vErrors;
   return errors === 0;
 }
 function validate92(data, {
@@ -1457,14 +1625,25 @@ function validate92(data, {
         errors = vErrors.length;
       }
     }
+    if (data.batching !== undefined) {
+      if (!validate101(data.batching, {
+        instancePath: instancePath + "/batching",
+        parentData: data,
+        parentDataProperty: "batching",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate101(data.requestTimeoutMilliseconds, {
+      if (!validate106(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
+        vErrors = vErrors === null ? validate106.errors : vErrors.concat(validate106.errors);
         errors = vErrors.length;
       }
     }
@@ -1472,7 +1651,7 @@ function validate92(data, {
   validate92.errors = vErrors;
   return errors === 0;
 }
-const schema54 = {
+const schema56 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1505,7 +1684,7 @@ const schema54 = {
   },
   "nullable": true
 };
-const schema13 = {
+const schema14 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1514,11 +1693,11 @@ const schema13 = {
   "properties": {},
   "nullable": true
 };
-const schema14 = {
+const schema15 = {
   "type": "string",
   "maxLength": 63
 };
-function validate35(data, {
+function validate36(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1559,10 +1738,10 @@ function validate35(data, {
     }
     errors++;
   }
-  validate35.errors = vErrors;
+  validate36.errors = vErrors;
   return errors === 0;
 }
-function validate34(data, {
+function validate35(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1604,21 +1783,21 @@ function validate34(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate35(data[key0], {
+      if (!validate36(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
+        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate34.errors = vErrors;
+  validate35.errors = vErrors;
   return errors === 0;
 }
-const schema55 = {
+const schema57 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1627,11 +1806,11 @@ const schema55 = {
   "properties": {},
   "nullable": true
 };
-const schema56 = {
+const schema58 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate107(data, {
+function validate112(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1672,10 +1851,10 @@ function validate107(data, {
     }
     errors++;
   }
-  validate107.errors = vErrors;
+  validate112.errors = vErrors;
   return errors === 0;
 }
-function validate106(data, {
+function validate111(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1717,21 +1896,21 @@ function validate106(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate107(data[key0], {
+      if (!validate112(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate107.errors : vErrors.concat(validate107.errors);
+        vErrors = vErrors === null ? validate112.errors : vErrors.concat(validate112.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate106.errors = vErrors;
+  validate111.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema59 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -1739,7 +1918,7 @@ const schema57 = {
   },
   "nullable": true
 };
-const schema58 = {
+const schema60 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -1754,12 +1933,12 @@ const schema58 = {
     }
   }
 };
-const schema10 = {
+const schema11 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 253
 };
-function validate28(data, {
+function validate29(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1816,15 +1995,15 @@ function validate28(data, {
     }
     errors++;
   }
-  validate28.errors = vErrors;
+  validate29.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema61 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate113(data, {
+function validate118(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1866,10 +2045,10 @@ function validate113(data, {
       errors++;
     }
   }
-  validate113.errors = vErrors;
+  validate118.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema62 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -1881,7 +2060,7 @@ const schema60 = {
   },
   "nullable": true
 };
-const schema11 = {
+const schema12 = {
   "type": "object",
   "required": ["name", "key"],
   "properties": {
@@ -1897,11 +2076,11 @@ const schema11 = {
   },
   "nullable": true
 };
-const schema12 = {
+const schema13 = {
   "type": "boolean",
   "nullable": true
 };
-function validate32(data, {
+function validate33(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1925,10 +2104,10 @@ function validate32(data, {
     }
     errors++;
   }
-  validate32.errors = vErrors;
+  validate33.errors = vErrors;
   return errors === 0;
 }
-function validate29(data, {
+function validate30(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1986,43 +2165,43 @@ function validate29(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate28(data.name, {
+      if (!validate29(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate28(data.key, {
+      if (!validate29(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
         errors = vErrors.length;
       }
     }
     if (data.optional !== undefined) {
-      if (!validate32(data.optional, {
+      if (!validate33(data.optional, {
         instancePath: instancePath + "/optional",
         parentData: data,
         parentDataProperty: "optional",
         rootData
       })) {
-        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate29.errors = vErrors;
+  validate30.errors = vErrors;
   return errors === 0;
 }
-function validate115(data, {
+function validate120(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2048,32 +2227,32 @@ function validate115(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.secretKeyRef !== undefined) {
-      if (!validate29(data.secretKeyRef, {
+      if (!validate30(data.secretKeyRef, {
         instancePath: instancePath + "/secretKeyRef",
         parentData: data,
         parentDataProperty: "secretKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.configMapKeyRef !== undefined) {
-      if (!validate29(data.configMapKeyRef, {
+      if (!validate30(data.configMapKeyRef, {
         instancePath: instancePath + "/configMapKeyRef",
         parentData: data,
         parentDataProperty: "configMapKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate115.errors = vErrors;
+  validate120.errors = vErrors;
   return errors === 0;
 }
-function validate111(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2099,35 +2278,35 @@ function validate111(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate28(data.name, {
+      if (!validate29(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate113(data.value, {
+      if (!validate118(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate115(data.valueFrom, {
+      if (!validate120(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
         errors = vErrors.length;
       }
     }
@@ -2147,10 +2326,10 @@ function validate111(data, {
     }
     errors++;
   }
-  validate111.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-function validate110(data, {
+function validate115(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2193,21 +2372,21 @@ function validate110(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate111(data[i0], {
+      if (!validate116(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
+        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate110.errors = vErrors;
+  validate115.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema63 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2215,7 +2394,7 @@ const schema61 = {
   },
   "nullable": true
 };
-const schema62 = {
+const schema64 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2235,12 +2414,12 @@ const schema62 = {
     }
   }
 };
-const schema63 = {
+const schema65 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate124(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2282,16 +2461,16 @@ function validate124(data, {
       errors++;
     }
   }
-  validate124.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema66 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate126(data, {
+function validate131(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2321,7 +2500,7 @@ function validate126(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema64.enum
+        allowedValues: schema66.enum
       }
     };
     if (vErrors === null) {
@@ -2349,15 +2528,15 @@ function validate126(data, {
       errors++;
     }
   }
-  validate126.errors = vErrors;
+  validate131.errors = vErrors;
   return errors === 0;
 }
-const schema28 = {
+const schema29 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate58(data, {
+function validate59(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2399,16 +2578,16 @@ function validate58(data, {
       errors++;
     }
   }
-  validate58.errors = vErrors;
+  validate59.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema67 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate129(data, {
+function validate134(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2438,7 +2617,7 @@ function validate129(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema65.enum
+        allowedValues: schema67.enum
       }
     };
     if (vErrors === null) {
@@ -2466,16 +2645,16 @@ function validate129(data, {
       errors++;
     }
   }
-  validate129.errors = vErrors;
+  validate134.errors = vErrors;
   return errors === 0;
 }
-const schema24 = {
+const schema25 = {
   "type": "integer",
   "format": "int64",
   "nullable": true
 };
-const formats6 = formats.int64;
-function validate54(data, {
+const formats8 = formats.int64;
+function validate55(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2500,7 +2679,7 @@ function validate54(data, {
     errors++;
   }
   if (typeof data == "number" && isFinite(data)) {
-    if (!formats6.validate(data)) {
+    if (!formats8.validate(data)) {
       const err1 = {
         instancePath,
         schemaPath: "#/format",
@@ -2517,10 +2696,10 @@ function validate54(data, {
       errors++;
     }
   }
-  validate54.errors = vErrors;
+  validate55.errors = vErrors;
   return errors === 0;
 }
-function validate123(data, {
+function validate128(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2530,57 +2709,57 @@ function validate123(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate124(data.key, {
+      if (!validate129(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.operator !== undefined) {
-      if (!validate126(data.operator, {
-        instancePath: instancePath + "/operator",
-        parentData: data,
-        parentDataProperty: "operator",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.value !== undefined) {
-      if (!validate58(data.value, {
-        instancePath: instancePath + "/value",
-        parentData: data,
-        parentDataProperty: "value",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.effect !== undefined) {
-      if (!validate129(data.effect, {
-        instancePath: instancePath + "/effect",
-        parentData: data,
-        parentDataProperty: "effect",
         rootData
       })) {
         vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
+    if (data.operator !== undefined) {
+      if (!validate131(data.operator, {
+        instancePath: instancePath + "/operator",
+        parentData: data,
+        parentDataProperty: "operator",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.value !== undefined) {
+      if (!validate59(data.value, {
+        instancePath: instancePath + "/value",
+        parentData: data,
+        parentDataProperty: "value",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.effect !== undefined) {
+      if (!validate134(data.effect, {
+        instancePath: instancePath + "/effect",
+        parentData: data,
+        parentDataProperty: "effect",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.tolerationSeconds !== undefined) {
-      if (!validate54(data.tolerationSeconds, {
+      if (!validate55(data.tolerationSeconds, {
         instancePath: instancePath + "/tolerationSeconds",
         parentData: data,
         parentDataProperty: "tolerationSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate54.errors : vErrors.concat(validate54.errors);
+        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
         errors = vErrors.length;
       }
     }
@@ -2600,10 +2779,10 @@ function validate123(data, {
     }
     errors++;
   }
-  validate123.errors = vErrors;
+  validate128.errors = vErrors;
   return errors === 0;
 }
-function validate122(data, {
+function validate127(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2646,21 +2825,21 @@ function validate122(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate123(data[i0], {
+      if (!validate128(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate122.errors = vErrors;
+  validate127.errors = vErrors;
   return errors === 0;
 }
-const schema66 = {
+const schema68 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -2668,7 +2847,7 @@ const schema66 = {
   },
   "nullable": true
 };
-const schema67 = {
+const schema69 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -2686,12 +2865,12 @@ const schema67 = {
     }
   }
 };
-const schema16 = {
+const schema17 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1
 };
-function validate38(data, {
+function validate39(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2750,16 +2929,16 @@ function validate38(data, {
       errors++;
     }
   }
-  validate38.errors = vErrors;
+  validate39.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema70 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate137(data, {
+function validate142(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2818,15 +2997,15 @@ function validate137(data, {
       errors++;
     }
   }
-  validate137.errors = vErrors;
+  validate142.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema71 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate139(data, {
+function validate144(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2883,15 +3062,15 @@ function validate139(data, {
     }
     errors++;
   }
-  validate139.errors = vErrors;
+  validate144.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema72 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate141(data, {
+function validate146(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2905,7 +3084,7 @@ function validate141(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema70.enum
+        allowedValues: schema72.enum
       }
     };
     if (vErrors === null) {
@@ -2948,10 +3127,10 @@ function validate141(data, {
     }
     errors++;
   }
-  validate141.errors = vErrors;
+  validate146.errors = vErrors;
   return errors === 0;
 }
-function validate135(data, {
+function validate140(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3009,46 +3188,46 @@ function validate135(data, {
       errors++;
     }
     if (data.maxSkew !== undefined) {
-      if (!validate38(data.maxSkew, {
+      if (!validate39(data.maxSkew, {
         instancePath: instancePath + "/maxSkew",
         parentData: data,
         parentDataProperty: "maxSkew",
         rootData
       })) {
-        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
         errors = vErrors.length;
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate137(data.minDomains, {
+      if (!validate142(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate139(data.topologyKey, {
+      if (!validate144(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
+        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate141(data.whenUnsatisfiable, {
+      if (!validate146(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
         errors = vErrors.length;
       }
     }
@@ -3068,10 +3247,10 @@ function validate135(data, {
     }
     errors++;
   }
-  validate135.errors = vErrors;
+  validate140.errors = vErrors;
   return errors === 0;
 }
-function validate134(data, {
+function validate139(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3114,27 +3293,27 @@ function validate134(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate135(data[i0], {
+      if (!validate140(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate140.errors : vErrors.concat(validate140.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate134.errors = vErrors;
+  validate139.errors = vErrors;
   return errors === 0;
 }
-const schema15 = {
+const schema16 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 253,
   "nullable": true
 };
-function validate37(data, {
+function validate38(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3192,10 +3371,10 @@ function validate37(data, {
       errors++;
     }
   }
-  validate37.errors = vErrors;
+  validate38.errors = vErrors;
   return errors === 0;
 }
-const schema71 = {
+const schema73 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3203,7 +3382,7 @@ const schema71 = {
   },
   "nullable": true
 };
-const schema72 = {
+const schema74 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3212,7 +3391,7 @@ const schema72 = {
     }
   }
 };
-function validate148(data, {
+function validate153(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3238,13 +3417,13 @@ function validate148(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate28(data.name, {
+      if (!validate29(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
         errors = vErrors.length;
       }
     }
@@ -3264,10 +3443,10 @@ function validate148(data, {
     }
     errors++;
   }
-  validate148.errors = vErrors;
+  validate153.errors = vErrors;
   return errors === 0;
 }
-function validate147(data, {
+function validate152(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3310,21 +3489,21 @@ function validate147(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate148(data[i0], {
+      if (!validate153(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate147.errors = vErrors;
+  validate152.errors = vErrors;
   return errors === 0;
 }
-function validate104(data, {
+function validate109(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3350,109 +3529,109 @@ function validate104(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.labels !== undefined) {
-      if (!validate34(data.labels, {
+      if (!validate35(data.labels, {
         instancePath: instancePath + "/labels",
         parentData: data,
         parentDataProperty: "labels",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
         errors = vErrors.length;
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate106(data.annotations, {
+      if (!validate111(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate106.errors : vErrors.concat(validate106.errors);
+        vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate110(data.env, {
+      if (!validate115(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
         errors = vErrors.length;
       }
     }
     if (data.nodeSelector !== undefined) {
-      if (!validate34(data.nodeSelector, {
+      if (!validate35(data.nodeSelector, {
         instancePath: instancePath + "/nodeSelector",
         parentData: data,
         parentDataProperty: "nodeSelector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate122(data.tolerations, {
+      if (!validate127(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate134(data.topologySpreadConstraints, {
+      if (!validate139(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
+        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
         errors = vErrors.length;
       }
     }
     if (data.serviceAccountName !== undefined) {
-      if (!validate37(data.serviceAccountName, {
+      if (!validate38(data.serviceAccountName, {
         instancePath: instancePath + "/serviceAccountName",
         parentData: data,
         parentDataProperty: "serviceAccountName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
+        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
         errors = vErrors.length;
       }
     }
     if (data.priorityClassName !== undefined) {
-      if (!validate37(data.priorityClassName, {
+      if (!validate38(data.priorityClassName, {
         instancePath: instancePath + "/priorityClassName",
         parentData: data,
         parentDataProperty: "priorityClassName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
+        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
         errors = vErrors.length;
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate147(data.imagePullSecrets, {
+      if (!validate152(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
+        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate104.errors = vErrors;
+  validate109.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema75 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3471,7 +3650,7 @@ const schema73 = {
   },
   "nullable": true
 };
-const schema74 = {
+const schema76 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3479,7 +3658,7 @@ const schema74 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate154(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3555,16 +3734,16 @@ function validate154(data, {
       errors++;
     }
   }
-  validate154.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema77 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate156(data, {
+function validate161(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3640,10 +3819,10 @@ function validate156(data, {
       errors++;
     }
   }
-  validate156.errors = vErrors;
+  validate161.errors = vErrors;
   return errors === 0;
 }
-const schema76 = {
+const schema78 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -3651,7 +3830,7 @@ const schema76 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema77 = {
+const schema79 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -3666,12 +3845,12 @@ const schema77 = {
     }
   }
 };
-const schema78 = {
+const schema80 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate160(data, {
+function validate165(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3685,7 +3864,7 @@ function validate160(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema78.enum
+        allowedValues: schema80.enum
       }
     };
     if (vErrors === null) {
@@ -3728,17 +3907,17 @@ function validate160(data, {
     }
     errors++;
   }
-  validate160.errors = vErrors;
+  validate165.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema81 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate162(data, {
+function validate167(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3814,10 +3993,10 @@ function validate162(data, {
       errors++;
     }
   }
-  validate162.errors = vErrors;
+  validate167.errors = vErrors;
   return errors === 0;
 }
-function validate159(data, {
+function validate164(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3843,24 +4022,24 @@ function validate159(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate160(data.type, {
+      if (!validate165(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
+        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate162(data.averageUtilization, {
+      if (!validate167(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
         errors = vErrors.length;
       }
     }
@@ -3891,10 +4070,10 @@ function validate159(data, {
     }
     errors++;
   }
-  validate159.errors = vErrors;
+  validate164.errors = vErrors;
   return errors === 0;
 }
-function validate158(data, {
+function validate163(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3937,13 +4116,13 @@ function validate158(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate159(data[i0], {
+      if (!validate164(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
+        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
         errors = vErrors.length;
       }
     }
@@ -3963,10 +4142,10 @@ function validate158(data, {
     }
     errors++;
   }
-  validate158.errors = vErrors;
+  validate163.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema82 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -3978,7 +4157,7 @@ const schema80 = {
   },
   "nullable": true
 };
-const schema17 = {
+const schema18 = {
   "type": "object",
   "properties": {
     "stabilizationWindowSeconds": {
@@ -3996,14 +4175,14 @@ const schema17 = {
   },
   "nullable": true
 };
-const schema18 = {
+const schema19 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 3600,
   "nullable": true
 };
-function validate40(data, {
+function validate41(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4079,16 +4258,16 @@ function validate40(data, {
       errors++;
     }
   }
-  validate40.errors = vErrors;
+  validate41.errors = vErrors;
   return errors === 0;
 }
-const schema19 = {
+const schema20 = {
   "type": "string",
   "enum": ["Max", "Min", "Disabled"],
   "maxLength": 16,
   "nullable": true
 };
-function validate42(data, {
+function validate43(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4118,7 +4297,7 @@ function validate42(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema19.enum
+        allowedValues: schema20.enum
       }
     };
     if (vErrors === null) {
@@ -4146,10 +4325,10 @@ function validate42(data, {
       errors++;
     }
   }
-  validate42.errors = vErrors;
+  validate43.errors = vErrors;
   return errors === 0;
 }
-const schema20 = {
+const schema21 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4158,7 +4337,7 @@ const schema20 = {
   },
   "nullable": true
 };
-const schema21 = {
+const schema22 = {
   "type": "object",
   "required": ["type", "value", "periodSeconds"],
   "properties": {
@@ -4173,12 +4352,12 @@ const schema21 = {
     }
   }
 };
-const schema22 = {
+const schema23 = {
   "type": "string",
   "enum": ["Pods", "Percent"],
   "maxLength": 16
 };
-function validate47(data, {
+function validate48(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4192,7 +4371,7 @@ function validate47(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema22.enum
+        allowedValues: schema23.enum
       }
     };
     if (vErrors === null) {
@@ -4235,16 +4414,16 @@ function validate47(data, {
     }
     errors++;
   }
-  validate47.errors = vErrors;
+  validate48.errors = vErrors;
   return errors === 0;
 }
-const schema23 = {
+const schema24 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1800
 };
-function validate50(data, {
+function validate51(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4320,10 +4499,10 @@ function validate50(data, {
       errors++;
     }
   }
-  validate50.errors = vErrors;
+  validate51.errors = vErrors;
   return errors === 0;
 }
-function validate46(data, {
+function validate47(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4381,35 +4560,35 @@ function validate46(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate47(data.type, {
+      if (!validate48(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
+        vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate38(data.value, {
+      if (!validate39(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
         errors = vErrors.length;
       }
     }
     if (data.periodSeconds !== undefined) {
-      if (!validate50(data.periodSeconds, {
+      if (!validate51(data.periodSeconds, {
         instancePath: instancePath + "/periodSeconds",
         parentData: data,
         parentDataProperty: "periodSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate50.errors : vErrors.concat(validate50.errors);
+        vErrors = vErrors === null ? validate51.errors : vErrors.concat(validate51.errors);
         errors = vErrors.length;
       }
     }
@@ -4429,10 +4608,10 @@ function validate46(data, {
     }
     errors++;
   }
-  validate46.errors = vErrors;
+  validate47.errors = vErrors;
   return errors === 0;
 }
-function validate45(data, {
+function validate46(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4491,21 +4670,21 @@ function validate45(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate46(data[i0], {
+      if (!validate47(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate45.errors = vErrors;
+  validate46.errors = vErrors;
   return errors === 0;
 }
-function validate39(data, {
+function validate40(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4531,24 +4710,24 @@ function validate39(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.stabilizationWindowSeconds !== undefined) {
-      if (!validate40(data.stabilizationWindowSeconds, {
+      if (!validate41(data.stabilizationWindowSeconds, {
         instancePath: instancePath + "/stabilizationWindowSeconds",
         parentData: data,
         parentDataProperty: "stabilizationWindowSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
+        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
         errors = vErrors.length;
       }
     }
     if (data.selectPolicy !== undefined) {
-      if (!validate42(data.selectPolicy, {
+      if (!validate43(data.selectPolicy, {
         instancePath: instancePath + "/selectPolicy",
         parentData: data,
         parentDataProperty: "selectPolicy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
+        vErrors = vErrors === null ? validate43.errors : vErrors.concat(validate43.errors);
         errors = vErrors.length;
       }
     }
@@ -4564,21 +4743,21 @@ function validate39(data, {
       }
     }
     if (data.policies !== undefined) {
-      if (!validate45(data.policies, {
+      if (!validate46(data.policies, {
         instancePath: instancePath + "/policies",
         parentData: data,
         parentDataProperty: "policies",
         rootData
       })) {
-        vErrors = vErrors === null ? validate45.errors : vErrors.concat(validate45.errors);
+        vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate39.errors = vErrors;
+  validate40.errors = vErrors;
   return errors === 0;
 }
-function validate167(data, {
+function validate172(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4604,32 +4783,32 @@ function validate167(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scaleUp !== undefined) {
-      if (!validate39(data.scaleUp, {
+      if (!validate40(data.scaleUp, {
         instancePath: instancePath + "/scaleUp",
         parentData: data,
         parentDataProperty: "scaleUp",
         rootData
       })) {
-        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
+        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
         errors = vErrors.length;
       }
     }
     if (data.scaleDown !== undefined) {
-      if (!validate39(data.scaleDown, {
+      if (!validate40(data.scaleDown, {
         instancePath: instancePath + "/scaleDown",
         parentData: data,
         parentDataProperty: "scaleDown",
         rootData
       })) {
-        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
+        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate167.errors = vErrors;
+  validate172.errors = vErrors;
   return errors === 0;
 }
-function validate153(data, {
+function validate158(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4687,54 +4866,54 @@ function validate153(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate154(data.minReplicas, {
+      if (!validate159(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate156(data.maxReplicas, {
+      if (!validate161(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate158(data.triggers, {
+      if (!validate163(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
+        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate167(data.behavior, {
+      if (!validate172(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate153.errors = vErrors;
+  validate158.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema83 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -4762,14 +4941,14 @@ const schema81 = {
   },
   "nullable": true
 };
-const schema82 = {
+const schema84 = {
   "type": "string",
   "enum": ["RollingUpdate"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate173(data, {
+function validate178(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4799,7 +4978,7 @@ function validate173(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema82.enum
+        allowedValues: schema84.enum
       }
     };
     if (vErrors === null) {
@@ -4827,10 +5006,10 @@ function validate173(data, {
       errors++;
     }
   }
-  validate173.errors = vErrors;
+  validate178.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema85 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -4839,7 +5018,7 @@ const schema83 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate175(data, {
+function validate180(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4916,10 +5095,10 @@ function validate175(data, {
       errors++;
     }
   }
-  validate175.errors = vErrors;
+  validate180.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema86 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -4928,7 +5107,7 @@ const schema84 = {
   "maxLength": 8,
   "default": 0
 };
-function validate179(data, {
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5005,10 +5184,10 @@ function validate179(data, {
       errors++;
     }
   }
-  validate179.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema87 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -5016,7 +5195,7 @@ const schema85 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate183(data, {
+function validate188(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5092,10 +5271,10 @@ function validate183(data, {
       errors++;
     }
   }
-  validate183.errors = vErrors;
+  validate188.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema88 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -5103,7 +5282,7 @@ const schema86 = {
   "maximum": 100,
   "nullable": true
 };
-function validate185(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5179,17 +5358,17 @@ function validate185(data, {
       errors++;
     }
   }
-  validate185.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema89 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate187(data, {
+function validate192(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5219,7 +5398,7 @@ function validate187(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema87.enum
+        allowedValues: schema89.enum
       }
     };
     if (vErrors === null) {
@@ -5247,17 +5426,17 @@ function validate187(data, {
       errors++;
     }
   }
-  validate187.errors = vErrors;
+  validate192.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
+const schema90 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate189(data, {
+function validate194(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5282,188 +5461,6 @@ function validate189(data, {
     errors++;
   }
   if (!(data === "Adopt" || data === "Revert")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema88.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate189.errors = vErrors;
-  return errors === 0;
-}
-function validate172(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "object"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (data && typeof data == "object" && !Array.isArray(data)) {
-    if (data.strategy !== undefined) {
-      if (!validate173(data.strategy, {
-        instancePath: instancePath + "/strategy",
-        parentData: data,
-        parentDataProperty: "strategy",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate173.errors : vErrors.concat(validate173.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxSurge !== undefined) {
-      if (!validate175(data.maxSurge, {
-        instancePath: instancePath + "/maxSurge",
-        parentData: data,
-        parentDataProperty: "maxSurge",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxUnavailable !== undefined) {
-      if (!validate179(data.maxUnavailable, {
-        instancePath: instancePath + "/maxUnavailable",
-        parentData: data,
-        parentDataProperty: "maxUnavailable",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate183(data.progressDeadlineSeconds, {
-        instancePath: instancePath + "/progressDeadlineSeconds",
-        parentData: data,
-        parentDataProperty: "progressDeadlineSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.revisionHistoryLimit !== undefined) {
-      if (!validate185(data.revisionHistoryLimit, {
-        instancePath: instancePath + "/revisionHistoryLimit",
-        parentData: data,
-        parentDataProperty: "revisionHistoryLimit",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.onFailure !== undefined) {
-      if (!validate187(data.onFailure, {
-        instancePath: instancePath + "/onFailure",
-        parentData: data,
-        parentDataProperty: "onFailure",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.externalUndo !== undefined) {
-      if (!validate189(data.externalUndo, {
-        instancePath: instancePath + "/externalUndo",
-        parentData: data,
-        parentDataProperty: "externalUndo",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
-        errors = vErrors.length;
-      }
-    }
-  }
-  validate172.errors = vErrors;
-  return errors === 0;
-}
-const schema89 = {
-  "type": "object",
-  "properties": {
-    "contract": {
-      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
-    }
-  },
-  "nullable": true
-};
-const schema90 = {
-  "type": "string",
-  "enum": ["Backward", "Ignore"],
-  "maxLength": 32,
-  "nullable": true
-};
-function validate193(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Backward" || data === "Ignore")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -5497,10 +5494,192 @@ function validate193(data, {
       errors++;
     }
   }
-  validate193.errors = vErrors;
+  validate194.errors = vErrors;
   return errors === 0;
 }
-function validate192(data, {
+function validate177(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.strategy !== undefined) {
+      if (!validate178(data.strategy, {
+        instancePath: instancePath + "/strategy",
+        parentData: data,
+        parentDataProperty: "strategy",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxSurge !== undefined) {
+      if (!validate180(data.maxSurge, {
+        instancePath: instancePath + "/maxSurge",
+        parentData: data,
+        parentDataProperty: "maxSurge",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxUnavailable !== undefined) {
+      if (!validate184(data.maxUnavailable, {
+        instancePath: instancePath + "/maxUnavailable",
+        parentData: data,
+        parentDataProperty: "maxUnavailable",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.progressDeadlineSeconds !== undefined) {
+      if (!validate188(data.progressDeadlineSeconds, {
+        instancePath: instancePath + "/progressDeadlineSeconds",
+        parentData: data,
+        parentDataProperty: "progressDeadlineSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.revisionHistoryLimit !== undefined) {
+      if (!validate190(data.revisionHistoryLimit, {
+        instancePath: instancePath + "/revisionHistoryLimit",
+        parentData: data,
+        parentDataProperty: "revisionHistoryLimit",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onFailure !== undefined) {
+      if (!validate192(data.onFailure, {
+        instancePath: instancePath + "/onFailure",
+        parentData: data,
+        parentDataProperty: "onFailure",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.externalUndo !== undefined) {
+      if (!validate194(data.externalUndo, {
+        instancePath: instancePath + "/externalUndo",
+        parentData: data,
+        parentDataProperty: "externalUndo",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate177.errors = vErrors;
+  return errors === 0;
+}
+const schema91 = {
+  "type": "object",
+  "properties": {
+    "contract": {
+      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
+    }
+  },
+  "nullable": true
+};
+const schema92 = {
+  "type": "string",
+  "enum": ["Backward", "Ignore"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate198(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Backward" || data === "Ignore")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema92.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate198.errors = vErrors;
+  return errors === 0;
+}
+function validate197(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5526,21 +5705,21 @@ function validate192(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate193(data.contract, {
+      if (!validate198(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
+        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate192.errors = vErrors;
+  validate197.errors = vErrors;
   return errors === 0;
 }
-function validate75(data, {
+function validate76(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5566,24 +5745,24 @@ function validate75(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate76(data.model, {
+      if (!validate77(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate86(data.replicas, {
+      if (!validate28(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
         errors = vErrors.length;
       }
     }
@@ -5610,46 +5789,46 @@ function validate75(data, {
       }
     }
     if (data.pod !== undefined) {
-      if (!validate104(data.pod, {
+      if (!validate109(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
+        vErrors = vErrors === null ? validate109.errors : vErrors.concat(validate109.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate153(data.autoscaling, {
+      if (!validate158(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate172(data.rollout, {
+      if (!validate177(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate192(data.validation, {
+      if (!validate197(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
         errors = vErrors.length;
       }
     }
@@ -5669,10 +5848,10 @@ function validate75(data, {
     }
     errors++;
   }
-  validate75.errors = vErrors;
+  validate76.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema93 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -5726,7 +5905,7 @@ const schema91 = {
   },
   "nullable": true
 };
-const schema92 = {
+const schema94 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -5734,7 +5913,7 @@ const schema92 = {
   },
   "nullable": true
 };
-const schema93 = {
+const schema95 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -5758,11 +5937,11 @@ const schema93 = {
     }
   }
 };
-const schema94 = {
+const schema96 = {
   "type": "string",
   "maxLength": 316
 };
-function validate201(data, {
+function validate206(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5803,15 +5982,15 @@ function validate201(data, {
     }
     errors++;
   }
-  validate201.errors = vErrors;
+  validate206.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema97 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate203(data, {
+function validate208(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5825,7 +6004,7 @@ function validate203(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema95.enum
+        allowedValues: schema97.enum
       }
     };
     if (vErrors === null) {
@@ -5868,15 +6047,15 @@ function validate203(data, {
     }
     errors++;
   }
-  validate203.errors = vErrors;
+  validate208.errors = vErrors;
   return errors === 0;
 }
-const schema31 = {
+const schema32 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024
 };
-function validate61(data, {
+function validate62(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5933,14 +6112,14 @@ function validate61(data, {
     }
     errors++;
   }
-  validate61.errors = vErrors;
+  validate62.errors = vErrors;
   return errors === 0;
 }
-const schema32 = {
+const schema33 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate62(data, {
+function validate63(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5981,16 +6160,16 @@ function validate62(data, {
     }
     errors++;
   }
-  validate62.errors = vErrors;
+  validate63.errors = vErrors;
   return errors === 0;
 }
-const schema34 = {
+const schema35 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
-const formats10 = formats["date-time"];
-function validate64(data, {
+const formats12 = formats["date-time"];
+function validate65(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6015,7 +6194,7 @@ function validate64(data, {
       }
       errors++;
     }
-    if (!formats10.validate(data)) {
+    if (!formats12.validate(data)) {
       const err1 = {
         instancePath,
         schemaPath: "#/format",
@@ -6047,16 +6226,16 @@ function validate64(data, {
     }
     errors++;
   }
-  validate64.errors = vErrors;
+  validate65.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema98 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate208(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6098,7 +6277,7 @@ function validate208(data, {
       }
       errors++;
     }
-    if (!formats6.validate(data)) {
+    if (!formats8.validate(data)) {
       const err2 = {
         instancePath,
         schemaPath: "#/format",
@@ -6115,10 +6294,10 @@ function validate208(data, {
       errors++;
     }
   }
-  validate208.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-function validate200(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6208,68 +6387,68 @@ function validate200(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate201(data.type, {
+      if (!validate206(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate203(data.status, {
+      if (!validate208(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
+        vErrors = vErrors === null ? validate208.errors : vErrors.concat(validate208.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate61(data.reason, {
+      if (!validate62(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate62(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
         rootData
       })) {
         vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
         errors = vErrors.length;
       }
     }
+    if (data.message !== undefined) {
+      if (!validate63(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate64(data.lastTransitionTime, {
+      if (!validate65(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate208(data.observedGeneration, {
+      if (!validate213(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate208.errors : vErrors.concat(validate208.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
@@ -6289,10 +6468,10 @@ function validate200(data, {
     }
     errors++;
   }
-  validate200.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-function validate199(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6335,26 +6514,26 @@ function validate199(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate200(data[i0], {
+      if (!validate205(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate199.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-const schema25 = {
+const schema26 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate55(data, {
+function validate56(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6396,15 +6575,15 @@ function validate55(data, {
       errors++;
     }
   }
-  validate55.errors = vErrors;
+  validate56.errors = vErrors;
   return errors === 0;
 }
-const schema26 = {
+const schema27 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate56(data, {
+function validate57(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6446,15 +6625,15 @@ function validate56(data, {
       errors++;
     }
   }
-  validate56.errors = vErrors;
+  validate57.errors = vErrors;
   return errors === 0;
 }
-const schema27 = {
+const schema28 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate57(data, {
+function validate58(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6496,15 +6675,15 @@ function validate57(data, {
       errors++;
     }
   }
-  validate57.errors = vErrors;
+  validate58.errors = vErrors;
   return errors === 0;
 }
-const schema33 = {
+const schema34 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate63(data, {
+function validate64(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6546,10 +6725,10 @@ function validate63(data, {
       errors++;
     }
   }
-  validate63.errors = vErrors;
+  validate64.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema99 = {
   "type": "object",
   "properties": {
     "message": {
@@ -6570,12 +6749,12 @@ const schema97 = {
   },
   "nullable": true
 };
-const schema98 = {
+const schema100 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate221(data, {
+function validate226(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6617,16 +6796,16 @@ function validate221(data, {
       errors++;
     }
   }
-  validate221.errors = vErrors;
+  validate226.errors = vErrors;
   return errors === 0;
 }
-const schema29 = {
+const schema30 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate59(data, {
+function validate60(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6667,7 +6846,7 @@ function validate59(data, {
       }
       errors++;
     }
-    if (!formats10.validate(data)) {
+    if (!formats12.validate(data)) {
       const err2 = {
         instancePath,
         schemaPath: "#/format",
@@ -6684,10 +6863,10 @@ function validate59(data, {
       errors++;
     }
   }
-  validate59.errors = vErrors;
+  validate60.errors = vErrors;
   return errors === 0;
 }
-function validate220(data, {
+function validate225(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6713,65 +6892,65 @@ function validate220(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate221(data.message, {
+      if (!validate226(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
+        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate59(data.startTime, {
+      if (!validate60(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressTime !== undefined) {
-      if (!validate59(data.progressTime, {
-        instancePath: instancePath + "/progressTime",
-        parentData: data,
-        parentDataProperty: "progressTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.completeTime !== undefined) {
-      if (!validate59(data.completeTime, {
-        instancePath: instancePath + "/completeTime",
-        parentData: data,
-        parentDataProperty: "completeTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.restartedAt !== undefined) {
-      if (!validate60(data.restartedAt, {
-        instancePath: instancePath + "/restartedAt",
-        parentData: data,
-        parentDataProperty: "restartedAt",
         rootData
       })) {
         vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
+    if (data.progressTime !== undefined) {
+      if (!validate60(data.progressTime, {
+        instancePath: instancePath + "/progressTime",
+        parentData: data,
+        parentDataProperty: "progressTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.completeTime !== undefined) {
+      if (!validate60(data.completeTime, {
+        instancePath: instancePath + "/completeTime",
+        parentData: data,
+        parentDataProperty: "completeTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.restartedAt !== undefined) {
+      if (!validate61(data.restartedAt, {
+        instancePath: instancePath + "/restartedAt",
+        parentData: data,
+        parentDataProperty: "restartedAt",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate220.errors = vErrors;
+  validate225.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema101 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -6802,11 +6981,11 @@ const schema99 = {
   },
   "nullable": true
 };
-const schema35 = {
+const schema36 = {
   "type": "string",
   "maxLength": 253
 };
-function validate65(data, {
+function validate66(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6847,15 +7026,15 @@ function validate65(data, {
     }
     errors++;
   }
-  validate65.errors = vErrors;
+  validate66.errors = vErrors;
   return errors === 0;
 }
-const schema100 = {
+const schema102 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate230(data, {
+function validate235(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6869,7 +7048,7 @@ function validate230(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema100.enum
+        allowedValues: schema102.enum
       }
     };
     if (vErrors === null) {
@@ -6912,10 +7091,10 @@ function validate230(data, {
     }
     errors++;
   }
-  validate230.errors = vErrors;
+  validate235.errors = vErrors;
   return errors === 0;
 }
-function validate228(data, {
+function validate233(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7021,98 +7200,98 @@ function validate228(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate65(data.revision, {
+      if (!validate66(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate230(data.verdict, {
+      if (!validate235(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
+        vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate61(data.reason, {
+      if (!validate62(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate62(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
         rootData
       })) {
         vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
         errors = vErrors.length;
       }
     }
-    if (data.digest !== undefined) {
-      if (!validate63(data.digest, {
-        instancePath: instancePath + "/digest",
+    if (data.message !== undefined) {
+      if (!validate63(data.message, {
+        instancePath: instancePath + "/message",
         parentData: data,
-        parentDataProperty: "digest",
+        parentDataProperty: "message",
         rootData
       })) {
         vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
-    if (data.attempts !== undefined) {
-      if (!validate55(data.attempts, {
-        instancePath: instancePath + "/attempts",
+    if (data.digest !== undefined) {
+      if (!validate64(data.digest, {
+        instancePath: instancePath + "/digest",
         parentData: data,
-        parentDataProperty: "attempts",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.pod !== undefined) {
-      if (!validate57(data.pod, {
-        instancePath: instancePath + "/pod",
-        parentData: data,
-        parentDataProperty: "pod",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate64(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
+        parentDataProperty: "digest",
         rootData
       })) {
         vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
+    if (data.attempts !== undefined) {
+      if (!validate56(data.attempts, {
+        instancePath: instancePath + "/attempts",
+        parentData: data,
+        parentDataProperty: "attempts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pod !== undefined) {
+      if (!validate58(data.pod, {
+        instancePath: instancePath + "/pod",
+        parentData: data,
+        parentDataProperty: "pod",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate65(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate228.errors = vErrors;
+  validate233.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema103 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -7134,12 +7313,12 @@ const schema101 = {
   },
   "nullable": true
 };
-const schema102 = {
+const schema104 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline"],
   "maxLength": 32
 };
-function validate242(data, {
+function validate247(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7153,7 +7332,7 @@ function validate242(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema102.enum
+        allowedValues: schema104.enum
       }
     };
     if (vErrors === null) {
@@ -7196,15 +7375,15 @@ function validate242(data, {
     }
     errors++;
   }
-  validate242.errors = vErrors;
+  validate247.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema105 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate244(data, {
+function validate249(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7246,10 +7425,10 @@ function validate244(data, {
       errors++;
     }
   }
-  validate244.errors = vErrors;
+  validate249.errors = vErrors;
   return errors === 0;
 }
-function validate239(data, {
+function validate244(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7339,65 +7518,65 @@ function validate239(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate65(data.fromRevision, {
+      if (!validate66(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate65(data.toRevision, {
+      if (!validate66(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate242(data.trigger, {
+      if (!validate247(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate244(data.fieldManager, {
+      if (!validate249(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
+        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate64(data.time, {
+      if (!validate65(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate239.errors = vErrors;
+  validate244.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema106 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -7405,7 +7584,7 @@ const schema104 = {
   },
   "nullable": true
 };
-const schema105 = {
+const schema107 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -7426,11 +7605,11 @@ const schema105 = {
     }
   }
 };
-const schema106 = {
+const schema108 = {
   "type": "integer",
   "format": "int64"
 };
-function validate252(data, {
+function validate257(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7455,7 +7634,7 @@ function validate252(data, {
     errors++;
   }
   if (typeof data == "number" && isFinite(data)) {
-    if (!formats6.validate(data)) {
+    if (!formats8.validate(data)) {
       const err1 = {
         instancePath,
         schemaPath: "#/format",
@@ -7472,10 +7651,10 @@ function validate252(data, {
       errors++;
     }
   }
-  validate252.errors = vErrors;
+  validate257.errors = vErrors;
   return errors === 0;
 }
-function validate250(data, {
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7533,57 +7712,57 @@ function validate250(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate65(data.revision, {
+      if (!validate66(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate252(data.number, {
+      if (!validate257(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
+        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
         errors = vErrors.length;
       }
     }
     if (data.modelVersion !== undefined) {
-      if (!validate35(data.modelVersion, {
+      if (!validate36(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
+        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate60(data.sha256, {
+      if (!validate61(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate59(data.healthySince, {
+      if (!validate60(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
@@ -7603,10 +7782,10 @@ function validate250(data, {
     }
     errors++;
   }
-  validate250.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-function validate249(data, {
+function validate254(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7649,21 +7828,21 @@ function validate249(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate250(data[i0], {
+      if (!validate255(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate249.errors = vErrors;
+  validate254.errors = vErrors;
   return errors === 0;
 }
-function validate197(data, {
+function validate202(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7689,175 +7868,175 @@ function validate197(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.observedGeneration !== undefined) {
-      if (!validate54(data.observedGeneration, {
+      if (!validate55(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate54.errors : vErrors.concat(validate54.errors);
+        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
         errors = vErrors.length;
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate199(data.conditions, {
+      if (!validate204(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate55(data.replicas, {
+      if (!validate56(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
         errors = vErrors.length;
       }
     }
     if (data.readyReplicas !== undefined) {
-      if (!validate55(data.readyReplicas, {
+      if (!validate56(data.readyReplicas, {
         instancePath: instancePath + "/readyReplicas",
         parentData: data,
         parentDataProperty: "readyReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
         errors = vErrors.length;
       }
     }
     if (data.selector !== undefined) {
-      if (!validate56(data.selector, {
+      if (!validate57(data.selector, {
         instancePath: instancePath + "/selector",
         parentData: data,
         parentDataProperty: "selector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
         errors = vErrors.length;
       }
     }
     if (data.url !== undefined) {
-      if (!validate56(data.url, {
+      if (!validate57(data.url, {
         instancePath: instancePath + "/url",
         parentData: data,
         parentDataProperty: "url",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
         errors = vErrors.length;
       }
     }
     if (data.currentRevision !== undefined) {
-      if (!validate57(data.currentRevision, {
+      if (!validate58(data.currentRevision, {
         instancePath: instancePath + "/currentRevision",
         parentData: data,
         parentDataProperty: "currentRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.updateRevision !== undefined) {
-      if (!validate57(data.updateRevision, {
-        instancePath: instancePath + "/updateRevision",
-        parentData: data,
-        parentDataProperty: "updateRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.modelVersion !== undefined) {
-      if (!validate58(data.modelVersion, {
-        instancePath: instancePath + "/modelVersion",
-        parentData: data,
-        parentDataProperty: "modelVersion",
         rootData
       })) {
         vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
         errors = vErrors.length;
       }
     }
+    if (data.updateRevision !== undefined) {
+      if (!validate58(data.updateRevision, {
+        instancePath: instancePath + "/updateRevision",
+        parentData: data,
+        parentDataProperty: "updateRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.modelVersion !== undefined) {
+      if (!validate59(data.modelVersion, {
+        instancePath: instancePath + "/modelVersion",
+        parentData: data,
+        parentDataProperty: "modelVersion",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.modelDigest !== undefined) {
-      if (!validate63(data.modelDigest, {
+      if (!validate64(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate220(data.rollout, {
+      if (!validate225(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
+        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate228(data.preflight, {
+      if (!validate233(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
+        vErrors = vErrors === null ? validate233.errors : vErrors.concat(validate233.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate239(data.rollback, {
+      if (!validate244(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate56(data.retry, {
+      if (!validate57(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate249(data.history, {
+      if (!validate254(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
+        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate197.errors = vErrors;
+  validate202.errors = vErrors;
   return errors === 0;
 }
-function validate66(data, {
+function validate67(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7916,57 +8095,57 @@ function validate66(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate67(data.apiVersion, {
+      if (!validate68(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.kind !== undefined) {
-      if (!validate69(data.kind, {
+      if (!validate70(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.metadata !== undefined) {
-      if (!validate71(data.metadata, {
+      if (!validate72(data.metadata, {
         instancePath: instancePath + "/metadata",
         parentData: data,
         parentDataProperty: "metadata",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.spec !== undefined) {
-      if (!validate75(data.spec, {
+      if (!validate76(data.spec, {
         instancePath: instancePath + "/spec",
         parentData: data,
         parentDataProperty: "spec",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate197(data.status, {
+      if (!validate202(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
         errors = vErrors.length;
       }
     }
@@ -7986,6 +8165,6 @@ function validate66(data, {
     }
     errors++;
   }
-  validate66.errors = vErrors;
+  validate67.errors = vErrors;
   return errors === 0;
 }
