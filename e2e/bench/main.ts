@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { benchOperator } from './operator.ts';
+import { benchPod } from './pod.ts';
 import { benchPodLink } from './podlink.ts';
 
 const count = (text: string) => {
@@ -21,4 +22,10 @@ program
   .option('--pods <n>', 'how many', count, 1000)
   .option('--seconds <n>', 'how long', count, 60)
   .action(benchPodLink);
+program
+  .command('pod')
+  .description('requests a second of the inference pod on one core, against a bare listener')
+  .option('--seconds <n>', 'how long each is measured', count, 3)
+  .option('--rounds <n>', 'how often; the best is told', count, 3)
+  .action(benchPod);
 await program.parseAsync();

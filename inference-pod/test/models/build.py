@@ -6,6 +6,7 @@ nan.onnx      the logarithm of its input
 zipmap.onnx   a scikit-learn classifier converted with ZipMap: one of its outputs is no tensor
 gather.onnx   looks up rows of a table of four
 wide.onnx     answers with as many numbers as it is told
+average.onnx  the mean of each channel of an image, as large as those that models take
 bfloat16.onnx takes a type that the protocol does not have
 """
 
@@ -114,6 +115,16 @@ save(
         "wide",
         [info("count", TensorProto.INT64, [1])],
         [info("zeros", TensorProto.FLOAT, ["n"])],
+    ),
+)
+
+save(
+    "average",
+    helper.make_graph(
+        [helper.make_node("GlobalAveragePool", ["image"], ["mean"])],
+        "average",
+        [info("image", TensorProto.FLOAT, ["n", 3, 224, 224])],
+        [info("mean", TensorProto.FLOAT, ["n", 3, 1, 1])],
     ),
 )
 
