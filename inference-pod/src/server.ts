@@ -1,12 +1,10 @@
 import { mkdir } from 'node:fs/promises';
-import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
 import { isBatchable } from './execution/batching.ts';
 import { Scheduler } from './execution/scheduler.ts';
-import { ServingThread } from './execution/serving-thread.ts';
 import { fetchModel } from './model/fetch.ts';
 import { parseModelSource } from './model/source.ts';
 import { createControlApp } from './serving/control-app.ts';
@@ -17,7 +15,7 @@ import { createInferenceApp } from './serving/inference-app.ts';
 import { createInference } from './serving/inference-route.ts';
 import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
 import { createPodLink } from './serving/link.ts';
-import { close, listen } from './serving/listener.ts';
+import { close, type HttpServer, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
 import { Transfers } from './serving/transfers.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
@@ -71,6 +69,8 @@ export interface InferenceServer {
   drain(): Promise<void>;
 }
 
+/** For the last answers, once they are made. */
+const sendingMilliseconds = 5000;
 /** How many bodies and answers of the largest size may be held at once. */
 const messagesInFlight = 4;
 const leastBytesPerSecond = 262_144;
@@ -114,20 +114,26 @@ export async function startServer(
   lifecycle.happened({ kind: 'loaded', model });
   log.info({ ...model.report, signature: model.scheduler.model.signature, seconds }, 'the model is loaded');
 
+  const drain = async () => {
+    lifecycle.happened({ kind: 'told to end' });
+    log.info({ drainSeconds: settings.drainSeconds, inFlight: model.scheduler.inFlight }, 'draining');
+    await sleep(settings.drainSeconds * 1000);
+    // What was accepted has all the time that a request may take, and what is needed to send its answer.
+    const most = settings.requestTimeoutMilliseconds + sendingMilliseconds;
+    servers.grpc.goAway();
+    await Promise.all([close(servers.serving, () => model.scheduler.idle(), most), servers.grpc.close(most)]);
+    servers.control.closeAllConnections();
+    servers.control.close();
+    lifecycle.happened({ kind: 'drained' });
+  };
+  let draining: Promise<void> | undefined;
   return {
     port: portOf(servers.serving),
     grpcPort: servers.grpc.port,
     controlPort: portOf(servers.control),
-    async drain() {
-      if (!lifecycle.happened({ kind: 'told to end' })) return;
-      log.info({ drainSeconds: settings.drainSeconds, inFlight: model.scheduler.inFlight }, 'draining');
-      await sleep(settings.drainSeconds * 1000);
-      servers.grpc.goAway();
-      await close(servers.serving, () => model.scheduler.idle());
-      await servers.grpc.close();
-      servers.control.closeAllConnections();
-      servers.control.close();
-      lifecycle.happened({ kind: 'drained' });
+    drain() {
+      draining ??= drain();
+      return draining;
     },
   };
 }
@@ -143,7 +149,7 @@ async function openPorts(
   settings: ServerSettings,
   log: Logger,
   { lifecycle, transfers, telemetry, onTold }: PortOptions,
-): Promise<{ readonly serving: Server; readonly grpc: GrpcServer; readonly control: Server }> {
+): Promise<{ readonly serving: HttpServer; readonly grpc: GrpcServer; readonly control: HttpServer }> {
   const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
   const model = { name: settings.modelName, version: settings.modelVersion };
   const link = createPodLink({
@@ -170,10 +176,9 @@ async function openPorts(
     port: settings.grpcPort,
     host,
     methods: new Map([
-      ...inferenceMethods({ model, lifecycle, telemetry, requestTimeoutMilliseconds }),
+      ...inferenceMethods({ ...common, requestTimeoutMilliseconds, mostMessageBytes: maxBodyBytes }),
       ...healthMethods(lifecycle),
     ]),
-    mostMessageBytes: maxBodyBytes,
     transfers,
     onEnd: (path, status, seconds) => telemetry.answered(grpcRouteOf(path), status, seconds),
     onFault: (error) => log.error({ err: error }, 'a request failed'),
@@ -181,7 +186,7 @@ async function openPorts(
   return { serving, grpc, control };
 }
 
-function portOf(server: Server): number {
+function portOf(server: HttpServer): number {
   return (server.address() as AddressInfo).port;
 }
 
@@ -215,11 +220,6 @@ async function loadModel(
   const executor = { path: file.path, threads: settings.threads, model, limits, mostRows: batchMaxSize ?? 1 };
   const scheduler = await Scheduler.start({
     settings: executor,
-    // Requests that are to be run together go to an executor, all of them.
-    servingThread:
-      batching === undefined
-        ? await ServingThread.open({ settings: executor, workDirectory: settings.workDirectory, log })
-        : undefined,
     batching,
     instances: settings.instances,
     maxInFlight: settings.maxInFlight,
@@ -228,6 +228,8 @@ async function loadModel(
     signal,
     onHopeless,
   });
+  // Requests that are to be run together go to an executor, all of them.
+  if (batching === undefined) await scheduler.openServingThread(settings.workDirectory);
   const { omittedOutputs, warmUpRefused } = scheduler.model;
   if (omittedOutputs.length > 0) {
     log.warn({ outputs: omittedOutputs }, 'outputs that are no tensors are left out: convert without ZipMap');

@@ -293,6 +293,102 @@ describe('gRPC', () => {
     });
   });
 
+  /** A call in the hands of a client that does what no library does. */
+  function rawCall(address: string, settings: object = {}) {
+    const session = connectHttp2(`http://${address}`, { settings });
+    session.on('error', () => undefined);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/inference.GRPCInferenceService/ModelInfer',
+      'content-type': 'application/grpc',
+    });
+    stream.on('error', () => undefined);
+    return { session, stream };
+  }
+  const slowMessage = (times: number) => {
+    const definition = loadSync(join(import.meta.dirname, '../protos/open_inference_grpc.proto'), { keepCase: true });
+    const { ModelInfer } = definition['inference.GRPCInferenceService'] as Message;
+    const message: Buffer = ModelInfer.requestSerialize({
+      model_name: 'slow',
+      inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [String(times)] } }],
+    });
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(message.length, 1);
+    return Buffer.concat([prefix, message]);
+  };
+  const heldBytes = async (address: string) =>
+    Number(/slipway_transfer_bytes (\d+)/.exec((await get(`${address}/metrics`)).text)?.[1]);
+  const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+  test('messages that are too large leave nothing behind', async () => {
+    served = await startPod(
+      '--model',
+      testModel('slow'),
+      '--max-body-bytes',
+      '1000000',
+      '--max-answer-bytes',
+      '1000000',
+    );
+    caller = clientOf(served.grpcAddress);
+    for (let time = 0; time < 5; time++) {
+      const { session, stream } = rawCall(served.grpcAddress);
+      stream.write(Buffer.from([0, 255, 255, 255, 255]));
+      stream.write(Buffer.alloc(1_100_000));
+      await pause(200);
+      session.destroy();
+    }
+    await pause(200);
+    expect(await heldBytes(served.controlUrl)).toBe(0);
+    const request = {
+      model_name: 'slow',
+      inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [1] } }],
+    };
+    expect((await call(caller, 'ModelInfer', request)).outputs).toHaveLength(1);
+  });
+
+  test('a stream that is reset while it is paused, and its call computed, hurts nobody', async () => {
+    served = await startPod('--model', testModel('slow'), '--max-body-bytes', '100000');
+    caller = clientOf(served.grpcAddress);
+    const { session, stream } = rawCall(served.grpcAddress);
+    stream.write(slowMessage(3000));
+    stream.write(Buffer.alloc(300_000));
+    await pause(100);
+    stream.close(constants.NGHTTP2_NO_ERROR);
+    await pause(1500);
+    session.destroy();
+    expect(await call(caller, 'ServerLive', {})).toEqual({ live: true });
+  });
+
+  test('answers that nobody takes are counted, and ended', async () => {
+    served = await startPod('--model', testModel('slow'));
+    const { session, stream } = rawCall(served.grpcAddress, { initialWindowSize: 0 });
+    const closed = new Promise((resolve) => stream.on('close', resolve));
+    stream.end(slowMessage(1));
+    await pause(1000);
+    expect(await heldBytes(served.controlUrl)).toBeGreaterThan(0);
+    await closed;
+    expect(await heldBytes(served.controlUrl)).toBe(0);
+    session.destroy();
+  }, 60_000);
+
+  test('on SIGTERM a stream ends after the message in hand', async () => {
+    served = await startPod('--model', testModel('slow'));
+    caller = clientOf(served.grpcAddress);
+    const stream = caller['ModelStreamInfer']?.();
+    const request = {
+      model_name: 'slow',
+      inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [300] } }],
+    };
+    const ended = new Promise<ServiceError>((resolve) => stream.on('error', resolve));
+    stream.on('data', () => stream.write(request));
+    stream.write(request);
+    stream.write(request);
+    await pause(300);
+    served.process.kill('SIGTERM');
+    expect(await ended).toMatchObject({ code: status.UNAVAILABLE, details: 'the server ends: go on elsewhere' });
+    expect(await served.exit).toBe(0);
+  });
+
   test('on SIGTERM calls in flight are answered, and the connection is left', async () => {
     served = await startPod('--model', testModel('slow'));
     caller = clientOf(served.grpcAddress);

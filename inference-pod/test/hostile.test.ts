@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { get, post } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
@@ -58,6 +59,11 @@ function memoryOf({ process: { pid } }: RunningPod): number {
 
 const mebibyte = 2 ** 20;
 
+/** The bytes that are held for transfers. */
+function heldBy({ text }: { readonly text: string }): number {
+  return Number(/slipway_transfer_bytes (\d+)/.exec(text)?.[1]);
+}
+
 describe('memory', () => {
   test('a body of nothing but objects, or of strings, takes not much more than its bytes', async () => {
     const types = await start('--model', testModel('types'), '--max-body-bytes', String(20 * mebibyte));
@@ -71,6 +77,31 @@ describe('memory', () => {
     );
     expect(strings.status).toBe(400);
     expect((memoryOf(types) - before) / mebibyte).toBeLessThan(150);
+  });
+
+  test('a body in chunks of one byte takes not much more than its bytes', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    const before = memoryOf(served);
+    const { socket } = rawClient(served);
+    socket.write(`POST ${irisInfer} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n`);
+    const chunks = Buffer.from('1\r\n \r\n'.repeat(100_000));
+    for (let times = 0; times < 6; times++) await new Promise((resolve) => socket.write(chunks, resolve));
+    await eventually(async () => heldBy(await get(`${served.controlUrl}/metrics`)) >= 600_000);
+    expect((memoryOf(served) - before) / mebibyte).toBeLessThan(100);
+    socket.destroy();
+  });
+
+  test('a number of a million digits is refused before it is made', async () => {
+    const served = await start('--model', testModel('gather'));
+    const body = gzipSync(
+      `{"inputs":[{"name":"id","datatype":"INT64","shape":[1],"data":[${'9'.repeat(20_000_000)}]}]}`,
+    );
+    const response = await fetch(`${served.url}/v2/models/gather/infer`, {
+      method: 'POST',
+      body,
+      headers: { 'content-encoding': 'gzip', 'x-request-timeout-ms': '10000' },
+    });
+    expect(response.status).toBe(400);
   });
 
   test('an answer of hundreds of megabytes is refused, not made', async () => {
@@ -100,7 +131,7 @@ describe('memory', () => {
       /slipway_inference_duration_seconds_count 20/.test((await get(`${wide.controlUrl}/metrics`)).text),
     );
     await sleep(500);
-    const held = Number(/slipway_transfer_bytes (\d+)/.exec((await get(`${wide.controlUrl}/metrics`)).text)?.[1]);
+    const held = heldBy(await get(`${wide.controlUrl}/metrics`));
     expect(held).toBeGreaterThan(mebibyte);
     expect(held).toBeLessThanOrEqual(32 * mebibyte);
     expect((memoryOf(wide) - before) / mebibyte).toBeLessThan(200);
@@ -253,6 +284,23 @@ describe('deadlines', () => {
   });
 });
 
+describe('several executors', () => {
+  test('a call is not sent behind a run that hangs while another executor has nothing to do', async () => {
+    const served = await start('--model', testModel('slow'), '--instances', '2');
+    const ask = (times: number) =>
+      post(`${served.url}/v2/models/slow/infer`, {
+        inputs: [{ name: 'times', datatype: 'INT64', shape: [], data: [times] }],
+      });
+    const hung = ask(1_000_000_000);
+    await eventually(async () =>
+      (await get(`${served.controlUrl}/metrics`)).text.includes('slipway_requests_in_flight 1'),
+    );
+    for (let time = 0; time < 5; time++) expect((await ask(1)).status).toBe(200);
+    void hung.catch(() => undefined);
+    served.process.kill('SIGKILL');
+  });
+});
+
 describe('an executor', () => {
   const executorOf = ({ process: { pid } }: RunningPod) =>
     Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
@@ -310,6 +358,26 @@ describe('an executor', () => {
 });
 
 describe('on SIGTERM', () => {
+  test('an answer that is being read is sent whole', async () => {
+    const limits = ['--max-body-bytes', '--max-answer-bytes'].flatMap((option) => [option, String(64 * mebibyte)]);
+    const served = await startPod('--model', testModel('wide'), ...limits);
+    const body = JSON.stringify({ inputs: [{ name: 'count', datatype: 'INT64', shape: [1], data: [15_000_000] }] });
+    const socket = connect(Number(new URL(served.url).port), '127.0.0.1');
+    let received = 0;
+    socket.on('data', (chunk) => {
+      received += chunk.length;
+      socket.pause();
+      setTimeout(() => socket.resume(), 2);
+    });
+    const ended = once(socket, 'close');
+    socket.write(head('/v2/models/wide/infer', body.length) + body);
+    await eventually(() => received > 0);
+    served.process.kill('SIGTERM');
+    await ended;
+    expect(received).toBeGreaterThan(30_000_000);
+    expect(await served.exit).toBe(0);
+  }, 60_000);
+
   test('a body that was half there is answered, or cut, and the pod ends with 0', async () => {
     const served = await startPod('--model', iris.path, '--model-name', 'iris');
     const body = JSON.stringify({ inputs: iris.inputs });

@@ -47,6 +47,17 @@ function call(...inputs: readonly object[]): InferenceCall {
   return { wire: 'rest', body: Buffer.from(JSON.stringify({ inputs })), headerLength: undefined };
 }
 
+async function together(
+  ...args: [readonly InferenceCall[], ModelSession, number]
+): Promise<readonly InferenceAnswer[]> {
+  const [calls, session, mostRows] = args;
+  const answers: InferenceAnswer[] = [];
+  await inferTogether(calls, session, model, limits, mostRows, (place, answer) => {
+    answers[place] = answer;
+  });
+  return answers;
+}
+
 function textOf(answer: InferenceAnswer): string {
   if (answer.kind === 'refused') return `${answer.status} ${answer.message}`;
   return typeof answer.body === 'string' ? answer.body : Buffer.concat(answer.body).toString();
@@ -70,9 +81,9 @@ describe('requests that are run together', () => {
         fc.array(request, { maxLength: 12 }),
         fc.integer({ min: 1, max: 20 }),
         async (calls, mostRows) => {
-          const together = await inferTogether(calls, sums(), model, limits, mostRows);
+          const answers = await together(calls, sums(), mostRows);
           const alone = await Promise.all(calls.map((each) => infer(each, sums(), model, limits)));
-          expect(together.map(textOf)).toEqual(alone.map(textOf));
+          expect(answers.map(textOf)).toEqual(alone.map(textOf));
         },
       ),
       { numRuns: 200 },
@@ -84,7 +95,7 @@ describe('requests that are run together', () => {
     const calls = Array.from({ length: 10 }, () =>
       call({ name: 'X', datatype: 'FP32', shape: [3, 4], data: new Array(12).fill(1) }),
     );
-    await inferTogether(calls, session, model, limits, 12);
+    await together(calls, session, 12);
     expect(session.runs).toBe(3);
   });
 
@@ -93,7 +104,7 @@ describe('requests that are run together', () => {
     const calls = [1, 2, 99, 3].map((value) =>
       call({ name: 'X', datatype: 'FP32', shape: [1, 4], data: new Array(4).fill(value) }),
     );
-    const answers = await inferTogether(calls, session, model, limits, 100);
+    const answers = await together(calls, session, 100);
     expect(answers.map((answer) => /"data":\[([^\]]*)\]/.exec(textOf(answer))?.[1] ?? textOf(answer))).toEqual([
       '4',
       '8',

@@ -36,7 +36,7 @@ interface Decoded {
  * Answers calls, those together whose tensors differ in nothing but their number of rows. A run of several that fails, or
  * whose outputs do not have the rows of its inputs, is done again one by one, so that no request suffers from another.
  *
- * @returns an answer for each call, in their order; never rejects
+ * @param onAnswer called with the place of each call and its answer, as soon as there is one
  */
 export async function inferTogether(
   calls: readonly InferenceCall[],
@@ -44,16 +44,15 @@ export async function inferTogether(
   model: ModelIdentity,
   limits: InferenceLimits,
   mostRows: number,
-): Promise<readonly InferenceAnswer[]> {
-  const answers = new Map<number, InferenceAnswer>();
-  const groups = groupsOf(calls, session.signature, limits, (place, error) => answers.set(place, failure(error)));
+  onAnswer: (place: number, answer: InferenceAnswer) => void,
+): Promise<void> {
+  const groups = groupsOf(calls, session.signature, limits, (place, error) => onAnswer(place, failure(error)));
   for (const batch of groups.flatMap((group) => batchesOf(group, mostRows))) {
     const together = batch.length > 1 ? await runTogether(batch, session, model, limits) : undefined;
     for (const [index, { place, call, request }] of batch.entries()) {
-      answers.set(place, together?.[index] ?? (await runOne(call.wire, request, session, model, limits)));
+      onAnswer(place, together?.[index] ?? (await runOne(call.wire, request, session, model, limits)));
     }
   }
-  return calls.map((_, place) => answers.get(place) ?? failure(new Error('the call was lost')));
 }
 
 function groupsOf(

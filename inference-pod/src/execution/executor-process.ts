@@ -41,14 +41,15 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
       body,
       headerLength: frame.headerLength,
     }));
+    const reply = (place: number, answer: InferenceAnswer) => send(batch[place]?.frame.job ?? openedJob, answer);
     const [call, ...others] = calls;
-    const answers =
-      call !== undefined && others.length === 0
-        ? [await infer(call, session, model, limits)]
-        : await inferTogether(calls, session, model, limits, mostRows);
-    for (const [index, answer] of answers.entries()) send(batch[index]?.frame.job ?? openedJob, answer);
+    if (call !== undefined && others.length === 0) reply(0, await infer(call, session, model, limits));
+    else await inferTogether(calls, session, model, limits, mostRows, reply);
   }
 }
+
+// Only the serving process ends this one.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']) process.on(signal, () => undefined);
 
 try {
   await main(JSON.parse(process.argv[2] ?? '{}'));

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { Duplex } from 'node:stream';
+import { Duplex, PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { StartupError } from '../model/startup-error.ts';
 import type { Signature } from '../protocol/datatypes.ts';
@@ -22,6 +22,9 @@ export interface ExecutorEnd {
   /** The last that it wrote to its standard error. */
   readonly lastWords: string;
 }
+
+/** Numbers of jobs have 32 bits; then they begin again, long after those of the first are done. */
+const lastJobNumber = 0xffff_fffe;
 
 /** The last words of a process are kept up to this length. */
 const lastWordsLength = 2000;
@@ -84,7 +87,8 @@ export class Executor {
     if (this.#jobs.size === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
     const answers = calls.map(({ wire, body, headerLength }, index) => {
-      const job = ++this.#lastJob;
+      this.#lastJob = (this.#lastJob % lastJobNumber) + 1;
+      const job = this.#lastJob;
       const following = calls.length - 1 - index;
       const head = {
         job,
@@ -127,6 +131,9 @@ export function describeEnd({ how, lastWords }: ExecutorEnd): string {
   return lastWords === '' ? how : `${how}; its last words: ${lastWords}`;
 }
 
+/** What of the environment an executor is given: where things are, and what the libraries that it uses are told. */
+const passedOn = /^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|NODE_.*|ORT_.*|OMP_.*)$/;
+
 class ExecutorProcess {
   readonly child: ChildProcess;
   readonly socket: Duplex;
@@ -138,28 +145,33 @@ class ExecutorProcess {
     const main = fileURLToPath(new URL(import.meta.url.replace(/executor\.(ts|js)$/, 'executor-process.$1')));
     this.child = spawn(process.execPath, [...process.execArgv, main, JSON.stringify(settings)], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      // It reads a file that others have made, and needs nothing that is secret.
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.test(name))),
       // What the terminal sends to this process is not for that one: it answers until it is told to end.
       detached: true,
     });
-    const socket = this.child.stdio[executorChannel];
-    if (!(socket instanceof Duplex)) throw new Error('the executor has no socket');
-    this.socket = socket;
-    const parser = new FrameParser((message) => this.onMessage(message));
-    socket.on('data', (chunk: Buffer) => parser.push(chunk));
-    // That the process is gone is told by its end.
-    socket.on('error', () => undefined);
+    const failed = new Promise<ExecutorEnd>((resolve) => {
+      this.child.once('error', (error) => resolve({ how: error.message, lastWords }));
+    });
+    // Where no process could be made there is no socket; that is told by its end.
+    const socket = this.child.stdio?.[executorChannel];
+    this.socket = socket instanceof Duplex ? socket : new PassThrough();
     let lastWords = '';
+    const parser = new FrameParser((message) => this.onMessage(message));
+    if (socket instanceof Duplex) socket.on('data', (chunk: Buffer) => parser.push(chunk));
+    // That the process is gone is told by its end.
+    this.socket.on('error', () => undefined);
     this.child.stderr?.on('data', (chunk: Buffer) => {
       lastWords = (lastWords + chunk.toString()).slice(-lastWordsLength);
     });
     const kill = () => this.child.kill('SIGKILL');
     signal.addEventListener('abort', kill);
-    this.ended = new Promise((resolve) => {
-      this.child.once('error', (error) => resolve({ how: error.message, lastWords }));
+    const closed = new Promise<ExecutorEnd>((resolve) => {
       this.child.once('close', (code, name) => {
         signal.removeEventListener('abort', kill);
         resolve({ how: name ?? `exit code ${code}`, lastWords: lastWords.trim() });
       });
     });
+    this.ended = Promise.race([failed, closed]);
   }
 }

@@ -31,7 +31,7 @@ export class FrameChannel {
     let filled = this.#buffer.copy(body, 0, this.#start, Math.min(this.#end, this.#start + body.length));
     this.#start += filled;
     while (filled < body.length) {
-      const read = readSync(this.#descriptor, body, filled, body.length - filled, null);
+      const read = readSome(this.#descriptor, body, filled);
       if (read === 0) return undefined;
       filled += read;
     }
@@ -45,7 +45,7 @@ export class FrameChannel {
     this.#end -= this.#start;
     this.#start = 0;
     while (this.#end < bytes) {
-      const read = readSync(this.#descriptor, this.#buffer, this.#end, this.#buffer.length - this.#end, null);
+      const read = readSome(this.#descriptor, this.#buffer, this.#end);
       if (read === 0) return false;
       this.#end += read;
     }
@@ -63,6 +63,17 @@ export class FrameChannel {
         left = first.length <= written ? others : [first.subarray(written), ...others];
         written -= Math.min(written, first.length);
       }
+    }
+  }
+}
+
+/** Reads into the rest of a buffer, again when a signal came in between. @returns 0 at the end */
+function readSome(descriptor: number, into: Buffer, from: number): number {
+  for (;;) {
+    try {
+      return readSync(descriptor, into, from, into.length - from, null);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EINTR')) throw error;
     }
   }
 }

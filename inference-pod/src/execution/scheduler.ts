@@ -1,16 +1,14 @@
 import type { Logger } from 'pino';
 import { RequestError } from '../protocol/request-error.ts';
 import { type BatchingSettings, isBatchable } from './batching.ts';
-import type { Deadline } from './deadline.ts';
+import { type Deadline, DeadlinePassed } from './deadline.ts';
 import { describeEnd, Executor, type ExecutorEnd, type LoadedModel } from './executor.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
 import { failure, type InferenceAnswer, type InferenceCall } from './inference.ts';
-import type { ServingThread } from './serving-thread.ts';
+import { ServingThread } from './serving-thread.ts';
 
 export interface SchedulerOptions {
   readonly settings: ExecutorSettings;
-  /** Runs what is proven to be cheap; undefined for a model of which nothing is. */
-  readonly servingThread: ServingThread | undefined;
   /** Undefined: each call is run by itself. */
   readonly batching: BatchingSettings | undefined;
   /** How many executors. */
@@ -48,6 +46,13 @@ const endsWithinMilliseconds = 300_000;
 const firstRestartMilliseconds = 100;
 const lastRestartMilliseconds = 10_000;
 const watchMilliseconds = 500;
+/** A run is not killed before, however short the deadlines are: it is slow, and others wait for no longer than they want. */
+const leastHungMilliseconds = 10_000;
+/** The serving thread answers nothing while it opens a model. */
+const quickLoadMilliseconds = 2000;
+/** An executor that is started anew may take so many times as long as the first. */
+const slowestLoad = 10;
+const leastLoadMilliseconds = 60_000;
 
 /** How quickly the measured time of a call follows what is seen. */
 const smoothing = 0.1;
@@ -57,6 +62,8 @@ export class Scheduler {
   readonly model: LoadedModel;
   readonly #options: SchedulerOptions;
   readonly #executors = new Set<Executor>();
+  /** Those that were killed for a run without end. */
+  readonly #hung = new Set<Executor>();
   readonly #queue: Job[] = [];
   readonly #ends: number[] = [];
   #inFlight = 0;
@@ -65,11 +72,20 @@ export class Scheduler {
   #pace: number | undefined;
   #idle: (() => void)[] = [];
   readonly #batching: BatchingSettings | undefined;
+  /** Runs what is proven to be cheap; undefined for a model of which nothing is. */
+  #servingThread: ServingThread | undefined;
+  readonly #loadMilliseconds: number;
   #flush: NodeJS.Timeout | undefined;
 
-  private constructor(options: SchedulerOptions, executors: readonly Executor[], model: LoadedModel) {
+  private constructor(
+    options: SchedulerOptions,
+    executors: readonly Executor[],
+    model: LoadedModel,
+    loadMilliseconds: number,
+  ) {
     this.#options = options;
     this.model = model;
+    this.#loadMilliseconds = loadMilliseconds;
     this.#batching = isBatchable(model.signature) ? options.batching : undefined;
     for (const executor of executors) this.#adopt(executor);
     const watch = setInterval(() => this.#killHung(), watchMilliseconds).unref();
@@ -83,15 +99,24 @@ export class Scheduler {
    */
   static async start(options: SchedulerOptions): Promise<Scheduler> {
     const start = () => Executor.start(options.settings, options.signal);
-    // The first says whether the model can be loaded at all.
+    const begin = performance.now();
+    // The first says whether the model can be loaded at all, and how long that takes.
     const first = await start();
+    const loadMilliseconds = performance.now() - begin;
     const others = await Promise.all(Array.from({ length: options.instances - 1 }, start));
-    return new Scheduler(options, [first, ...others], first.model);
+    return new Scheduler(options, [first, ...others], first.model, loadMilliseconds);
+  }
+
+  /** Opens the model here as well, if it is cheap by its shapes and was quickly opened elsewhere. */
+  async openServingThread(workDirectory: string): Promise<void> {
+    if (this.#loadMilliseconds > quickLoadMilliseconds) return;
+    const { settings, log } = this.#options;
+    this.#servingThread = await ServingThread.open({ settings, workDirectory, log });
   }
 
   /** Calls that wait or are computed. */
   get inFlight(): number {
-    return this.#inFlight + (this.#options.servingThread?.running ?? 0);
+    return this.#inFlight + (this.#servingThread?.running ?? 0);
   }
 
   /** How often an executor was started anew. */
@@ -101,7 +126,7 @@ export class Scheduler {
 
   /** How many inferences the serving thread has made itself. */
   get servingThreadRuns(): number {
-    return this.#options.servingThread?.runs ?? 0;
+    return this.#servingThread?.runs ?? 0;
   }
 
   /** Whether any executor can answer. */
@@ -112,7 +137,7 @@ export class Scheduler {
   /** Resolves once no call waits or is computed. */
   async idle(): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
-    await this.#options.servingThread?.idle();
+    await this.#servingThread?.idle();
   }
 
   /**
@@ -124,10 +149,11 @@ export class Scheduler {
    *   once the deadline has passed
    */
   infer(call: InferenceCall, deadline: Deadline, isAbandoned: () => boolean): Promise<InferenceAnswer | undefined> {
+    if (performance.now() > deadline.at) throw new DeadlinePassed(deadline);
     if (this.inFlight >= this.#options.maxInFlight) {
       throw new Overload('the server is full: too many requests are in flight, try again', this.#wait);
     }
-    const taken = this.#options.servingThread?.take(call);
+    const taken = this.#servingThread?.take(call);
     if (taken?.kind === 'answered') return taken.answer;
     if (performance.now() + this.#wait > deadline.at) {
       throw new Overload(
@@ -141,7 +167,10 @@ export class Scheduler {
         if (job.settle === undefined) return;
         job.settle = undefined;
         this.#left();
-        reject(new RequestError(504, `the answer took longer than the ${deadline.milliseconds} ms that it may take`));
+        // Its body is not kept until its turn comes.
+        const place = this.#queue.indexOf(job);
+        if (place !== -1) this.#queue.splice(place, 1);
+        reject(new DeadlinePassed(deadline));
       }, deadline.at - performance.now());
       const job: Job = {
         call,
@@ -175,9 +204,13 @@ export class Scheduler {
   }
 
   #feed(): void {
-    for (const executor of this.#executors) {
-      if (this.#batching !== undefined) this.#feedTogether(executor, this.#batching);
-      else while (executor.running < callsAhead && this.#send(executor, 1));
+    if (this.#batching !== undefined) {
+      for (const executor of this.#executors) this.#feedTogether(executor, this.#batching);
+      return;
+    }
+    // None is given a second call while another has none.
+    for (let running = 0; running < callsAhead; running++) {
+      for (const executor of this.#executors) if (executor.running === running) this.#send(executor, 1);
     }
   }
 
@@ -185,7 +218,8 @@ export class Scheduler {
   #feedTogether(executor: Executor, { maxSize, maxDelayMilliseconds }: BatchingSettings): void {
     const [oldest] = this.#queue;
     if (executor.running > 0 || oldest === undefined) return;
-    const left = oldest.arrival + maxDelayMilliseconds - performance.now();
+    const until = Math.min(oldest.arrival + maxDelayMilliseconds, oldest.deadline.at - 2 * (this.#pace ?? 0));
+    const left = until - performance.now();
     if (left <= 0 || this.#queue.length >= maxSize) this.#send(executor, maxSize);
     else this.#flush ??= setTimeout(() => this.#flushed(), left);
   }
@@ -232,9 +266,7 @@ export class Scheduler {
       job.settle?.(failure(new Error(`the process that ran the model ended (${answered.how})`)));
       return;
     }
-    if (job.shapes !== undefined && answered.seconds !== undefined) {
-      this.#options.servingThread?.measured(job.shapes, answered.seconds);
-    }
+    if (job.shapes !== undefined) this.#servingThread?.measured(job.shapes, answered);
     const pace = milliseconds ?? (answered.seconds ?? 0) * 1000;
     this.#pace = this.#pace === undefined ? pace : this.#pace + smoothing * (pace - this.#pace);
     job.settle?.(answered);
@@ -245,35 +277,41 @@ export class Scheduler {
     this.#executors.add(executor);
     void executor.ended.then((end) => {
       this.#executors.delete(executor);
-      if (!this.#options.signal.aborted) void this.#restart(end);
+      if (!this.#options.signal.aborted) void this.#restart(end, this.#hung.delete(executor));
     });
   }
 
-  async #restart(end: ExecutorEnd): Promise<void> {
+  async #restart(end: ExecutorEnd, isHung: boolean): Promise<void> {
     const { log, settings, signal, onHopeless } = this.#options;
     const now = performance.now();
-    this.#ends.push(now);
+    // One that was killed for a run without end did what a request made it do.
+    if (!isHung) this.#ends.push(now);
     while ((this.#ends[0] ?? now) < now - endsWithinMilliseconds) this.#ends.shift();
     log.error({ ends: this.#ends.length, ...end }, 'the process that runs the model ended: it is started anew');
-    if (this.#ends.length >= mostEnds) return onHopeless(describeEnd(end));
-    const backoff = Math.min(lastRestartMilliseconds, firstRestartMilliseconds * 4 ** (this.#ends.length - 1));
+    if (this.#ends.length >= mostEnds * this.#options.instances) return onHopeless(describeEnd(end));
+    const backoff = Math.min(
+      lastRestartMilliseconds,
+      firstRestartMilliseconds * 4 ** Math.max(0, this.#ends.length - 1),
+    );
     await new Promise((resolve) => setTimeout(resolve, backoff));
     if (signal.aborted) return;
     try {
-      this.#adopt(await Executor.start(settings, signal));
+      const limit = AbortSignal.timeout(Math.max(leastLoadMilliseconds, slowestLoad * this.#loadMilliseconds));
+      this.#adopt(await Executor.start(settings, AbortSignal.any([signal, limit])));
       this.#restarts++;
       this.#feed();
     } catch (error) {
       if (signal.aborted) return;
-      await this.#restart({ how: error instanceof Error ? error.message : String(error), lastWords: '' });
+      await this.#restart({ how: error instanceof Error ? error.message : String(error), lastWords: '' }, false);
     }
   }
 
   #killHung(): void {
     for (const executor of this.#executors) {
       const { silence } = executor;
-      if (silence < 2 * this.#options.requestTimeoutMilliseconds) continue;
+      if (silence < Math.max(leastHungMilliseconds, 2 * this.#options.requestTimeoutMilliseconds)) continue;
       this.#options.log.error({ milliseconds: Math.round(silence) }, 'a run of the model does not end: it is killed');
+      this.#hung.add(executor);
       executor.kill();
     }
   }

@@ -1,10 +1,11 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { operatorsOf } from '../model/graph.ts';
 import { type ModelSession, openSession } from '../model/session.ts';
 import type { Tensor } from '../protocol/datatypes.ts';
+import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { InferenceRequest } from '../protocol/open-inference-request.ts';
 import { areCheapByShape } from './cheap-operators.ts';
@@ -22,11 +23,34 @@ import {
 
 /** A larger file is not read to see what it does. */
 const mostFileBytes = 8 * 2 ** 20;
-/** A larger body takes longer to read than the serving thread may be busy. */
+/** A larger text takes longer to read, or to write, than the serving thread may be busy. */
+const mostTextBytes = 65_536;
+/** Tensors in binary form are not read, only looked at. */
 const mostBodyBytes = 4 * 2 ** 20;
 
-/** There while the model is run by this process: found at its start, it says that an earlier one has not ended well. */
 const markName = 'run-on-the-serving-thread';
+/** A node that is lost, or a container that is killed, may be no fault of the model's; three times is. */
+const mostBadEnds = 3;
+
+/** There while the model is run by this process: found at its start, it says how many have not ended well. */
+class Mark {
+  readonly #path: string;
+  readonly badEnds: number;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.badEnds = existsSync(path) ? Number(readFileSync(path, 'utf8')) || mostBadEnds : 0;
+  }
+
+  set(): void {
+    writeFileSync(this.#path, String(this.badEnds + 1));
+  }
+
+  /** @param code of the process's end, which is orderly if it is 0 */
+  clear(code: number): void {
+    if (code === 0) rmSync(this.#path, { force: true });
+  }
+}
 
 export interface ServingThreadOptions {
   readonly settings: ExecutorSettings;
@@ -67,34 +91,42 @@ export class ServingThread {
   static async open(options: ServingThreadOptions): Promise<ServingThread | undefined> {
     const { settings, workDirectory, log } = options;
     if (!(await isCheapByShape(settings.path))) return undefined;
-    const mark = join(workDirectory, markName);
-    if (existsSync(mark)) {
-      log.warn('the process ended badly while it ran the model itself: only executors run it now');
+    const mark = new Mark(join(workDirectory, markName));
+    if (mark.badEnds >= mostBadEnds) {
+      log.warn('processes of this pod ended badly while they ran the model themselves: only executors run it now');
       return undefined;
     }
-    const session = await openSession(settings.path, settings.threads);
-    writeFileSync(mark, '');
-    process.once('exit', () => rmSync(mark, { force: true }));
-    return new ServingThread(session, options);
+    try {
+      // Opening a model is native code as well.
+      mark.set();
+      const session = await openSession(settings.path, settings.threads);
+      process.once('exit', (code) => mark.clear(code));
+      return new ServingThread(session, options);
+    } catch (error) {
+      log.warn({ err: error }, 'the model is not run on the serving thread');
+      return undefined;
+    }
   }
 
   /** @returns undefined for a call that is none of its business */
   take(call: InferenceCall): Taken | undefined {
-    if (call.body.length > mostBodyBytes) return undefined;
+    if (call.body.length > mostBodyBytes || (call.headerLength ?? call.body.length) > mostTextBytes) return undefined;
     let request: InferenceRequest;
     try {
       request = decode(call, this.#session.signature, this.#limits);
     } catch (error) {
       return { kind: 'answered', answer: Promise.resolve(failure(error)) };
     }
-    const shapes = shapesOf(request);
+    const shapes = `${call.wire};${shapesOf(request)}`;
     if (!this.#costs.isProven(shapes)) return { kind: 'measure', shapes };
     return { kind: 'answered', answer: this.#run(call.wire, request, shapes) };
   }
 
   /** A call of these shapes was run by an executor. */
-  measured(shapes: string, seconds: number): void {
-    this.#costs.measured(shapes, seconds);
+  measured(shapes: string, answer: InferenceAnswer): void {
+    if (answer.kind === 'refused' || answer.seconds === undefined) return;
+    const isShort = (answer.headerLength ?? lengthOfBody(answer.body)) <= mostTextBytes;
+    this.#costs.measured(shapes, isShort ? answer.seconds : Number.POSITIVE_INFINITY);
   }
 
   async #run(wire: Wire, request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
@@ -103,11 +135,13 @@ export class ServingThread {
     this.#runs++;
     try {
       const outputs = await this.#session.run(request.inputs, request.outputs);
-      const seconds = (performance.now() - Math.max(called, this.#free)) / 1000;
-      if (this.#costs.ranHere(shapes, seconds)) {
-        this.#log.warn({ shapes, seconds }, 'a run was not cheap, again: executors run these shapes from now on');
+      const begin = Math.max(called, this.#free);
+      const seconds = (performance.now() - begin) / 1000;
+      const answer = answerOf(wire, request, outputs, this.#model, this.#limits, seconds);
+      if (this.#costs.ranHere(shapes, (performance.now() - begin) / 1000)) {
+        this.#log.warn({ shapes, seconds }, 'runs are not cheap any more: executors run these shapes from now on');
       }
-      return answerOf(wire, request, outputs, this.#model, this.#limits, seconds);
+      return answer;
     } catch (error) {
       return failure(error);
     } finally {
@@ -144,9 +178,14 @@ async function isCheapByShape(path: string): Promise<boolean> {
   return operators !== undefined && areCheapByShape(operators);
 }
 
-/** The shapes of a request's inputs, as one text. Strings have a length of their own, so they are never cheap by shape. */
-function shapesOf({ inputs }: InferenceRequest): string {
+function lengthOfBody(body: AnswerBody): number {
+  return typeof body === 'string' ? body.length : body.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** The shapes of a request's inputs, the length of strings, and the form of the answer, as one text. */
+function shapesOf({ inputs, outputs }: InferenceRequest): string {
   let text = '';
+  for (const { name, isBinary, classes } of outputs) text += `${name}${isBinary ? '!' : ''}${classes ?? ''};`;
   for (const [name, tensor] of inputs) text += `${name}:${tensor.shape.join()}${lengthOf(tensor)};`;
   return text;
 }

@@ -12,19 +12,30 @@ export function refusedAddress(address: string): string | undefined {
   const parsed = withinTranslation(ipaddr.process(bare));
   if (parsed.range() === 'linkLocal') return `${bare} is a link-local address`;
   if (parsed.range() === 'unspecified') return `${bare} is no address of a server`;
-  return metadataAddresses.has(parsed.toString()) ? `${bare} is a cloud's metadata service` : undefined;
+  const isMetadata = metadataAddresses.has(parsed.toString()) || parsed.toString().startsWith('fd00:ec2:');
+  return isMetadata ? `${bare} is a cloud's metadata service` : undefined;
 }
 
 /** The IPv4 address that a translator reaches by this one (RFC 6052, 6to4); others as they are. */
 function withinTranslation(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   const bytes = address.toByteArray();
   switch (address.range()) {
+    case 'loopback':
+    case 'unspecified':
+      return address;
     case 'rfc6052':
+      return new ipaddr.IPv4(bytes.slice(12));
+    case 'rfc6145':
       return new ipaddr.IPv4(bytes.slice(12));
     case '6to4':
       return new ipaddr.IPv4(bytes.slice(2, 6));
+    case 'teredo':
+      return new ipaddr.IPv4(bytes.slice(12).map((byte) => byte ^ 0xff));
     default:
-      return address;
+      // IPv4-compatible addresses, which nothing uses any more.
+      return bytes.length === 16 && bytes.slice(0, 12).every((byte) => byte === 0)
+        ? new ipaddr.IPv4(bytes.slice(12))
+        : address;
   }
 }
 

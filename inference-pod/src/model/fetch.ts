@@ -48,8 +48,8 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
   const from = source.kind === 'file' ? source.path : shown(source.url);
   const origin = source.kind === 'file' ? source.path : source.url.href;
   await rm(partial, { force: true });
-  const kept = await keptModel(path, record, origin, options);
-  if (kept !== undefined) return kept;
+  const earlier = await keptModel(path, record, origin, options);
+  if (earlier !== undefined) return earlier;
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
     const stream =
@@ -64,7 +64,9 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
       );
     }
     await rename(partial, path);
-    await writeFile(record, JSON.stringify({ origin: digestOf(origin), sha256: file.sha256 } satisfies KeptRecord));
+    const kept: KeptRecord = { origin: digestOf(origin), sha256: file.sha256 };
+    // Without it the next container fetches again, which is no reason not to serve.
+    await writeFile(record, JSON.stringify(kept)).catch(() => undefined);
     return { ...file, path, isFetched: true };
   } catch (error) {
     await rm(partial, { force: true });

@@ -21,6 +21,9 @@ export function operatorsOf(file: Buffer): readonly Operator[] | undefined {
   return operators;
 }
 
+/** Graphs within operators of graphs within operators. */
+const mostDepth = 32;
+
 class NoModel extends Error {}
 
 const model = { graph: 7, functions: 25 };
@@ -36,24 +39,25 @@ function readModel(bytes: Buffer, into: Operator[]): void {
   }
 }
 
-function readNodes(bytes: Buffer, nodes: number, into: Operator[]): void {
-  for (const [field, value] of fieldsOf(bytes)) if (field === nodes) readNode(value, into);
+function readNodes(bytes: Buffer, nodes: number, into: Operator[], depth = 0): void {
+  if (depth > mostDepth) throw new NoModel();
+  for (const [field, value] of fieldsOf(bytes)) if (field === nodes) readNode(value, into, depth);
 }
 
-function readNode(bytes: Buffer, into: Operator[]): void {
+function readNode(bytes: Buffer, into: Operator[], depth: number): void {
   let type = '';
   let domain = '';
   for (const [field, value] of fieldsOf(bytes)) {
     if (field === node.type) type = value.toString();
     else if (field === node.domain) domain = value.toString();
-    else if (field === node.attribute) readAttribute(value, into);
+    else if (field === node.attribute) readAttribute(value, into, depth);
   }
   into.push({ domain: domain === 'ai.onnx' ? '' : domain, type });
 }
 
-function readAttribute(bytes: Buffer, into: Operator[]): void {
+function readAttribute(bytes: Buffer, into: Operator[], depth: number): void {
   for (const [field, value] of fieldsOf(bytes)) {
-    if (field === attribute.graph || field === attribute.graphs) readNodes(value, graph.node, into);
+    if (field === attribute.graph || field === attribute.graphs) readNodes(value, graph.node, into, depth + 1);
   }
 }
 

@@ -18,17 +18,22 @@ const parameter = { int64: 2 };
 const response = { modelName: 1, modelVersion: 2, id: 3, outputs: 5, rawOutputs: 6 };
 const outputTensor = { name: 1, datatype: 2, shape: 3, contents: 5 };
 
+/** A request has one for each input and output, and a few more. */
+const mostFields = 10_000;
+
 /** Reads of which model and version a ModelInferRequest wants an answer; '' for what it does not say. */
 export function addresseeOf(message: Buffer): ModelIdentity {
   const reader = new ProtobufReader(message);
-  let name = '';
-  let version = '';
+  let name: Buffer | undefined;
+  let version: Buffer | undefined;
+  let fields = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
-    if (field === request.modelName) name = reader.text();
-    else if (field === request.modelVersion) version = reader.text();
+    if (++fields > mostFields) throw badRequest(`the message has more than ${mostFields} fields`);
+    if (field === request.modelName) name = reader.view();
+    else if (field === request.modelVersion) version = reader.view();
     else reader.skip();
   }
-  return { name, version };
+  return { name: name?.toString() ?? '', version: version?.toString() ?? '' };
 }
 
 /**
@@ -346,7 +351,7 @@ export function encodeGrpcInference(
       .text(outputTensor.name, name)
       .text(outputTensor.datatype, tensor.datatype)
       .numbers(outputTensor.shape, tensor.shape);
-    if (!isRaw) message.message(outputTensor.contents, contentsOf(tensor));
+    if (!isRaw) message.message(outputTensor.contents, contentsOf(tensor, mostBytes));
     writer.message(response.outputs, message);
   }
   if (isRaw) for (const { tensor } of tensors) writer.bytes(response.rawOutputs, writeBinaryTensor(tensor));
@@ -354,7 +359,7 @@ export function encodeGrpcInference(
   return writer.finish();
 }
 
-function contentsOf({ datatype, data }: Tensor): ProtobufWriter {
+function contentsOf({ datatype, data }: Tensor, mostBytes: number): ProtobufWriter {
   const writer = new ProtobufWriter();
   if (datatype === 'FP16') return writer;
   const field = contentsField[datatype];
@@ -365,19 +370,44 @@ function contentsOf({ datatype, data }: Tensor): ProtobufWriter {
   const isFixed = data instanceof Float32Array || data instanceof Float64Array;
   return data.length === 0
     ? writer
-    : writer.bytes(field, isFixed ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : varintsOf(data));
+    : writer.bytes(
+        field,
+        isFixed ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : varintsOf(data, mostBytes),
+      );
 }
 
 /** Each number of a typed array as a varint of 64 bits, negative ones in two's complement. */
-function varintsOf(data: Exclude<TensorData, string[]>): Uint8Array {
-  const bytes: number[] = [];
-  for (const value of data) {
-    let rest = BigInt.asUintN(64, BigInt(value));
-    while (rest >= 128n) {
-      bytes.push(Number(rest & 0x7fn) | 0x80);
-      rest >>= 7n;
-    }
-    bytes.push(Number(rest));
+function varintsOf(data: Exclude<TensorData, string[]>, mostBytes: number): Uint8Array {
+  let size = 0;
+  for (const value of data) size += varintBytes(value);
+  if (size > mostBytes) throw tooLarge(mostBytes);
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let offset = 0;
+  for (const value of data) offset = writeVarint(bytes, value, offset);
+  return bytes;
+}
+
+function varintBytes(value: number | bigint): number {
+  if (value < 0) return 10;
+  let bytes = 1;
+  if (typeof value === 'bigint' && value > Number.MAX_SAFE_INTEGER) {
+    for (let rest = value; rest >= 128n; rest >>= 7n) bytes++;
+    return bytes;
   }
-  return Uint8Array.from(bytes);
+  for (let rest = Number(value); rest >= 128; rest /= 128) bytes++;
+  return bytes;
+}
+
+function writeVarint(bytes: Buffer, value: number | bigint, start: number): number {
+  let offset = start;
+  if (value >= 0 && value <= Number.MAX_SAFE_INTEGER) {
+    let rest = Number(value);
+    for (; rest >= 128; rest = Math.floor(rest / 128)) bytes[offset++] = (rest % 128) + 128;
+    bytes[offset++] = rest;
+    return offset;
+  }
+  let rest = BigInt.asUintN(64, BigInt(value));
+  for (; rest >= 128n; rest >>= 7n) bytes[offset++] = Number(rest & 0x7fn) | 0x80;
+  bytes[offset++] = Number(rest);
+  return offset;
 }

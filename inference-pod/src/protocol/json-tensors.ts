@@ -196,15 +196,15 @@ function elementsOf(
       return largeIntegers(reader, name, new BigInt64Array(count), -(2n ** 63n), 2n ** 63n - 1n);
     case 'FP16': {
       const halves = new Float16Array(count);
-      return floats(reader, name, halves, 65504, new Uint16Array(halves.buffer));
+      return floats(reader, name, halves, 65504, 65520, new Uint16Array(halves.buffer));
     }
     case 'FP32': {
       const data = new Float32Array(count);
-      return floats(reader, name, data, 3.4028234663852886e38, data);
+      return floats(reader, name, data, 3.4028234663852886e38, 3.4028235677973366e38, data);
     }
     case 'FP64': {
       const data = new Float64Array(count);
-      return floats(reader, name, data, Number.MAX_VALUE, data);
+      return floats(reader, name, data, Number.MAX_VALUE, Number.POSITIVE_INFINITY, data);
     }
     case 'BYTES':
       return strings(reader, name, count, mostBytes, forms);
@@ -255,9 +255,17 @@ function take(into: NumberArray, index: number, count: number): void {
   else for (let offset = 0; offset < count; offset++) into[index + offset] = piece[offset] ?? 0;
 }
 
-function floats(reader: JsonReader, name: string, into: NumberArray, most: number, data: TensorData): Elements {
+/** @param beyond the least that is rounded to infinity */
+function floats(
+  reader: JsonReader,
+  name: string,
+  into: NumberArray,
+  most: number,
+  beyond: number,
+  data: TensorData,
+): Elements {
   const accepts = (count: number) => {
-    for (let offset = 0; offset < count; offset++) if (!(Math.abs(piece[offset] ?? 0) <= most)) return false;
+    for (let offset = 0; offset < count; offset++) if (!(Math.abs(piece[offset] ?? 0) < beyond)) return false;
     return true;
   };
   const pieces = new Pieces(reader);
@@ -272,7 +280,7 @@ function floats(reader: JsonReader, name: string, into: NumberArray, most: numbe
       if (reader.peek() !== 'number') throw wrongElement(reader, name, index, expected);
       const isWord = reader.isWordNumber();
       const value = reader.number();
-      if (!isWord && !(Math.abs(value) <= most)) {
+      if (!isWord && !(Math.abs(value) < beyond)) {
         reader.moveTo(start);
         throw wrongElement(reader, name, index, expected);
       }
@@ -342,7 +350,8 @@ function largeIntegers<A extends BigInt64Array | BigUint64Array>(
       const start = reader.position;
       const isNumber = reader.peek() === 'number';
       const text = isNumber ? reader.numberText() : '';
-      const value = /^-?\d+$/.test(text) ? BigInt(text) : integerOf(Number(text === '' ? Number.NaN : text));
+      // Longer ones are out of range, and a bigint of a million digits takes minutes.
+      const value = /^-?\d{1,20}$/.test(text) ? BigInt(text) : integerOf(Number(text === '' ? Number.NaN : text));
       if (value === undefined || value < least || value > most) {
         reader.moveTo(start);
         throw wrongElement(reader, name, index, `an integer from ${least} to ${most}`);

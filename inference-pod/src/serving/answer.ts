@@ -35,6 +35,7 @@ function refusalAnswer(error: unknown): HttpAnswer | undefined {
  * Sends an answer, and ends the connection of a client that does not read it.
  */
 export function send(response: ServerResponse, answer: HttpAnswer, transfers: Transfers): void {
+  if (response.destroyed) return;
   const { status, contentType, headers, body } = answer;
   const length = lengthOf(body);
   response.writeHead(status, { 'content-type': contentType, 'content-length': length, ...headers });
@@ -43,17 +44,12 @@ export function send(response: ServerResponse, answer: HttpAnswer, transfers: Tr
     for (const piece of body) response.write(piece);
     response.end();
   }
-  if (response.writableFinished || length < unwatchedBytes) return;
+  // What the system has taken is none of this process's business any more.
+  if (response.writableFinished || (response.socket?.writableLength ?? 0) === 0) return;
   const transfer = transfers.begin(() => response.destroy(), length);
-  if (!transfer.reserve(length)) {
-    response.destroy();
-    return;
-  }
   response.once('close', () => transfer.end());
+  if (!transfer.reserve(length)) response.destroy();
 }
-
-/** So much the system's own buffers take. */
-const unwatchedBytes = 16_384;
 
 function lengthOf(body: AnswerBody): number {
   return typeof body === 'string' ? Buffer.byteLength(body) : body.reduce((sum, { length }) => sum + length, 0);

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { createGunzip, createInflate } from 'node:zlib';
-import { alignedBuffer } from '../execution/frames.ts';
+import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
 /** A body that has arrived whole; the end of its transfer gives back the room that it took. */
@@ -15,7 +16,8 @@ export interface Body {
  * Reads a request's body, and inflates it.
  *
  * @param headerLength how much of it is JSON, if tensors in binary form follow
- * @throws RequestError 413 when it is larger than the limit (in bytes), 503 when other bodies take up all the room, 408
+ * @param deadline by when the answer is of no use any more, where the request has named it
+ * @throws RequestError 504 when that has passed, 413 when it is larger than the limit (in bytes), 503 when other bodies take up all the room, 408
  *   when it comes too slowly, 415 for an encoding that is not known, 400 when it ends early or is not what it is said to be
  */
 export function readBody(
@@ -23,6 +25,7 @@ export function readBody(
   maxBytes: number,
   headerLength: number | undefined,
   transfers: Transfers,
+  deadline: Deadline | undefined,
 ): Promise<Body> {
   const encoding = request.headers['content-encoding'] ?? 'identity';
   const announced = Number(request.headers['content-length'] ?? Number.NaN);
@@ -33,9 +36,14 @@ export function readBody(
     let isOver = false;
     // Most bodies come in one piece, and are over before they could be watched.
     let transfer: Transfer | undefined;
+    const timer =
+      deadline === undefined
+        ? undefined
+        : setTimeout(() => fail(new DeadlinePassed(deadline)), deadline.at - performance.now());
     const fail = (error: RequestError) => {
       if (isOver) return;
       isOver = true;
+      clearTimeout(timer);
       transfer?.end();
       if (stream !== request) request.unpipe();
       stream.pause();
@@ -52,6 +60,8 @@ export function readBody(
     stream.on('end', () => {
       if (isOver) return;
       isOver = true;
+      clearTimeout(timer);
+      transfer?.settle();
       resolve({ bytes: collected.whole(), transfer });
     });
     if (stream !== request) {
@@ -95,36 +105,33 @@ function decoded(request: IncomingMessage, encoding: string): Readable {
   }
 }
 
-/** Chunks of a body, put together with as few copies as can be. */
+/** A body that comes in chunks, put together with as few copies as can be. */
 class Chunks {
   readonly #announced: number;
   readonly #headerLength: number | undefined;
-  readonly #chunks: Buffer[] = [];
-  #whole: Buffer | undefined;
-  length = 0;
+  readonly #collected = new GrowingBuffer();
+  #only: Buffer | undefined;
 
   constructor(announced: number, headerLength: number | undefined) {
     this.#announced = announced;
     this.#headerLength = headerLength;
   }
 
+  get length(): number {
+    return this.#only?.length ?? this.#collected.length;
+  }
+
   add(chunk: Buffer): void {
-    if (this.length === 0 && chunk.length < this.#announced) {
-      this.#whole = alignedBuffer(this.#announced, this.#headerLength);
+    if (this.length === 0 && chunk.length === this.#announced) {
+      this.#only = chunk;
+      return;
     }
-    if (this.#whole === undefined) this.#chunks.push(chunk);
-    else chunk.copy(this.#whole, this.length);
-    this.length += chunk.length;
+    if (this.length === 0) this.#collected.expect(this.#announced || 0, this.#headerLength);
+    this.#collected.add(chunk);
   }
 
   whole(): Buffer {
-    if (this.#whole !== undefined) return this.#whole.subarray(0, this.length);
-    const [first] = this.#chunks;
-    if (first !== undefined && this.#chunks.length === 1) return first;
-    const whole = alignedBuffer(this.length, this.#headerLength);
-    let offset = 0;
-    for (const chunk of this.#chunks) offset += chunk.copy(whole, offset);
-    return whole;
+    return this.#only ?? this.#collected.take(this.#collected.length);
   }
 }
 

@@ -1,3 +1,4 @@
+import { shorten } from '../protocol/json-reader.ts';
 import { ProtobufReader, ProtobufWriter } from '../protocol/protobuf.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import type { GrpcMethod } from './grpc-server.ts';
@@ -7,6 +8,9 @@ import type { Lifecycle } from './lifecycle.ts';
 const serving = 1;
 const notServing = 2;
 
+/** A name has to fit in. */
+const mostHealthBytes = 4096;
+
 /** The services whose health can be asked for; '' is that of the server. */
 const services = new Set(['', 'inference.GRPCInferenceService']);
 
@@ -14,10 +18,10 @@ const services = new Set(['', 'inference.GRPCInferenceService']);
 export function healthMethods(lifecycle: Lifecycle): ReadonlyMap<string, GrpcMethod> {
   const answer = (message: Buffer) => {
     const service = serviceOf(message);
-    if (!services.has(service)) throw new RequestError(404, `there is no service '${service}'`);
+    if (!services.has(service)) throw new RequestError(404, `there is no service '${shorten(service)}'`);
     return new ProtobufWriter().number(1, lifecycle.isReady ? serving : notServing).finish();
   };
-  return new Map([['/grpc.health.v1.Health/Check', { isStreaming: false, answer }]]);
+  return new Map([['/grpc.health.v1.Health/Check', { isStreaming: false, mostMessageBytes: mostHealthBytes, answer }]]);
 }
 
 function serviceOf(message: Buffer): string {

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { TensorSignature } from '../protocol/datatypes.ts';
 import { addresseeOf } from '../protocol/grpc-inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
@@ -14,7 +15,12 @@ export interface GrpcServiceOptions {
   readonly lifecycle: Lifecycle;
   readonly telemetry: Telemetry;
   readonly requestTimeoutMilliseconds: number;
+  readonly mostMessageBytes: number;
+  readonly log: Logger;
 }
+
+/** What is asked of a model beside inferences is little more than its name. */
+const mostNameBytes = 65_536;
 
 /** The methods of inference.GRPCInferenceService (Open Inference Protocol v2, and what Triton's clients ask beside it). */
 export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<string, GrpcMethod> {
@@ -63,13 +69,14 @@ export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<strin
   return new Map<string, GrpcMethod>([
     ...Object.entries(unary).map(([method, answer]): [string, GrpcMethod] => [
       path(method),
-      { isStreaming: false, answer: (message) => answer(message).finish() },
+      { isStreaming: false, mostMessageBytes: mostNameBytes, answer: (message) => answer(message).finish() },
     ]),
-    [path('ModelInfer'), { isStreaming: false, answer: infer }],
+    [path('ModelInfer'), { isStreaming: false, mostMessageBytes: options.mostMessageBytes, answer: infer }],
     [
       path('ModelStreamInfer'),
       {
         isStreaming: true,
+        mostMessageBytes: options.mostMessageBytes,
         // ModelStreamInferResponse {error_message, infer_response}
         answer: async (message, call) => {
           const response = new ProtobufWriter();
@@ -84,17 +91,20 @@ export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<strin
 
 async function inferMessage(
   message: Buffer,
-  { timeout, isCancelled }: GrpcCall,
-  { model, lifecycle, telemetry, requestTimeoutMilliseconds }: GrpcServiceOptions,
+  { deadline: named, isCancelled }: GrpcCall,
+  { model, lifecycle, telemetry, log, requestTimeoutMilliseconds }: GrpcServiceOptions,
 ): Promise<readonly Uint8Array[]> {
   if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
   refuseUnknown(addresseeOf(message), model);
-  const milliseconds = Math.min(timeout ?? requestTimeoutMilliseconds, requestTimeoutMilliseconds);
-  const deadline = { at: performance.now() + milliseconds, milliseconds };
+  const own = { at: performance.now() + requestTimeoutMilliseconds, milliseconds: requestTimeoutMilliseconds };
+  const deadline = named !== undefined && named.at < own.at ? named : own;
   const call = { wire: 'grpc', body: message, headerLength: undefined } as const;
   const answered = await lifecycle.model.scheduler.infer(call, deadline, isCancelled);
   if (answered === undefined) throw new RequestError(499, 'the call was cancelled');
   if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);
+  if (answered.kind === 'refused' && answered.status >= 500) {
+    log.warn({ reason: answered.message }, 'an inference failed');
+  }
   if (answered.kind === 'refused') throw new RequestError(answered.status, answered.message);
   return typeof answered.body === 'string' ? [Buffer.from(answered.body)] : answered.body;
 }

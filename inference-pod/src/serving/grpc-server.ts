@@ -6,24 +6,28 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { gunzip, inflate } from 'node:zlib';
+import { createGunzip, createInflate } from 'node:zlib';
+import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
 import { StartupError } from '../model/startup-error.ts';
+import { shorten } from '../protocol/json-reader.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 import { type GrpcStatus, grpcStatus, grpcStatusOf } from './grpc-status.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
 /** One call of a method, which is given one message after another. */
 export interface GrpcCall {
-  /** Milliseconds from its beginning; undefined for a call without a deadline. */
-  readonly timeout: number | undefined;
+  /** Undefined for a call without one. */
+  readonly deadline: Deadline | undefined;
   readonly isCancelled: () => boolean;
 }
 
 /** Answers one message with another; a method that streams answers each of its messages in turn. */
 export interface GrpcMethod {
   readonly isStreaming: boolean;
+  readonly mostMessageBytes: number;
   answer(message: Buffer, call: GrpcCall): Promise<readonly Uint8Array[]> | readonly Uint8Array[];
   /** What a stream answers to a message that was refused; undefined ends the call with the error's status. */
   refusal?(error: RequestError): readonly Uint8Array[];
@@ -34,7 +38,6 @@ export interface GrpcServerOptions {
   readonly host: string | undefined;
   /** By path, such as /inference.GRPCInferenceService/ModelInfer. */
   readonly methods: ReadonlyMap<string, GrpcMethod>;
-  readonly mostMessageBytes: number;
   readonly transfers: Transfers;
   /** A call has ended: with the status of HTTP that it would have had, after so many seconds. */
   readonly onEnd: (path: string, httpStatus: number, seconds: number) => void;
@@ -44,10 +47,10 @@ export interface GrpcServerOptions {
 /** gRPC over HTTP/2 without TLS (the framing of the specification "gRPC over HTTP2"). */
 export interface GrpcServer {
   readonly port: number;
-  /** Tells every client to go elsewhere with its next call. */
+  /** Tells every client to go elsewhere with its next call; a stream ends after the message in hand. */
   goAway(): void;
-  /** Waits until every call is answered, but not for long, and closes what is left. */
-  close(): Promise<void>;
+  /** Waits until every call is answered, but not longer than this, and closes what is left. */
+  close(milliseconds: number): Promise<void>;
 }
 
 /** Streams of one connection at once. */
@@ -56,8 +59,6 @@ const mostStreams = 1024;
 const windowBytes = 4 * 2 ** 20;
 const mostConnections = 8192;
 const idleMilliseconds = 3_600_000;
-/** How long calls that never end hold up the end of the server. */
-const unfinishedMilliseconds = 5000;
 const pollMilliseconds = 20;
 /** How long what nobody reads is taken from a client. */
 const discardMilliseconds = 10_000;
@@ -65,6 +66,7 @@ const discardMilliseconds = 10_000;
 /** @throws StartupError InvalidConfiguration when the port cannot be opened */
 export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
   const sessions = new Set<ServerHttp2Session>();
+  const streams = new Set<ServerHttp2Stream>();
   const server: Http2Server = createServer({
     settings: { maxConcurrentStreams: mostStreams, initialWindowSize: windowBytes, enablePush: false },
     maxSessionInvalidFrames: 100,
@@ -81,8 +83,11 @@ export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
     session.on('error', () => undefined);
   });
   server.on('sessionError', () => undefined);
+  let isDraining = false;
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-    void answerStream(stream, headers, options);
+    streams.add(stream);
+    stream.on('close', () => streams.delete(stream));
+    answerStream(stream, headers, options, () => isDraining).catch(options.onFault);
   });
   return new Promise((resolve, reject) => {
     server.once('error', (error) =>
@@ -97,11 +102,12 @@ export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
       resolve({
         port: typeof address === 'object' && address !== null ? address.port : options.port,
         goAway() {
+          isDraining = true;
           server.close();
           for (const session of sessions) session.close();
         },
-        async close() {
-          for (let waited = 0; sessions.size > 0 && waited < unfinishedMilliseconds; waited += pollMilliseconds) {
+        async close(milliseconds) {
+          for (let waited = 0; streams.size > 0 && waited < milliseconds; waited += pollMilliseconds) {
             await sleep(pollMilliseconds);
           }
           for (const session of sessions) session.destroy();
@@ -115,14 +121,15 @@ async function answerStream(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   options: GrpcServerOptions,
+  isDraining: () => boolean,
 ): Promise<void> {
   const start = performance.now();
   const path = headers[':path'] ?? '';
   stream.on('error', () => undefined);
-  const answer = new GrpcAnswer(stream);
+  const answer = new GrpcAnswer(stream, options.transfers);
   let failure: unknown;
   try {
-    await answerMessages(stream, path, headers, answer, options);
+    await answerMessages(stream, headers, answer, { start, isDraining }, options);
     answer.end(grpcStatus.ok, '');
   } catch (error) {
     failure = error;
@@ -138,21 +145,28 @@ const abandoned = 499;
 
 async function answerMessages(
   stream: ServerHttp2Stream,
-  path: string,
   headers: IncomingHttpHeaders,
   answer: GrpcAnswer,
+  { start, isDraining }: { readonly start: number; readonly isDraining: () => boolean },
   options: GrpcServerOptions,
 ): Promise<void> {
-  const method = methodOf(path, headers, options);
-  const call = { timeout: readTimeout(headers['grpc-timeout']), isCancelled: () => stream.destroyed };
-  const messages = new Messages(stream, headers['grpc-encoding'], options);
+  const method = methodOf(headers, options);
+  const deadline = readDeadline(headers['grpc-timeout'], start);
+  const call = { deadline, isCancelled: () => isGone(stream) };
+  const messages = new Messages(stream, headers['grpc-encoding'], method.mostMessageBytes, options.transfers);
+  const timer =
+    deadline === undefined
+      ? undefined
+      : setTimeout(() => messages.fail(new DeadlinePassed(deadline)), deadline.at - performance.now());
   try {
     for (let message = await messages.next(); message !== undefined; message = await messages.next()) {
-      await answer.write(await answerMessage(method, message, call));
+      await answer.write(await answerMessage(method, message, call), method.isStreaming);
       messages.answered();
       if (!method.isStreaming) return;
+      if (isDraining()) throw new RequestError(503, 'the server ends: go on elsewhere');
     }
   } finally {
+    clearTimeout(timer);
     messages.end();
   }
   if (!method.isStreaming) throw new RequestError(400, 'the call has no message');
@@ -166,11 +180,12 @@ function statusOf(error: unknown): GrpcStatus {
 /** There is no such method. */
 class Unimplemented extends RequestError {
   constructor(path: string) {
-    super(404, `there is no method ${path}`);
+    super(404, `there is no method ${shorten(path)}`);
   }
 }
 
-function methodOf(path: string, headers: IncomingHttpHeaders, { methods }: GrpcServerOptions): GrpcMethod {
+function methodOf(headers: IncomingHttpHeaders, { methods }: GrpcServerOptions): GrpcMethod {
+  const path = headers[':path'] ?? '';
   if (headers[':method'] !== 'POST' || !headers['content-type']?.startsWith('application/grpc')) {
     throw new RequestError(415, 'this port speaks gRPC only');
   }
@@ -190,43 +205,51 @@ async function answerMessage(method: GrpcMethod, message: Buffer, call: GrpcCall
 
 const timeoutUnits: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
-/** @returns milliseconds */
-function readTimeout(header: string | string[] | undefined): number | undefined {
+/** @returns undefined for a call without one */
+function readDeadline(header: string | string[] | undefined, start: number): Deadline | undefined {
   if (header === undefined) return undefined;
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(String(header)) ?? [];
   if (digits === undefined || unit === undefined) throw new RequestError(400, 'grpc-timeout is no timeout');
-  return Math.max(1, Number(digits) * (timeoutUnits[unit] ?? 1));
+  // Longer ones are none: a timer takes no more.
+  const milliseconds = Math.min(2 ** 31 - 1, Math.max(1, Number(digits) * (timeoutUnits[unit] ?? 1)));
+  return { at: start + milliseconds, milliseconds };
 }
 
 const prefixBytes = 5;
-const gunzipped = promisify(gunzip);
-const inflated = promisify(inflate);
 
 /** The messages of a call, each behind a prefix of five bytes: whether it is compressed, and its length. */
 class Messages {
   readonly #stream: ServerHttp2Stream;
   readonly #encoding: string | undefined;
-  readonly #options: GrpcServerOptions;
-  readonly #chunks: Buffer[] = [];
-  #length = 0;
+  readonly #mostBytes: number;
+  readonly #transfers: Transfers;
+  readonly #collected = new GrowingBuffer();
+  readonly #onData = (chunk: Buffer) => this.#take(chunk);
+  readonly #onOver = () => this.#over();
+  /** Of the message that comes or is answered; undefined between messages. */
+  #transfer: Transfer | undefined;
   #isOver = false;
   #failure: RequestError | undefined;
   #wake: (() => void) | undefined;
-  #transfer: Transfer;
 
-  constructor(stream: ServerHttp2Stream, encoding: string | string[] | undefined, options: GrpcServerOptions) {
+  constructor(
+    stream: ServerHttp2Stream,
+    encoding: string | string[] | undefined,
+    mostBytes: number,
+    transfers: Transfers,
+  ) {
     this.#stream = stream;
     this.#encoding = encoding === undefined ? undefined : String(encoding);
-    this.#options = options;
-    this.#transfer = this.#begin();
-    stream.on('data', (chunk: Buffer) => this.#take(chunk));
-    stream.on('end', () => this.#over());
-    stream.on('close', () => this.#over());
+    this.#mostBytes = mostBytes;
+    this.#transfers = transfers;
+    stream.on('data', this.#onData);
+    stream.on('end', this.#onOver);
+    stream.on('close', this.#onOver);
   }
 
   #begin(): Transfer {
-    return this.#options.transfers.begin((reason) =>
-      this.#fail(
+    return this.#transfers.begin((reason) =>
+      this.fail(
         reason === 'slow'
           ? new RequestError(408, 'the message comes too slowly')
           : new RequestError(503, 'the server is full: too many bytes are in flight, try again'),
@@ -235,14 +258,15 @@ class Messages {
   }
 
   #take(chunk: Buffer): void {
+    if (this.#failure !== undefined) return;
+    this.#transfer ??= this.#begin();
     if (!this.#transfer.reserve(chunk.length)) {
-      this.#fail(new RequestError(503, 'the server is full: too many bytes are in flight, try again'));
+      this.fail(new RequestError(503, 'the server is full: too many bytes are in flight, try again'));
       return;
     }
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
+    this.#collected.add(chunk);
     // What comes beyond the message that is read now waits at the client.
-    if (this.#length > this.#options.mostMessageBytes + prefixBytes) this.#stream.pause();
+    if (this.#collected.length > this.#mostBytes + prefixBytes) this.#stream.pause();
     this.#wake?.();
   }
 
@@ -251,7 +275,8 @@ class Messages {
     this.#wake?.();
   }
 
-  #fail(failure: RequestError): void {
+  /** Ends the waiting for messages. */
+  fail(failure: RequestError): void {
     this.#failure ??= failure;
     this.#wake?.();
   }
@@ -259,86 +284,97 @@ class Messages {
   /** Waits for the next message. @returns undefined when there is none any more */
   async next(): Promise<Buffer | undefined> {
     if (!(await this.#has(prefixBytes))) {
-      if (this.#length > 0) throw new RequestError(400, 'the message ended early');
+      if (this.#collected.length > 0) throw new RequestError(400, 'the message ended early');
       return undefined;
     }
-    const prefix = this.#peek(prefixBytes);
+    const prefix = this.#collected.peek(prefixBytes);
+    const isCompressed = prefix[0] !== 0;
     const length = prefix.readUInt32BE(1);
-    if (length > this.#options.mostMessageBytes) {
-      throw new RequestError(
-        413,
-        `the message is larger than the ${this.#options.mostMessageBytes} bytes that this server accepts`,
-      );
-    }
+    if (length > this.#mostBytes) throw this.#tooLarge();
+    this.#collected.expect(prefixBytes + length, undefined);
     if (!(await this.#has(prefixBytes + length))) throw new RequestError(400, 'the message ended early');
-    const message = this.#cut(prefixBytes + length).subarray(prefixBytes);
-    return prefix[0] === 0 ? message : this.#decompress(message);
+    const message = this.#collected.take(prefixBytes + length).subarray(prefixBytes);
+    this.#transfer?.settle();
+    return isCompressed ? this.#decompress(message) : message;
+  }
+
+  #tooLarge(): RequestError {
+    return new RequestError(413, `the message is larger than the ${this.#mostBytes} bytes that this server accepts`);
   }
 
   /** The last message has been answered: the next has all the time again. */
   answered(): void {
-    this.#transfer.end();
-    this.#transfer = this.#begin();
-    this.#transfer.reserve(this.#length);
+    this.#transfer?.end();
+    this.#transfer = undefined;
+    if (this.#collected.length > 0) {
+      this.#transfer = this.#begin();
+      if (!this.#transfer.reserve(this.#collected.length)) {
+        this.fail(new RequestError(503, 'the server is full: too many bytes are in flight, try again'));
+      }
+    }
     this.#stream.resume();
   }
 
   end(): void {
-    this.#transfer.end();
+    this.#stream.off('data', this.#onData);
+    this.#stream.off('end', this.#onOver);
+    this.#stream.off('close', this.#onOver);
+    this.#transfer?.end();
+    this.#transfer = undefined;
+    this.#collected.take(this.#collected.length);
     this.#stream.resume();
   }
 
+  /** Counted as it grows, as everything that a client makes the pod hold. */
   async #decompress(message: Buffer): Promise<Buffer> {
-    const limit = { maxOutputLength: this.#options.mostMessageBytes };
+    const inflater = this.#inflater();
+    const whole = new GrowingBuffer();
+    inflater.end(message);
     try {
-      if (this.#encoding === 'gzip') return await gunzipped(message, limit);
-      if (this.#encoding === 'deflate') return await inflated(message, limit);
+      for await (const chunk of inflater as AsyncIterable<Buffer>) {
+        if (whole.length + chunk.length > this.#mostBytes) throw this.#tooLarge();
+        if (this.#transfer?.reserve(chunk.length) === false) {
+          throw new RequestError(503, 'the server is full: too many bytes are in flight, try again');
+        }
+        whole.add(chunk);
+      }
     } catch (error) {
-      const isTooLarge = error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
-      throw isTooLarge
-        ? new RequestError(
-            413,
-            `the message is larger than the ${limit.maxOutputLength} bytes that this server accepts`,
-          )
-        : new RequestError(400, `the message is not ${this.#encoding}`);
+      throw error instanceof RequestError ? error : new RequestError(400, `the message is not ${this.#encoding}`);
     }
+    return whole.take(whole.length);
+  }
+
+  #inflater(): Duplex {
+    if (this.#encoding === 'gzip') return createGunzip();
+    if (this.#encoding === 'deflate') return createInflate();
     throw new RequestError(415, `the encoding ${this.#encoding} is not supported: send gzip, deflate or none`);
   }
 
   async #has(bytes: number): Promise<boolean> {
-    while (this.#length < bytes && !this.#isOver && this.#failure === undefined) {
+    while (this.#collected.length < bytes && !this.#isOver && this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
     if (this.#failure !== undefined) throw this.#failure;
-    return this.#length >= bytes;
-  }
-
-  #peek(bytes: number): Buffer {
-    const [first = Buffer.alloc(0)] = this.#chunks;
-    return first.length >= bytes ? first.subarray(0, bytes) : this.#join().subarray(0, bytes);
-  }
-
-  #cut(bytes: number): Buffer {
-    const [first = Buffer.alloc(0)] = this.#chunks;
-    const whole = first.length >= bytes ? first : this.#join();
-    this.#chunks[0] = whole.subarray(bytes);
-    if (whole.length === bytes) this.#chunks.shift();
-    this.#length -= bytes;
-    return whole.subarray(0, bytes);
-  }
-
-  #join(): Buffer {
-    const whole = Buffer.concat(this.#chunks);
-    this.#chunks.splice(0, this.#chunks.length, whole);
-    return whole;
+    return this.#collected.length >= bytes;
   }
 }
 
+/** Clients take heads of a few KiB. */
+const mostMessageLength = 1000;
+
 /** As the specification has it: everything but printable ASCII, and the percent sign. */
 function percentEncoded(message: string): string {
-  return message.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]/gu, encodeURIComponent);
+  return message
+    .slice(0, mostMessageLength)
+    .toWellFormed()
+    .replace(/[^\x20-\x24\x26-\x7e]/gu, encodeURIComponent);
+}
+
+/** A stream that is reset while it is paused is closed and not destroyed, and cannot be answered either. */
+function isGone(stream: ServerHttp2Stream): boolean {
+  return stream.destroyed || stream.closed;
 }
 
 const responseHeaders = {
@@ -350,35 +386,46 @@ const responseHeaders = {
 /** What is sent back: messages, and at the end a status in trailers. */
 class GrpcAnswer {
   readonly #stream: ServerHttp2Stream;
+  readonly #transfers: Transfers;
   #trailers: Readonly<Record<string, string>> = {};
   hasBegun = false;
 
-  constructor(stream: ServerHttp2Stream) {
+  constructor(stream: ServerHttp2Stream, transfers: Transfers) {
     this.#stream = stream;
-    stream.on('wantTrailers', () => stream.sendTrailers({ ...this.#trailers }));
+    this.#transfers = transfers;
+    stream.on('wantTrailers', () => {
+      if (!isGone(stream)) stream.sendTrailers({ ...this.#trailers });
+    });
   }
 
-  /** Waits until the client has room for more. */
-  async write(pieces: readonly Uint8Array[]): Promise<void> {
-    if (this.#stream.destroyed) return;
+  /**
+   * Sends a message, and ends the stream of a client that does not take it.
+   *
+   * @param waits until it has been taken, so that the next is not made before
+   */
+  async write(pieces: readonly Uint8Array[], waits: boolean): Promise<void> {
+    if (isGone(this.#stream)) return;
     if (!this.hasBegun) this.#stream.respond(responseHeaders, { waitForTrailers: true });
     this.hasBegun = true;
-    const prefix = Buffer.alloc(prefixBytes);
-    prefix.writeUInt32BE(
-      pieces.reduce((sum, { length }) => sum + length, 0),
-      1,
-    );
-    this.#stream.cork();
-    this.#stream.write(prefix);
-    let isFull = false;
-    for (const piece of pieces) isFull = !this.#stream.write(piece);
-    this.#stream.uncork();
-    if (isFull && !this.#stream.destroyed) {
-      await new Promise<void>((resolve) => {
-        this.#stream.once('drain', resolve);
-        this.#stream.once('close', resolve);
-      });
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const transfer = this.#transfers.begin(() => this.#stream.close(constants.NGHTTP2_CANCEL), length);
+    if (!transfer.reserve(length)) {
+      transfer.end();
+      throw new RequestError(503, 'the server is full: too many bytes are in flight, try again');
     }
+    const prefix = Buffer.alloc(prefixBytes);
+    prefix.writeUInt32BE(length, 1);
+    this.#stream.cork();
+    for (const piece of [prefix, ...pieces.slice(0, -1)]) this.#stream.write(piece);
+    const taken = new Promise<void>((resolve) => {
+      // Called when the client has taken it, or with an error when the stream is gone.
+      this.#stream.write(pieces.at(-1) ?? Buffer.alloc(0), () => {
+        transfer.end();
+        resolve();
+      });
+    });
+    this.#stream.uncork();
+    if (waits) await taken;
   }
 
   /** A client may go on sending for a while before it looks at the answer. */
@@ -390,7 +437,7 @@ class GrpcAnswer {
   }
 
   end(status: GrpcStatus, message: string): void {
-    if (this.#stream.destroyed) return;
+    if (isGone(this.#stream)) return;
     const trailers = {
       'grpc-status': String(status),
       ...(message === '' ? {} : { 'grpc-message': percentEncoded(message) }),

@@ -40,12 +40,13 @@ async function answer(
   try {
     if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
     const headerLength = readHeaderLength(request);
-    const timeout = readTimeout(request, requestTimeoutMilliseconds);
-    const arriving = readBody(request, options.maxBodyBytes, headerLength, transfers);
+    const named = readDeadline(request, start, requestTimeoutMilliseconds);
+    const arriving = readBody(request, options.maxBodyBytes, headerLength, transfers, named);
     if (request.headers.expect !== undefined) response.writeContinue();
     const body = await arriving;
     transfer = body.transfer;
-    const deadline = deadlineOf(timeout, start, requestTimeoutMilliseconds);
+    // The server's own limit is for what it does itself, not for the upload.
+    const deadline = named ?? deadlineFrom(performance.now(), requestTimeoutMilliseconds);
     const call = { wire, body: body.bytes, headerLength };
     const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
     if (answered === undefined || response.destroyed) return;
@@ -81,17 +82,17 @@ function readHeaderLength({ headers }: IncomingMessage): number | undefined {
 
 const timeoutHeader = 'x-request-timeout-ms';
 
-/** @returns milliseconds; undefined when the request names none */
-function readTimeout({ headers }: IncomingMessage, most: number): number | undefined {
+/** @returns undefined when the request names none */
+function readDeadline({ headers }: IncomingMessage, start: number, most: number): Deadline | undefined {
   const text = headers[timeoutHeader];
   if (text === undefined) return undefined;
   const timeout = Number(text);
-  if (typeof text === 'string' && /^\d{1,9}$/.test(text) && timeout > 0) return Math.min(timeout, most);
+  if (typeof text === 'string' && /^\d{1,9}$/.test(text) && timeout > 0) {
+    return deadlineFrom(start, Math.min(timeout, most));
+  }
   throw badRequest(`the header ${timeoutHeader} must be a whole number of milliseconds, not ${JSON.stringify(text)}`);
 }
 
-/** What a request names counts from its head on; the server's own limit is for what it does itself, not for the upload. */
-function deadlineOf(timeout: number | undefined, start: number, most: number): Deadline {
-  if (timeout === undefined) return { at: performance.now() + most, milliseconds: most };
-  return { at: start + timeout, milliseconds: timeout };
+function deadlineFrom(start: number, milliseconds: number): Deadline {
+  return { at: start + milliseconds, milliseconds };
 }

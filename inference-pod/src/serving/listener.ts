@@ -1,4 +1,4 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { type RequestListener, Server, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartupError } from '../model/startup-error.ts';
 
@@ -19,9 +19,29 @@ export interface ListenerOptions {
   readonly onMalformed?: (status: number) => void;
 }
 
+/** A server that knows which requests it has not answered whole. */
+export class HttpServer extends Server {
+  /** From the head of a request to the end of its answer. */
+  readonly open = new Set<ServerResponse>();
+
+  /** Those whose answers are not sent yet are not idle, whatever Node says. */
+  override closeIdleConnections(): void {
+    if (this.open.size === 0) super.closeIdleConnections();
+  }
+}
+
 /** @throws StartupError InvalidConfiguration when the port cannot be opened */
-export function listen({ listener, port, host, onMalformed }: ListenerOptions): Promise<Server> {
-  const server = createServer(
+export function listen({ listener, port, host, onMalformed }: ListenerOptions): Promise<HttpServer> {
+  const answer: RequestListener = (request, response) => {
+    server.open.add(response);
+    response.on('close', () => {
+      server.open.delete(response);
+      // A connection that is answered while the server ends would be kept for its client's next request.
+      if (!server.listening) request.socket.end();
+    });
+    listener(request, response);
+  };
+  const server = new HttpServer(
     {
       keepAliveTimeout: keepAliveMilliseconds,
       headersTimeout: headMilliseconds,
@@ -29,11 +49,11 @@ export function listen({ listener, port, host, onMalformed }: ListenerOptions): 
       // Bodies have a limit of their own, which goes by their size, once they have begun.
       requestTimeout: requestMilliseconds,
     },
-    listener,
+    answer,
   );
   server.maxConnections = mostConnections;
   // A client that asks first is told to go on by who reads the body, or is refused without having sent it.
-  server.on('checkContinue', listener);
+  server.on('checkContinue', answer);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const [status, reason] = malformed(error.code);
     // A client that has gone, or goes on after an answer, is nobody to answer.
@@ -72,22 +92,36 @@ function malformed(code: string | undefined): readonly [number, string] {
 
 /** How long a connection may still be open that has no whole request on it: half a head, or a body that never ends. */
 const unfinishedMilliseconds = 5000;
+const pollMilliseconds = 20;
 
 /**
- * Takes no more connections, waits until every accepted request is answered, and closes what is left.
+ * Takes no more connections, waits until every accepted request is answered and the answer is sent, and closes what is
+ * left.
  *
  * @param answered resolves once no request is in flight
+ * @param mostMilliseconds after which what is left is closed, whatever it is
  */
-export async function close(server: Server, answered: () => Promise<void>): Promise<void> {
+export async function close(
+  server: HttpServer,
+  answered: () => Promise<void>,
+  mostMilliseconds: number,
+): Promise<void> {
+  const end = performance.now() + mostMilliseconds;
+  const within = (milliseconds: number) => sleep(Math.max(0, Math.min(milliseconds, end - performance.now())));
+  // Node takes a connection for idle, and closes it, whose answer is made but not sent.
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // A connection that is answered after this is idle again, and would be kept for its client's next request.
-  const sweep = setInterval(() => server.closeIdleConnections(), 50);
-  server.closeIdleConnections();
-  await answered();
-  await Promise.race([closed, sleep(unfinishedMilliseconds)]);
-  // A body that was whole by now is answered as well.
-  await answered();
-  clearInterval(sweep);
+  await Promise.race([answered(), within(mostMilliseconds)]);
+  for (let waited = 0; waited < unfinishedMilliseconds && server.open.size > 0; waited += pollMilliseconds) {
+    await within(pollMilliseconds);
+  }
+  // A body that was whole by now is answered as well, and an answer that its client reads is sent.
+  await Promise.race([answered(), within(mostMilliseconds)]);
+  while (Array.from(server.open).some(isBeingSent) && performance.now() < end) await within(pollMilliseconds);
   server.closeAllConnections();
   await closed;
+}
+
+/** Whether the answer was made, and its client has not gone. */
+function isBeingSent(response: ServerResponse): boolean {
+  return response.writableEnded && !response.destroyed;
 }

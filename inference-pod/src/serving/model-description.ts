@@ -1,16 +1,17 @@
 import type { Datatype, Signature, TensorSignature } from '../protocol/datatypes.ts';
+import { shorten } from '../protocol/json-reader.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';
 
 /** @throws RequestError 404 for another model, or another version of this one; '' stands for any */
 export function refuseUnknown(asked: ModelIdentity, model: ModelIdentity): void {
   if (asked.name !== model.name) {
-    throw new RequestError(404, `there is no model '${asked.name}' here, only '${model.name}'`);
+    throw new RequestError(404, `there is no model '${shorten(asked.name)}' here, only '${model.name}'`);
   }
   if (asked.version !== '' && asked.version !== model.version) {
     throw new RequestError(
       404,
-      `there is no version '${asked.version}' of the model '${model.name}' here, only '${model.version}'`,
+      `there is no version '${shorten(asked.version)}' of the model '${model.name}' here, only '${model.version}'`,
     );
   }
 }

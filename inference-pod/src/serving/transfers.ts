@@ -6,6 +6,8 @@ export interface Transfer {
    * @returns false when there is no room for them
    */
   reserve(bytes: number): boolean;
+  /** It is whole: nobody waits for its client any more, but what it holds is held until its end. */
+  settle(): void;
   /** Gives back what was counted. */
   end(): void;
 }
@@ -25,6 +27,7 @@ class Held implements Transfer {
   readonly expected: number;
   readonly #transfers: Transfers;
   bytes = 0;
+  isSettled = false;
 
   constructor(transfers: Transfers, start: number, expected: number, abort: (reason: 'slow' | 'full') => void) {
     this.#transfers = transfers;
@@ -35,6 +38,10 @@ class Held implements Transfer {
 
   reserve(bytes: number): boolean {
     return this.#transfers.reserve(this, bytes);
+  }
+
+  settle(): void {
+    this.isSettled = true;
   }
 
   end(): void {
@@ -75,6 +82,7 @@ export class Transfers {
   }
 
   reserve(held: Held, bytes: number): boolean {
+    if (!this.#held.has(held)) return false;
     while (this.#bytes + bytes > this.#limits.mostBytes) {
       const slowest = this.#slowest(held);
       if (slowest === undefined) return false;
@@ -96,6 +104,7 @@ export class Transfers {
   sweep(): void {
     const { graceMilliseconds, leastBytesPerSecond } = this.#limits;
     for (const held of this.#held) {
+      if (held.isSettled) continue;
       const bytes = Math.max(held.bytes, held.expected);
       const allowed = graceMilliseconds + (bytes / leastBytesPerSecond) * 1000;
       if (this.#now() - held.start <= allowed) continue;
@@ -109,7 +118,7 @@ export class Transfers {
     let slowest: Held | undefined;
     let least = this.#rate(than);
     for (const held of this.#held) {
-      if (held === than || held.bytes === 0 || this.#now() - held.start < youngMilliseconds) continue;
+      if (held === than || held.isSettled || held.bytes === 0 || this.#now() - held.start < youngMilliseconds) continue;
       const rate = this.#rate(held);
       if (rate < least) [slowest, least] = [held, rate];
     }

@@ -1,0 +1,251 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir, totalmem } from 'node:os';
+import { basename, join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { shownUri } from '../../contract/src/model-uri.ts';
+import { ports } from '../../contract/src/ports.ts';
+import { defaults, environment, paths } from '../../contract/src/settings.ts';
+import type { StartupFailure } from '../../contract/src/startup-failure.ts';
+import { messageOf } from './model/error-message.ts';
+import { StartupError } from './model/startup-error.ts';
+import { type InferenceServer, type ServerSettings, startServer } from './server.ts';
+import { createLog } from './telemetry/log.ts';
+
+interface Options
+  extends Omit<
+    ServerSettings,
+    'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory' | 'podUid' | 'batchMaxSize'
+  > {
+  readonly model?: string;
+  readonly modelUri?: string;
+  readonly modelName?: string;
+  readonly modelSha256?: string;
+  readonly revision?: string;
+  readonly host?: string;
+  readonly workDirectory?: string;
+  readonly podUid?: string;
+  readonly batchMaxSize?: number;
+  readonly preflight?: string;
+  readonly terminationLog?: string;
+  readonly logLevel: string;
+}
+
+const integer = (least: number, most: number) => (text: string) => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least && value <= most && text.trim() !== '') return value;
+  throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+};
+
+const sha256 = (text: string) => {
+  if (/^[a-f0-9]{64}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 64 lower-case hexadecimal digits.');
+};
+
+function option(flags: string, description: string, variable: string): Option {
+  return new Option(flags, description).env(variable);
+}
+
+const anyPort = integer(0, 65535);
+const anySize = integer(1, Number.MAX_SAFE_INTEGER);
+
+function nameOf(modelUri: string): string {
+  return basename(shownUri(modelUri), '.onnx');
+}
+
+/** A sixteenth of the memory that the container may use, from 1 MiB to 64 MiB. */
+function defaultMaxBodyBytes(): number {
+  const memory = process.constrainedMemory();
+  const constrained = memory > 0 && memory < totalmem() ? memory : totalmem();
+  return Math.min(64 * 2 ** 20, Math.max(2 ** 20, Math.floor(constrained / 16)));
+}
+
+const program = new Command('inference-pod')
+  .description('Serves one ONNX model over the Open Inference Protocol v2.')
+  .option('--model <file>', 'the model file to serve: short for --model-uri')
+  .addOption(option('--model-uri <uri>', 'https, http, pvc, configmap or file URI of the model', environment.modelUri))
+  .addOption(option('--model-name <name>', "the name in URLs; default: the file's", environment.modelName))
+  .addOption(option('--model-version <version>', 'the version in URLs', environment.modelVersion).default('1'))
+  .addOption(
+    option('--model-sha256 <digest>', 'refuse a model with another digest', environment.modelSha256).argParser(sha256),
+  )
+  .addOption(
+    option('--model-max-bytes <n>', 'refuse a larger model', environment.modelMaxBytes)
+      .argParser(anySize)
+      .default(defaults.maxModelBytes),
+  )
+  .addOption(option('--revision <name>', 'told in the header x-slipway-revision', environment.revision))
+  .addOption(
+    option('--threads <n>', 'threads that one inference uses', environment.threads)
+      .argParser(integer(1, 1024))
+      .default(defaults.threads),
+  )
+  .addOption(option('--port <n>', 'the port that serves', environment.port).argParser(anyPort).default(ports.serving))
+  .addOption(
+    option('--grpc-port <n>', 'the port that serves gRPC', environment.grpcPort).argParser(anyPort).default(ports.grpc),
+  )
+  .addOption(
+    option('--control-port <n>', 'the port of metrics', environment.controlPort)
+      .argParser(anyPort)
+      .default(ports.control),
+  )
+  .option('--host <address>', 'the address to listen on; default: all')
+  .addOption(
+    option('--drain-seconds <n>', 'go on accepting for so long after SIGTERM', environment.drainSeconds)
+      .argParser(integer(0, 3600))
+      .default(defaults.drainSeconds),
+  )
+  .addOption(
+    option('--max-in-flight <n>', 'refuse requests above this number', environment.maxInFlight)
+      .argParser(integer(1, 1_000_000))
+      .default(defaults.maxInFlight),
+  )
+  .addOption(
+    option('--max-body-bytes <n>', 'refuse larger request bodies', environment.maxBodyBytes)
+      .argParser(anySize)
+      .default(defaultMaxBodyBytes()),
+  )
+  .addOption(
+    option('--max-answer-bytes <n>', 'refuse to send larger answers', environment.maxAnswerBytes)
+      .argParser(anySize)
+      .default(defaultMaxBodyBytes()),
+  )
+  .addOption(
+    option(
+      '--request-timeout-milliseconds <n>',
+      'answer 504 after so long; a request may ask for less in x-request-timeout-ms',
+      environment.requestTimeout,
+    )
+      .argParser(integer(1, 86_400_000))
+      .default(defaults.requestTimeoutMilliseconds),
+  )
+  .addOption(
+    option('--instances <n>', 'processes that run the model', environment.instances)
+      .argParser(integer(1, 64))
+      .default(defaults.instances),
+  )
+  .addOption(
+    option(
+      '--batch-max-size <n>',
+      'run requests together, of so many rows at most',
+      environment.batchMaxSize,
+    ).argParser(integer(2, 4096)),
+  )
+  .addOption(
+    option(
+      '--batch-max-delay-milliseconds <n>',
+      'how long a request may wait for others',
+      environment.batchMaxDelayMilliseconds,
+    )
+      .argParser(integer(0, 10_000))
+      .default(0),
+  )
+  .addOption(
+    option('--fetch-timeout-seconds <n>', 'give up fetching the model after so long', environment.fetchTimeout)
+      .argParser(integer(1, 1_000_000))
+      .default(defaults.fetchTimeoutSeconds),
+  )
+  .addOption(
+    option('--work-directory <path>', 'where the verified copy of the model is kept', environment.workDirectory),
+  )
+  .addOption(
+    option('--mount-directory <path>', 'where a claim or ConfigMap is mounted', environment.mountDirectory).default(
+      paths.mountDirectory,
+    ),
+  )
+  .addOption(option('--preflight <1>', 'end once the operator was told which model is loaded', environment.preflight))
+  .addOption(option('--pod-uid <uid>', 'whom tables of the pod link are addressed to', environment.podUid))
+  .addOption(
+    option(
+      '--link-directory <path>',
+      "where the operator's public keys are mounted",
+      environment.linkDirectory,
+    ).default(paths.linkDirectory),
+  )
+  .addOption(
+    option('--termination-log <file>', 'where the reason of a failed start is written', environment.terminationLog),
+  )
+  .addOption(
+    option('--log-level <level>', 'how much is logged', environment.logLevel)
+      .choices(['debug', 'info', 'warn', 'error'])
+      .default('info'),
+  );
+
+/** The kubelet keeps 4096 bytes of a termination message, and JSON that is cut cannot be read. */
+function terminationMessage({ reason, message }: StartupFailure): string {
+  return JSON.stringify({ reason, message: message.slice(0, 900) } satisfies StartupFailure);
+}
+
+function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'slipway-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+async function run(options: Options, stopBeforehand: () => void): Promise<void> {
+  const {
+    model,
+    modelName,
+    modelUri = model,
+    revision,
+    modelSha256,
+    host,
+    podUid,
+    batchMaxSize,
+    preflight,
+    terminationLog,
+    logLevel,
+    ...rest
+  } = options;
+  const name = modelName ?? (modelUri === undefined ? 'model' : nameOf(modelUri));
+  const log = createLog(logLevel, { model: name, version: rest.modelVersion, revision });
+  const end = (failure: StartupFailure) => {
+    log.fatal(failure, 'the server ends');
+    if (terminationLog !== undefined) writeFileSync(terminationLog, terminationMessage(failure));
+    process.exit(1);
+  };
+
+  const whole = new AbortController();
+  // Executors do not outlive this process, however it ends.
+  process.once('exit', () => whole.abort());
+  let server: InferenceServer | undefined;
+  const stop = (signal: NodeJS.Signals) => {
+    log.info({ signal }, 'told to end');
+    if (server === undefined) process.exit(0);
+    void server.drain().then(() => process.exit(0));
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, stop);
+    process.off(signal, stopBeforehand);
+  }
+
+  try {
+    if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
+    const workDirectory = rest.workDirectory ?? temporaryDirectory();
+    server = await startServer(
+      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory, podUid, batchMaxSize },
+      log,
+      {
+        onTold: () => {
+          if (preflight !== '1') return;
+          log.info('the model is told of: the preflight ends');
+          process.exit(0);
+        },
+        onHopeless: (reason) =>
+          end({ reason: 'ModelInvalid', message: `the process that runs the model ends again and again: ${reason}` }),
+      },
+      whole.signal,
+    );
+    log.info(
+      { port: server.port, grpcPort: server.grpcPort, controlPort: server.controlPort },
+      `serving /v2/models/${name}`,
+    );
+  } catch (error) {
+    if (error instanceof StartupError) end({ reason: error.reason, message: error.message });
+    else end({ reason: 'InvalidConfiguration', message: messageOf(error) });
+  }
+}
+
+/** @param stopBeforehand the handler of signals until there is one that knows what to do */
+export async function command(stopBeforehand: () => void): Promise<void> {
+  await run(program.parse().opts<Options>(), stopBeforehand);
+}
