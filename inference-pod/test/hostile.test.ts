@@ -59,6 +59,11 @@ function memoryOf({ process: { pid } }: RunningPod): number {
 
 const mebibyte = 2 ** 20;
 
+/** The processes that run the model. */
+function executorsOf({ process: { pid } }: RunningPod): readonly number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+}
+
 /** The bytes that are held for transfers. */
 function heldBy({ text }: { readonly text: string }): number {
   return Number(/slipway_transfer_bytes (\d+)/.exec(text)?.[1]);
@@ -297,13 +302,13 @@ describe('several executors', () => {
     );
     for (let time = 0; time < 5; time++) expect((await ask(1)).status).toBe(200);
     void hung.catch(() => undefined);
-    served.process.kill('SIGKILL');
+    // A run without end would hold up the end of the pod.
+    for (const executor of executorsOf(served)) process.kill(executor, 'SIGKILL');
   });
 });
 
 describe('an executor', () => {
-  const executorOf = ({ process: { pid } }: RunningPod) =>
-    Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
+  const executorOf = (served: RunningPod) => executorsOf(served)[0] ?? 0;
 
   test('that crashes costs the requests in flight, and is started anew', async () => {
     const served = await start('--model', testModel('slow'));

@@ -47,6 +47,24 @@ describe('the serving thread', () => {
     expect(existsSync(join(work, 'run-on-the-serving-thread'))).toBe(false);
   });
 
+  test('is not kept busy by a body that has no quick way', async () => {
+    const pod = await startPod('--model', testModel('average'), '--work-directory', work);
+    try {
+      const url = `${pod.url}/v2/models/average/infer`;
+      const ask = (element: string) => {
+        const data = new Array(3 * 224 * 224).fill(element).join(',');
+        return post(url, `{"inputs":[{"name":"image","datatype":"FP32","shape":[1,3,224,224],"data":[${data}]}]}`);
+      };
+      while ((await runsHere(pod)) === 0) expect((await ask('1.5')).status).toBe(200);
+      const before = await runsHere(pod);
+      // The same shape, and the same values: what differs is how long they take to read.
+      for (let time = 0; time < 5; time++) expect((await ask('1e0')).json.outputs[0].data).toEqual([1, 1, 1]);
+      expect(await runsHere(pod)).toBe(before);
+    } finally {
+      await pod.stop();
+    }
+  });
+
   test('runs no model whose work goes by its values', async () => {
     const pod = await startPod('--model', testModel('slow'), '--work-directory', work);
     try {

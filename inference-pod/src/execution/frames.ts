@@ -54,7 +54,8 @@ export interface Message {
  */
 export function alignedBuffer(length: number, headerLength: number | undefined): Buffer {
   const shift = headerLength === undefined ? 0 : (8 - (headerLength % 8)) % 8;
-  return Buffer.from(new ArrayBuffer(length + shift), shift, length);
+  // Memory of its own begins where anything can be laid over it, and is not filled with zeros first.
+  return Buffer.allocUnsafeSlow(length + shift).subarray(shift);
 }
 
 /** Puts frames together from the chunks in which a stream brings them. */

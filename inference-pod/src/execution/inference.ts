@@ -4,7 +4,11 @@ import type { Signature, Tensor } from '../protocol/datatypes.ts';
 import { decodeGrpcInference, encodeGrpcInference } from '../protocol/grpc-inference.ts';
 import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
-import { decodeInferenceRequest, type InferenceRequest } from '../protocol/open-inference-request.ts';
+import {
+  type DecodeLimits,
+  decodeInferenceRequest,
+  type InferenceRequest,
+} from '../protocol/open-inference-request.ts';
 import { encodeInferenceResponse } from '../protocol/open-inference-response.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { decodePredict, encodePredict } from '../protocol/tensorflow-serving.ts';
@@ -44,7 +48,7 @@ export interface InferenceLimits {
 }
 
 /** @throws RequestError 400, 413 */
-export function decode(call: InferenceCall, signature: Signature, limits: InferenceLimits): InferenceRequest {
+export function decode(call: InferenceCall, signature: Signature, limits: DecodeLimits): InferenceRequest {
   switch (call.wire) {
     case 'rest':
       return decodeInferenceRequest(call.body, call.headerLength, signature, limits);

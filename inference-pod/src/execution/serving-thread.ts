@@ -8,6 +8,7 @@ import type { Tensor } from '../protocol/datatypes.ts';
 import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { InferenceRequest } from '../protocol/open-inference-request.ts';
+import { OutOfPatience, Patience } from '../protocol/patience.ts';
 import { areCheapByShape } from './cheap-operators.ts';
 import { CostOfShapes } from './cost-of-shapes.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
@@ -23,8 +24,12 @@ import {
 
 /** A larger file is not read to see what it does. */
 const mostFileBytes = 8 * 2 ** 20;
-/** A larger text takes longer to read, or to write, than the serving thread may be busy. */
-const mostTextBytes = 65_536;
+/** A larger text takes longer to write than the serving thread may be busy. */
+const mostAnswerTextBytes = 65_536;
+/** A larger text takes longer to read, even where all of it has a quick way. */
+const mostTextBytes = 2 * 2 ** 20;
+/** So many elements of a request may have none. */
+const patientElements = 2000;
 /** Tensors in binary form are not read, only looked at. */
 const mostBodyBytes = 4 * 2 ** 20;
 
@@ -110,11 +115,13 @@ export class ServingThread {
 
   /** @returns undefined for a call that is none of its business */
   take(call: InferenceCall): Taken | undefined {
-    if (call.body.length > mostBodyBytes || (call.headerLength ?? call.body.length) > mostTextBytes) return undefined;
+    if (!isShort(call)) return undefined;
     let request: InferenceRequest;
     try {
-      request = decode(call, this.#session.signature, this.#limits);
+      const { mostTensorBytes } = this.#limits;
+      request = decode(call, this.#session.signature, { mostTensorBytes, patience: new Patience(patientElements) });
     } catch (error) {
+      if (error instanceof OutOfPatience) return undefined;
       return { kind: 'answered', answer: Promise.resolve(failure(error)) };
     }
     const shapes = `${call.wire};${shapesOf(request)}`;
@@ -125,8 +132,8 @@ export class ServingThread {
   /** A call of these shapes was run by an executor. */
   measured(shapes: string, answer: InferenceAnswer): void {
     if (answer.kind === 'refused' || answer.seconds === undefined) return;
-    const isShort = (answer.headerLength ?? lengthOfBody(answer.body)) <= mostTextBytes;
-    this.#costs.measured(shapes, isShort ? answer.seconds : Number.POSITIVE_INFINITY);
+    const isShortAnswer = (answer.headerLength ?? lengthOfBody(answer.body)) <= mostAnswerTextBytes;
+    this.#costs.measured(shapes, isShortAnswer ? answer.seconds : Number.POSITIVE_INFINITY);
   }
 
   async #run(wire: Wire, request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
@@ -176,6 +183,11 @@ async function isCheapByShape(path: string): Promise<boolean> {
   if ((await stat(path)).size > mostFileBytes) return false;
   const operators = operatorsOf(await readFile(path));
   return operators !== undefined && areCheapByShape(operators);
+}
+
+function isShort({ wire, body, headerLength }: InferenceCall): boolean {
+  const text = wire === 'grpc' ? 0 : (headerLength ?? body.length);
+  return body.length <= mostBodyBytes && text <= mostTextBytes;
 }
 
 function lengthOfBody(body: AnswerBody): number {

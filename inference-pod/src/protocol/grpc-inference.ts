@@ -48,6 +48,7 @@ export function decodeGrpcInference(message: Buffer, signature: Signature, limit
   const raws: Buffer[] = [];
   const outputs: OutputRequest[] = [];
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    limits.patience?.spend();
     switch (field) {
       case request.id:
         id = reader.text();
@@ -95,7 +96,7 @@ function readInputs(
   const tensors = new Map<string, Tensor>();
   let room = limits.mostTensorBytes;
   for (const [index, bytes] of inputs.entries()) {
-    const { name, tensor } = readInput(bytes, index, signature, raws[index], room);
+    const { name, tensor } = readInput(bytes, index, signature, raws[index], room, limits);
     if (tensors.has(name)) throw badRequest(`input '${name}': given twice`);
     room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
     tensors.set(name, tensor);
@@ -110,55 +111,70 @@ function readInputs(
 /** More dimensions than any model has. */
 const mostDimensions = 32;
 
-function readInput(bytes: Buffer, index: number, signature: Signature, raw: Buffer | undefined, room: number) {
+/** What stands in an InferInputTensor. */
+interface InputFields {
+  name: string;
+  datatype: string;
+  readonly shape: number[];
+  contents: Buffer | undefined;
+}
+
+function readInputFields(bytes: Buffer): InputFields {
   const reader = new ProtobufReader(bytes);
-  let name = '';
-  let datatype = '';
-  const shape: number[] = [];
-  let contents: Buffer | undefined;
+  const fields: InputFields = { name: '', datatype: '', shape: [], contents: undefined };
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     switch (field) {
       case input.name:
-        name = reader.text();
+        fields.name = reader.text();
         break;
       case input.datatype:
-        datatype = reader.text();
+        fields.datatype = reader.text();
         break;
       case input.shape:
-        readNumbers(reader, shape, mostDimensions);
+        readNumbers(reader, fields.shape, mostDimensions);
         break;
       case input.parameters:
         if (keyOf(reader.view()).startsWith('shared_memory')) {
-          throw badRequest(`input '${shorten(name)}': memory is not shared with clients: send the data itself`);
+          throw badRequest(`input '${shorten(fields.name)}': memory is not shared with clients: send the data itself`);
         }
         break;
       case input.contents:
-        contents = reader.view();
+        fields.contents = reader.view();
         break;
       default:
         reader.skip();
     }
   }
+  return fields;
+}
+
+function readInput(
+  bytes: Buffer,
+  index: number,
+  signature: Signature,
+  raw: Buffer | undefined,
+  room: number,
+  limits: DecodeLimits,
+) {
+  const { name, datatype, shape, contents } = readInputFields(bytes);
   const expected = signature.inputs.find((candidate) => candidate.name === name);
   if (expected === undefined) {
-    throw badRequest(
-      name === ''
-        ? `inputs[${index}] has no name`
-        : `input '${shorten(name)}': the model has no such input, it has ${quotedNames(signature.inputs)}`,
-    );
+    const which = name === '' ? `inputs[${index}]` : `input '${shorten(name)}'`;
+    throw badRequest(`${which}: the model has no such input, it has ${quotedNames(signature.inputs)}`);
   }
   if (datatype !== expected.datatype) {
     throw badRequest(`input '${name}': datatype is "${shorten(datatype)}", expected "${expected.datatype}"`);
   }
   checkShape(expected, shape);
-  if (raw !== undefined) {
-    if (contents !== undefined && contents.length > 0) {
-      throw badRequest(`input '${name}': has both contents and raw_input_contents`);
-    }
-    return { name, tensor: readBinaryTensor(name, expected.datatype, shape, raw, room) };
+  if (raw === undefined || expected.datatype === 'BYTES') limits.patience?.spend(elementCount(shape));
+  if (raw === undefined) {
+    const data = readContents(name, expected.datatype, shape, contents ?? Buffer.alloc(0), room);
+    return { name, tensor: { datatype: expected.datatype, shape, data } };
   }
-  const data = readContents(name, expected.datatype, shape, contents ?? Buffer.alloc(0), room);
-  return { name, tensor: { datatype: expected.datatype, shape, data } };
+  if (contents !== undefined && contents.length > 0) {
+    throw badRequest(`input '${name}': has both contents and raw_input_contents`);
+  }
+  return { name, tensor: readBinaryTensor(name, expected.datatype, shape, raw, room) };
 }
 
 /** Numbers of a list, packed or not. */

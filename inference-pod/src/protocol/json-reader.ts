@@ -1,3 +1,4 @@
+import type { Patience } from './patience.ts';
 import { badRequest, type RequestError } from './request-error.ts';
 
 /** What kind of value stands at the reader's position. */
@@ -40,12 +41,22 @@ const closeBrace = 0x7d;
  */
 export class JsonReader {
   readonly bytes: Buffer;
+  readonly #patience: Patience | undefined;
   #position = 0;
   #depth = 0;
 
-  /** @param bytes UTF-8 text, which the caller has checked */
-  constructor(bytes: Buffer) {
+  /**
+   * @param bytes UTF-8 text, which the caller has checked
+   * @param patience for values that are read or passed over one by one; undefined is without end
+   */
+  constructor(bytes: Buffer, patience?: Patience) {
     this.bytes = bytes;
+    this.#patience = patience;
+  }
+
+  /** A value is read that has no quick way. @throws OutOfPatience */
+  spend(): void {
+    this.#patience?.spend();
   }
 
   /** Where the reader stands, in bytes. */
@@ -278,6 +289,7 @@ export class JsonReader {
 
   /** Passes over one value, whatever it is, without building anything. */
   skip(): void {
+    this.spend();
     const kind = this.peek();
     switch (kind) {
       case 'object': {

@@ -275,6 +275,7 @@ function floats(
       const count = pieces.read(end - index, accepts);
       take(into, index, count);
       if (count > 0) return index + count;
+      reader.spend();
       const expected = `a number from ${-most} to ${most}`;
       const start = reader.position;
       if (reader.peek() !== 'number') throw wrongElement(reader, name, index, expected);
@@ -309,6 +310,7 @@ function integers<A extends NumberArray & TensorData>(
       const count = pieces.read(end - index, accepts);
       take(into, index, count);
       if (count > 0) return index + count;
+      reader.spend();
       const start = reader.position;
       const value = reader.peek() === 'number' ? reader.number() : Number.NaN;
       if (!isAccepted(value)) {
@@ -347,6 +349,7 @@ function largeIntegers<A extends BigInt64Array | BigUint64Array>(
         halves[half + 1] = Math.floor(value / 0x1_0000_0000);
       }
       if (count > 0) return index + count;
+      reader.spend();
       const start = reader.position;
       const isNumber = reader.peek() === 'number';
       const text = isNumber ? reader.numberText() : '';
@@ -371,6 +374,7 @@ function booleans(reader: JsonReader, name: string, data: Uint8Array): Elements 
   return {
     data,
     read(index) {
+      reader.spend();
       const start = reader.position;
       const kind = reader.peek();
       const value = kind === 'boolean' ? Number(reader.boolean()) : kind === 'number' ? reader.number() : Number.NaN;
@@ -401,6 +405,7 @@ function strings(
   return {
     data,
     read(index) {
+      reader.spend();
       const kind = reader.peek();
       if (kind !== 'string' && !(base64 && kind === 'object')) throw wrongElement(reader, name, index, 'a string');
       const value = kind === 'string' ? reader.string() : readBase64(reader, name, index);

@@ -4,6 +4,7 @@ import type { Signature, Tensor, TensorSignature } from './datatypes.ts';
 import { type JsonMark, JsonReader, shorten } from './json-reader.ts';
 import { readJsonTensor } from './json-tensors.ts';
 import { type NonFinite, nonFiniteForms } from './json-text.ts';
+import type { Patience } from './patience.ts';
 import { badRequest } from './request-error.ts';
 import { checkShape, describeShape, describeSignature, quotedNames } from './tensor-shape.ts';
 
@@ -29,6 +30,8 @@ export interface OutputRequest {
 export interface DecodeLimits {
   /** What the tensors of a request may take together. */
   readonly mostTensorBytes: number;
+  /** For what has no quick way; undefined is without end. */
+  readonly patience?: Patience;
 }
 
 /** Parameters of Triton that name memory which only it shares with its clients. */
@@ -63,7 +66,7 @@ export function decodeInferenceRequest(
     bytes: headerLength === undefined ? body.subarray(body.length) : body.subarray(headerLength),
     offset: 0,
   };
-  const reader = new JsonReader(json);
+  const reader = new JsonReader(json, limits.patience);
   if (reader.peek() !== 'object') throw badRequest(`the body must be a JSON object, not ${reader.describe()}`);
   let id: string | undefined;
   let inputs: ReadonlyMap<string, Tensor> | undefined;

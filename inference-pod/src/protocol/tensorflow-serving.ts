@@ -24,7 +24,7 @@ const mostRows = 1_000_000;
  */
 export function decodePredict(body: Buffer, signature: Signature, limits: DecodeLimits): InferenceRequest {
   if (!isUtf8(body)) throw badRequest('the body is not JSON: it is not UTF-8 text');
-  const reader = new JsonReader(body);
+  const reader = new JsonReader(body, limits.patience);
   if (reader.peek() !== 'object') throw badRequest(`the body must be a JSON object, not ${reader.describe()}`);
   const inputs = readInputs(reader, signature, limits);
   const outputs = signature.outputs.map(({ name }) => ({ name, isBinary: false, classes: undefined }));
