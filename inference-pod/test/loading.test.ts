@@ -78,6 +78,11 @@ describe('a model comes from', () => {
           case '/cut':
             response.writeHead(200, { 'content-length': String(bytes.length) });
             return response.write(bytes.subarray(0, 100), () => response.destroy());
+          case '/stalled':
+            response.writeHead(200, { 'content-length': String(bytes.length) });
+            return response.write(bytes.subarray(0, 100));
+          case '/model.onnx?sig=secret':
+            return response.end(bytes);
           case '/to-signed':
             return response.writeHead(302, { location: '/forbidden?X-Amz-Signature=secret' }).end();
           case '/forbidden?X-Amz-Signature=secret':
@@ -90,7 +95,10 @@ describe('a model comes from', () => {
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     });
-    afterAll(() => new Promise((resolve) => server.close(resolve)));
+    afterAll(() => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    });
 
     test('as it is, behind a redirect, and after errors that pass', async () => {
       await expectLoaded(
@@ -122,6 +130,46 @@ describe('a model comes from', () => {
       const { output, terminationMessage } = await failToStart('--model-uri', `${url}/to-signed`);
       expect(terminationMessage).toMatchObject({ message: expect.stringContaining('/forbidden answered 403') });
       expect(output).not.toContain('secret');
+    });
+
+    test('without telling the query of its own URI, in the log or in the name', async () => {
+      const pod = await startPod('--model-uri', `${url}/model.onnx?sig=secret`);
+      try {
+        expect((await get(`${pod.url}/v2/models/model`)).status).toBe(200);
+        expect((await get(`${pod.controlUrl}/metrics`)).text).toContain('slipway_model_info{name="model"');
+        expect(pod.output()).not.toContain('secret');
+      } finally {
+        await pod.stop();
+      }
+    });
+
+    test('once for a pod: a container that is started anew uses what verifies', async () => {
+      const work = join(directory, 'kept');
+      const uri = ['--model-uri', `${url}/model.onnx`, '--work-directory', work];
+      const times = () => asked.filter((path) => path === '/model.onnx').length;
+      const start = async (...more: string[]) => {
+        const pod = await startPod(...uri, ...more);
+        await pod.stop();
+        return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+      };
+      const before = times();
+      expect([await start(), await start(), await start('--model-sha256', sha256)]).toEqual([true, false, false]);
+      expect(times()).toBe(before + 1);
+      await truncate(join(work, 'model.onnx'), 100);
+      expect(await start()).toBe(true);
+      await writeFile(join(work, 'model.json'), 'null');
+      expect(await start()).toBe(true);
+      // Of another digest, it is not what is asked for any more.
+      const failure = await failToStart(...uri, '--model-sha256', '0'.repeat(64));
+      expect(failure.terminationMessage).toMatchObject({ reason: 'ModelDigestMismatch' });
+    });
+
+    test('not when it takes longer than it may', async () => {
+      const failure = await failToStart('--model-uri', `${url}/stalled`, '--fetch-timeout-seconds', '1');
+      expect(failure.terminationMessage).toEqual({
+        reason: 'ModelFetchFailed',
+        message: expect.stringContaining('was not there after 1 s: the store is too slow'),
+      });
     });
 
     test('not when it is larger than allowed, announced or not', async () => {
