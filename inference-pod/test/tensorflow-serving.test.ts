@@ -30,6 +30,8 @@ describe("TensorFlow Serving's REST API", () => {
   test('status and metadata, also of the version and of its label', async () => {
     for (const path of [model, `${model}/versions/3`, `${model}/labels/3`]) {
       expect((await get(path)).json).toEqual({
+        name: 'iris',
+        ready: true,
         model_version_status: [{ version: '3', state: 'AVAILABLE', status: { error_code: 'OK', error_message: '' } }],
       });
     }

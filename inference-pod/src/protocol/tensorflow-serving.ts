@@ -241,10 +241,11 @@ const types = {
   BYTES: 'DT_STRING',
 } as const;
 
-/** The answer of `GET /v1/models/NAME`. */
-export function modelStatus(version: string, isReady: boolean): object {
+/** The answer of `GET /v1/models/NAME`: TensorFlow Serving's, and in `ready` that of KServe's first protocol. */
+export function modelStatus(name: string, version: string, isReady: boolean): object {
   const state = isReady ? 'AVAILABLE' : 'LOADING';
-  return { model_version_status: [{ version, state, status: { error_code: 'OK', error_message: '' } }] };
+  const status = { error_code: 'OK', error_message: '' };
+  return { name, ready: isReady, model_version_status: [{ version, state, status }] };
 }
 
 /** The answer of `GET /v1/models/NAME/metadata`. */

@@ -93,7 +93,7 @@ export function createInferenceApp({
   app.get(
     predictPaths(''),
     known,
-    answer(() => modelStatus(model.version, lifecycle.isReady)),
+    answer(() => modelStatus(model.name, model.version, lifecycle.isReady)),
   );
   app.get(
     predictPaths('/metadata'),
