@@ -1,5 +1,5 @@
 import type { ModelSession } from '../model/session.ts';
-import { elementCount, type Signature, type Tensor, type TensorData } from '../protocol/datatypes.ts';
+import { elementCount, type Signature, type Tensor, type TensorData, viewOf } from '../protocol/datatypes.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { InferenceRequest } from '../protocol/open-inference-request.ts';
 import {
@@ -153,25 +153,7 @@ function concatenatedData(tensors: readonly Tensor[], count: number): TensorData
     if (Array.isArray(data)) continue;
     offset += Buffer.from(data.buffer, data.byteOffset, data.byteLength).copy(bytes, offset);
   }
-  return viewLike(first.data, bytes.buffer, bytes.byteOffset, count);
-}
-
-function viewLike(
-  like: Exclude<TensorData, string[]>,
-  buffer: ArrayBufferLike,
-  offset: number,
-  count: number,
-): TensorData {
-  if (like instanceof Float32Array) return new Float32Array(buffer, offset, count);
-  if (like instanceof Float64Array) return new Float64Array(buffer, offset, count);
-  if (like instanceof BigInt64Array) return new BigInt64Array(buffer, offset, count);
-  if (like instanceof BigUint64Array) return new BigUint64Array(buffer, offset, count);
-  if (like instanceof Int32Array) return new Int32Array(buffer, offset, count);
-  if (like instanceof Uint32Array) return new Uint32Array(buffer, offset, count);
-  if (like instanceof Int16Array) return new Int16Array(buffer, offset, count);
-  if (like instanceof Uint16Array) return new Uint16Array(buffer, offset, count);
-  if (like instanceof Int8Array) return new Int8Array(buffer, offset, count);
-  return new Uint8Array(buffer, offset, count);
+  return viewOf(first.datatype, bytes.buffer, bytes.byteOffset, count);
 }
 
 function rowsFrom({ datatype, shape, data }: Tensor, from: number, rows: number): Tensor {

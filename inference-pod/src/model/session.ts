@@ -7,6 +7,7 @@ import {
   type Tensor,
   type TensorData,
   type TensorSignature,
+  zeros,
 } from '../protocol/datatypes.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import { messageOf } from './error-message.ts';
@@ -133,33 +134,4 @@ function fromOnnx(name: string, tensor: OnnxTensor | undefined): Tensor {
   const data = tensor.data;
   const bits = data instanceof Float16Array ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data;
   return { datatype, shape: tensor.dims, data: bits as TensorData };
-}
-
-function zeros(datatype: Tensor['datatype'], count: number): TensorData {
-  switch (datatype) {
-    case 'BOOL':
-    case 'UINT8':
-      return new Uint8Array(count);
-    case 'UINT16':
-    case 'FP16':
-      return new Uint16Array(count);
-    case 'UINT32':
-      return new Uint32Array(count);
-    case 'UINT64':
-      return new BigUint64Array(count);
-    case 'INT8':
-      return new Int8Array(count);
-    case 'INT16':
-      return new Int16Array(count);
-    case 'INT32':
-      return new Int32Array(count);
-    case 'INT64':
-      return new BigInt64Array(count);
-    case 'FP32':
-      return new Float32Array(count);
-    case 'FP64':
-      return new Float64Array(count);
-    case 'BYTES':
-      return new Array<string>(count).fill('');
-  }
 }

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { type Datatype, elementCount, type Tensor, type TensorData } from './datatypes.ts';
+import { type Datatype, elementCount, type Tensor, viewOf } from './datatypes.ts';
 import { badRequest } from './request-error.ts';
 
 /** What a string takes in memory beside its text; a tensor of strings is counted with it. */
@@ -67,40 +67,6 @@ export function readBinaryTensor(
 
 function byteOffsetIsAligned(bytes: Buffer, size: number): boolean {
   return bytes.byteOffset % size === 0;
-}
-
-function viewOf(
-  datatype: Exclude<Datatype, 'BYTES'> | Datatype,
-  buffer: ArrayBufferLike,
-  offset: number,
-  count: number,
-): TensorData {
-  switch (datatype) {
-    case 'BOOL':
-    case 'UINT8':
-      return new Uint8Array(buffer, offset, count);
-    case 'INT8':
-      return new Int8Array(buffer, offset, count);
-    case 'UINT16':
-    case 'FP16':
-      return new Uint16Array(buffer, offset, count);
-    case 'INT16':
-      return new Int16Array(buffer, offset, count);
-    case 'UINT32':
-      return new Uint32Array(buffer, offset, count);
-    case 'INT32':
-      return new Int32Array(buffer, offset, count);
-    case 'FP32':
-      return new Float32Array(buffer, offset, count);
-    case 'UINT64':
-      return new BigUint64Array(buffer, offset, count);
-    case 'INT64':
-      return new BigInt64Array(buffer, offset, count);
-    case 'FP64':
-      return new Float64Array(buffer, offset, count);
-    case 'BYTES':
-      return [];
-  }
 }
 
 function readStrings(name: string, count: number, bytes: Buffer, mostBytes: number): string[] {

@@ -67,3 +67,63 @@ export interface Signature {
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, dimension) => count * dimension, 1);
 }
+
+/** The data of a tensor of so many elements: 0, false or ''. */
+export function zeros(datatype: Datatype, count: number): TensorData {
+  switch (datatype) {
+    case 'BOOL':
+    case 'UINT8':
+      return new Uint8Array(count);
+    case 'UINT16':
+    case 'FP16':
+      return new Uint16Array(count);
+    case 'UINT32':
+      return new Uint32Array(count);
+    case 'UINT64':
+      return new BigUint64Array(count);
+    case 'INT8':
+      return new Int8Array(count);
+    case 'INT16':
+      return new Int16Array(count);
+    case 'INT32':
+      return new Int32Array(count);
+    case 'INT64':
+      return new BigInt64Array(count);
+    case 'FP32':
+      return new Float32Array(count);
+    case 'FP64':
+      return new Float64Array(count);
+    case 'BYTES':
+      return new Array<string>(count).fill('');
+  }
+}
+
+/** A typed array over bytes that are aligned for it. BYTES have no such form, and none is given. */
+export function viewOf(datatype: Datatype, buffer: ArrayBufferLike, offset: number, count: number): TensorData {
+  switch (datatype) {
+    case 'BOOL':
+    case 'UINT8':
+      return new Uint8Array(buffer, offset, count);
+    case 'INT8':
+      return new Int8Array(buffer, offset, count);
+    case 'UINT16':
+    case 'FP16':
+      return new Uint16Array(buffer, offset, count);
+    case 'INT16':
+      return new Int16Array(buffer, offset, count);
+    case 'UINT32':
+      return new Uint32Array(buffer, offset, count);
+    case 'INT32':
+      return new Int32Array(buffer, offset, count);
+    case 'FP32':
+      return new Float32Array(buffer, offset, count);
+    case 'UINT64':
+      return new BigUint64Array(buffer, offset, count);
+    case 'INT64':
+      return new BigInt64Array(buffer, offset, count);
+    case 'FP64':
+      return new Float64Array(buffer, offset, count);
+    case 'BYTES':
+      return [];
+  }
+}

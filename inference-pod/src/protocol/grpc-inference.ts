@@ -1,6 +1,6 @@
 import { elementBytes, readBinaryTensor, readText, stringBytes, writeBinaryTensor } from './binary-tensors.ts';
 import { classify } from './classification.ts';
-import { type Datatype, elementCount, type Signature, type Tensor, type TensorData } from './datatypes.ts';
+import { type Datatype, elementCount, type Signature, type Tensor, type TensorData, zeros } from './datatypes.ts';
 import { shorten } from './json-reader.ts';
 import { tooLarge } from './json-text.ts';
 import type { ModelIdentity } from './open-inference.ts';
@@ -233,7 +233,7 @@ function readContents(
   if (count * (elementBytes(datatype) ?? stringBytes) + bytes.length > mostBytes) {
     throw badRequest(`input '${name}': takes more than the ${mostBytes} bytes that a request may take`, 413);
   }
-  const data = emptyData(datatype, count);
+  const data = zeros(datatype, count);
   const reader = new ProtobufReader(bytes);
   let index = 0;
   const one = (from: ProtobufReader) => {
@@ -249,34 +249,6 @@ function readContents(
   }
   if (index !== count) throw wrongCount(String(index));
   return data;
-}
-
-function emptyData(datatype: Exclude<Datatype, 'FP16'>, count: number): TensorData {
-  switch (datatype) {
-    case 'BOOL':
-    case 'UINT8':
-      return new Uint8Array(count);
-    case 'UINT16':
-      return new Uint16Array(count);
-    case 'UINT32':
-      return new Uint32Array(count);
-    case 'UINT64':
-      return new BigUint64Array(count);
-    case 'INT8':
-      return new Int8Array(count);
-    case 'INT16':
-      return new Int16Array(count);
-    case 'INT32':
-      return new Int32Array(count);
-    case 'INT64':
-      return new BigInt64Array(count);
-    case 'FP32':
-      return new Float32Array(count);
-    case 'FP64':
-      return new Float64Array(count);
-    case 'BYTES':
-      return new Array<string>(count).fill('');
-  }
 }
 
 function readElement(

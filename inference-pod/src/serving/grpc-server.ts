@@ -1,21 +1,19 @@
 import {
-  constants,
   createServer,
   type Http2Server,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createGunzip, createInflate } from 'node:zlib';
 import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
 import { StartupError } from '../model/startup-error.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import { RequestError } from '../protocol/request-error.ts';
-import { GrowingBuffer } from './growing-buffer.ts';
+import { GrpcAnswer, isGone } from './grpc-answer.ts';
+import { Messages } from './grpc-messages.ts';
 import { type GrpcStatus, grpcStatus, grpcStatusOf } from './grpc-status.ts';
-import type { Transfer, Transfers } from './transfers.ts';
+import type { Transfers } from './transfers.ts';
 
 /** One call of a method, which is given one message after another. */
 export interface GrpcCall {
@@ -60,8 +58,6 @@ const windowBytes = 4 * 2 ** 20;
 const mostConnections = 8192;
 const idleMilliseconds = 3_600_000;
 const pollMilliseconds = 20;
-/** How long what nobody reads is taken from a client. */
-const discardMilliseconds = 10_000;
 
 /** @throws StartupError InvalidConfiguration when the port cannot be opened */
 export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
@@ -213,239 +209,4 @@ function readDeadline(header: string | string[] | undefined, start: number): Dea
   // Longer ones are none: a timer takes no more.
   const milliseconds = Math.min(2 ** 31 - 1, Math.max(1, Number(digits) * (timeoutUnits[unit] ?? 1)));
   return { at: start + milliseconds, milliseconds };
-}
-
-const prefixBytes = 5;
-
-/** The messages of a call, each behind a prefix of five bytes: whether it is compressed, and its length. */
-class Messages {
-  readonly #stream: ServerHttp2Stream;
-  readonly #encoding: string | undefined;
-  readonly #mostBytes: number;
-  readonly #transfers: Transfers;
-  readonly #collected = new GrowingBuffer();
-  readonly #onData = (chunk: Buffer) => this.#take(chunk);
-  readonly #onOver = () => this.#over();
-  /** Of the message that comes or is answered; undefined between messages. */
-  #transfer: Transfer | undefined;
-  #isOver = false;
-  #failure: RequestError | undefined;
-  #wake: (() => void) | undefined;
-
-  constructor(
-    stream: ServerHttp2Stream,
-    encoding: string | string[] | undefined,
-    mostBytes: number,
-    transfers: Transfers,
-  ) {
-    this.#stream = stream;
-    this.#encoding = encoding === undefined ? undefined : String(encoding);
-    this.#mostBytes = mostBytes;
-    this.#transfers = transfers;
-    stream.on('data', this.#onData);
-    stream.on('end', this.#onOver);
-    stream.on('close', this.#onOver);
-  }
-
-  #begin(): Transfer {
-    return this.#transfers.begin((reason) =>
-      this.fail(
-        reason === 'slow'
-          ? new RequestError(408, 'the message comes too slowly')
-          : new RequestError(503, 'the server is full: too many bytes are in flight, try again'),
-      ),
-    );
-  }
-
-  #take(chunk: Buffer): void {
-    if (this.#failure !== undefined) return;
-    this.#transfer ??= this.#begin();
-    if (!this.#transfer.reserve(chunk.length)) {
-      this.fail(new RequestError(503, 'the server is full: too many bytes are in flight, try again'));
-      return;
-    }
-    this.#collected.add(chunk);
-    // What comes beyond the message that is read now waits at the client.
-    if (this.#collected.length > this.#mostBytes + prefixBytes) this.#stream.pause();
-    this.#wake?.();
-  }
-
-  #over(): void {
-    this.#isOver = true;
-    this.#wake?.();
-  }
-
-  /** Ends the waiting for messages. */
-  fail(failure: RequestError): void {
-    this.#failure ??= failure;
-    this.#wake?.();
-  }
-
-  /** Waits for the next message. @returns undefined when there is none any more */
-  async next(): Promise<Buffer | undefined> {
-    if (!(await this.#has(prefixBytes))) {
-      if (this.#collected.length > 0) throw new RequestError(400, 'the message ended early');
-      return undefined;
-    }
-    const prefix = this.#collected.peek(prefixBytes);
-    const isCompressed = prefix[0] !== 0;
-    const length = prefix.readUInt32BE(1);
-    if (length > this.#mostBytes) throw this.#tooLarge();
-    this.#collected.expect(prefixBytes + length, undefined);
-    if (!(await this.#has(prefixBytes + length))) throw new RequestError(400, 'the message ended early');
-    const message = this.#collected.take(prefixBytes + length).subarray(prefixBytes);
-    this.#transfer?.settle();
-    return isCompressed ? this.#decompress(message) : message;
-  }
-
-  #tooLarge(): RequestError {
-    return new RequestError(413, `the message is larger than the ${this.#mostBytes} bytes that this server accepts`);
-  }
-
-  /** The last message has been answered: the next has all the time again. */
-  answered(): void {
-    this.#transfer?.end();
-    this.#transfer = undefined;
-    if (this.#collected.length > 0) {
-      this.#transfer = this.#begin();
-      if (!this.#transfer.reserve(this.#collected.length)) {
-        this.fail(new RequestError(503, 'the server is full: too many bytes are in flight, try again'));
-      }
-    }
-    this.#stream.resume();
-  }
-
-  end(): void {
-    this.#stream.off('data', this.#onData);
-    this.#stream.off('end', this.#onOver);
-    this.#stream.off('close', this.#onOver);
-    this.#transfer?.end();
-    this.#transfer = undefined;
-    this.#collected.take(this.#collected.length);
-    this.#stream.resume();
-  }
-
-  /** Counted as it grows, as everything that a client makes the pod hold. */
-  async #decompress(message: Buffer): Promise<Buffer> {
-    const inflater = this.#inflater();
-    const whole = new GrowingBuffer();
-    inflater.end(message);
-    try {
-      for await (const chunk of inflater as AsyncIterable<Buffer>) {
-        if (whole.length + chunk.length > this.#mostBytes) throw this.#tooLarge();
-        if (this.#transfer?.reserve(chunk.length) === false) {
-          throw new RequestError(503, 'the server is full: too many bytes are in flight, try again');
-        }
-        whole.add(chunk);
-      }
-    } catch (error) {
-      throw error instanceof RequestError ? error : new RequestError(400, `the message is not ${this.#encoding}`);
-    }
-    return whole.take(whole.length);
-  }
-
-  #inflater(): Duplex {
-    if (this.#encoding === 'gzip') return createGunzip();
-    if (this.#encoding === 'deflate') return createInflate();
-    throw new RequestError(415, `the encoding ${this.#encoding} is not supported: send gzip, deflate or none`);
-  }
-
-  async #has(bytes: number): Promise<boolean> {
-    while (this.#collected.length < bytes && !this.#isOver && this.#failure === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    if (this.#failure !== undefined) throw this.#failure;
-    return this.#collected.length >= bytes;
-  }
-}
-
-/** Clients take heads of a few KiB. */
-const mostMessageLength = 1000;
-
-/** As the specification has it: everything but printable ASCII, and the percent sign. */
-function percentEncoded(message: string): string {
-  return message
-    .slice(0, mostMessageLength)
-    .toWellFormed()
-    .replace(/[^\x20-\x24\x26-\x7e]/gu, encodeURIComponent);
-}
-
-/** A stream that is reset while it is paused is closed and not destroyed, and cannot be answered either. */
-function isGone(stream: ServerHttp2Stream): boolean {
-  return stream.destroyed || stream.closed;
-}
-
-const responseHeaders = {
-  ':status': 200,
-  'content-type': 'application/grpc+proto',
-  'grpc-accept-encoding': 'identity,deflate,gzip',
-};
-
-/** What is sent back: messages, and at the end a status in trailers. */
-class GrpcAnswer {
-  readonly #stream: ServerHttp2Stream;
-  readonly #transfers: Transfers;
-  #trailers: Readonly<Record<string, string>> = {};
-  hasBegun = false;
-
-  constructor(stream: ServerHttp2Stream, transfers: Transfers) {
-    this.#stream = stream;
-    this.#transfers = transfers;
-    stream.on('wantTrailers', () => {
-      if (!isGone(stream)) stream.sendTrailers({ ...this.#trailers });
-    });
-  }
-
-  /**
-   * Sends a message, and ends the stream of a client that does not take it.
-   *
-   * @param waits until it has been taken, so that the next is not made before
-   */
-  async write(pieces: readonly Uint8Array[], waits: boolean): Promise<void> {
-    if (isGone(this.#stream)) return;
-    if (!this.hasBegun) this.#stream.respond(responseHeaders, { waitForTrailers: true });
-    this.hasBegun = true;
-    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const transfer = this.#transfers.begin(() => this.#stream.close(constants.NGHTTP2_CANCEL), length);
-    if (!transfer.reserve(length)) {
-      transfer.end();
-      throw new RequestError(503, 'the server is full: too many bytes are in flight, try again');
-    }
-    const prefix = Buffer.alloc(prefixBytes);
-    prefix.writeUInt32BE(length, 1);
-    this.#stream.cork();
-    for (const piece of [prefix, ...pieces.slice(0, -1)]) this.#stream.write(piece);
-    const taken = new Promise<void>((resolve) => {
-      // Called when the client has taken it, or with an error when the stream is gone.
-      this.#stream.write(pieces.at(-1) ?? Buffer.alloc(0), () => {
-        transfer.end();
-        resolve();
-      });
-    });
-    this.#stream.uncork();
-    if (waits) await taken;
-  }
-
-  /** A client may go on sending for a while before it looks at the answer. */
-  #discardRest(): void {
-    if (this.#stream.readableEnded) return;
-    this.#stream.resume();
-    const timer = setTimeout(() => this.#stream.close(constants.NGHTTP2_NO_ERROR), discardMilliseconds);
-    this.#stream.once('close', () => clearTimeout(timer));
-  }
-
-  end(status: GrpcStatus, message: string): void {
-    if (isGone(this.#stream)) return;
-    const trailers = {
-      'grpc-status': String(status),
-      ...(message === '' ? {} : { 'grpc-message': percentEncoded(message) }),
-    };
-    if (this.hasBegun) {
-      this.#trailers = trailers;
-      this.#stream.end();
-    } else this.#stream.respond({ ...responseHeaders, ...trailers }, { endStream: true });
-    this.#discardRest();
-  }
 }
