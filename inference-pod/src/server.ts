@@ -17,6 +17,7 @@ import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
 import { createPodLink } from './serving/link.ts';
 import { close, type HttpServer, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
+import { tensorflowMethods } from './serving/tensorflow-service.ts';
 import { Transfers } from './serving/transfers.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
 import { grpcRouteOf } from './telemetry/routes.ts';
@@ -172,13 +173,11 @@ async function openPorts(
     host,
     onMalformed: (status) => telemetry.answered('malformed', status, 0),
   });
+  const service = { ...common, requestTimeoutMilliseconds, mostMessageBytes: maxBodyBytes };
   const grpc = await listenGrpc({
     port: settings.grpcPort,
     host,
-    methods: new Map([
-      ...inferenceMethods({ ...common, requestTimeoutMilliseconds, mostMessageBytes: maxBodyBytes }),
-      ...healthMethods(lifecycle),
-    ]),
+    methods: new Map([...inferenceMethods(service), ...tensorflowMethods(service), ...healthMethods(lifecycle)]),
     transfers,
     onEnd: (path, status, seconds) => telemetry.answered(grpcRouteOf(path), status, seconds),
     onFault: (error) => log.error({ err: error }, 'a request failed'),

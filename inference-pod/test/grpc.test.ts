@@ -1,8 +1,9 @@
 import { connect as connectHttp2, constants } from 'node:http2';
 import { join } from 'node:path';
-import { type Client, credentials, loadPackageDefinition, type ServiceError, status } from '@grpc/grpc-js';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Caller, call, clientOf, type Message } from './grpc-client.ts';
 import { get, outputData, post } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
 import { type RunningPod, startPod } from './running-pod.ts';
@@ -11,28 +12,8 @@ const iris = exampleModel('iris', '1');
 const row = { name: 'X', datatype: 'FP32', shape: [1, 4], contents: { fp32_contents: [5.1, 3.5, 1.4, 0.2] } };
 const raw = Buffer.from(Float32Array.of(5.1, 3.5, 1.4, 0.2).buffer);
 
-// biome-ignore lint/suspicious/noExplicitAny: messages of a client that is made from the .proto at run time
-type Message = any;
-type Caller = Client & Record<string, (...args: unknown[]) => Message>;
-
-function clientOf(address: string): Caller {
-  const definition = loadSync(join(import.meta.dirname, '../protos/open_inference_grpc.proto'), {
-    keepCase: true,
-    longs: String,
-    enums: String,
-    arrays: true,
-  });
-  const loaded: Message = loadPackageDefinition(definition);
-  return new loaded.inference.GRPCInferenceService(address, credentials.createInsecure());
-}
-
-function call(client: Caller, method: string, request: unknown, options: object = {}): Promise<Message> {
-  return new Promise((resolve, reject) => {
-    client[method]?.(request, options, (error: ServiceError | null, response: Message) =>
-      error === null ? resolve(response) : reject(error),
-    );
-  });
-}
+const openInference = (address: string) =>
+  clientOf(address, 'open_inference_grpc.proto', 'inference.GRPCInferenceService');
 
 let pod: RunningPod;
 let client: Caller;
@@ -51,7 +32,7 @@ describe('the Open Inference Protocol over gRPC', () => {
       '--max-body-bytes',
       '100000',
     );
-    client = clientOf(pod.grpcAddress);
+    client = openInference(pod.grpcAddress);
   });
   afterAll(async () => {
     client.close();
@@ -262,7 +243,7 @@ describe('gRPC', () => {
 
   test('all data types survive the round trip', async () => {
     served = await startPod('--model', testModel('types'));
-    caller = clientOf(served.grpcAddress);
+    caller = openInference(served.grpcAddress);
     const bytes: Record<string, Buffer> = { BOOL: Buffer.from([1, 0]) };
     for (const type of ['UINT8', 'INT8']) bytes[type] = Buffer.from([0x80, 0xff]);
     for (const type of ['UINT16', 'INT16', 'FP16']) bytes[type] = Buffer.from([1, 0x80, 0, 0x3c]);
@@ -283,7 +264,7 @@ describe('gRPC', () => {
 
   test('a deadline is kept', async () => {
     served = await startPod('--model', testModel('slow'));
-    caller = clientOf(served.grpcAddress);
+    caller = openInference(served.grpcAddress);
     const request = {
       model_name: 'slow',
       inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [100_000_000] } }],
@@ -329,7 +310,7 @@ describe('gRPC', () => {
       '--max-answer-bytes',
       '1000000',
     );
-    caller = clientOf(served.grpcAddress);
+    caller = openInference(served.grpcAddress);
     for (let time = 0; time < 5; time++) {
       const { session, stream } = rawCall(served.grpcAddress);
       stream.write(Buffer.from([0, 255, 255, 255, 255]));
@@ -348,7 +329,7 @@ describe('gRPC', () => {
 
   test('a stream that is reset while it is paused, and its call computed, hurts nobody', async () => {
     served = await startPod('--model', testModel('slow'), '--max-body-bytes', '100000');
-    caller = clientOf(served.grpcAddress);
+    caller = openInference(served.grpcAddress);
     const { session, stream } = rawCall(served.grpcAddress);
     stream.write(slowMessage(3000));
     stream.write(Buffer.alloc(300_000));
@@ -373,7 +354,7 @@ describe('gRPC', () => {
 
   test('on SIGTERM a stream ends after the message in hand', async () => {
     served = await startPod('--model', testModel('slow'));
-    caller = clientOf(served.grpcAddress);
+    caller = openInference(served.grpcAddress);
     const stream = caller['ModelStreamInfer']?.();
     const request = {
       model_name: 'slow',
@@ -391,7 +372,7 @@ describe('gRPC', () => {
 
   test('on SIGTERM calls in flight are answered, and the connection is left', async () => {
     served = await startPod('--model', testModel('slow'));
-    caller = clientOf(served.grpcAddress);
+    caller = openInference(served.grpcAddress);
     const request = {
       model_name: 'slow',
       inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [3000] } }],

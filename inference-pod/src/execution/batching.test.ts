@@ -2,8 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ModelSession } from '../model/session.ts';
 import { badRequest } from '../protocol/request-error.ts';
+import type { InferenceCall } from '../protocol/wires.ts';
 import { inferTogether, isBatchable } from './batching.ts';
-import { type InferenceAnswer, type InferenceCall, infer } from './inference.ts';
+import { type InferenceAnswer, infer } from './inference.ts';
 
 const model = { name: 'm', version: '1' };
 const limits = { mostTensorBytes: 2 ** 24, mostAnswerBytes: 2 ** 24 };
@@ -44,7 +45,7 @@ function sums(): ModelSession & { runs: number } {
 }
 
 function call(...inputs: readonly object[]): InferenceCall {
-  return { wire: 'rest', body: Buffer.from(JSON.stringify({ inputs })), headerLength: undefined };
+  return { wire: 'open-inference', body: Buffer.from(JSON.stringify({ inputs })), headerLength: undefined };
 }
 
 async function together(

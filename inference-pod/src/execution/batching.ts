@@ -2,15 +2,8 @@ import type { ModelSession } from '../model/session.ts';
 import { elementCount, type Signature, type Tensor, type TensorData, viewOf } from '../protocol/datatypes.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { InferenceRequest } from '../protocol/open-inference-request.ts';
-import {
-  answerOf,
-  decode,
-  failure,
-  type InferenceAnswer,
-  type InferenceCall,
-  type InferenceLimits,
-  runOne,
-} from './inference.ts';
+import { decode, type InferenceCall } from '../protocol/wires.ts';
+import { answerOf, failure, type InferenceAnswer, type InferenceLimits, runOne } from './inference.ts';
 
 /** Several requests that are given to the model as one. */
 export interface BatchingSettings {

@@ -4,11 +4,12 @@
  */
 import { openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
+import { wires } from '../protocol/wires.ts';
 import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { writeHead } from './frames.ts';
-import { type InferenceAnswer, infer, wires } from './inference.ts';
+import { type InferenceAnswer, infer } from './inference.ts';
 
 const channel = new FrameChannel(executorChannel);
 
@@ -37,7 +38,7 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
   tell({ kind: 'opened', signature, omittedOutputs, ...(warmUpRefused === undefined ? {} : { warmUpRefused }) });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     const calls = batch.map(({ frame, body }) => ({
-      wire: wires[frame.code] ?? 'rest',
+      wire: wires[frame.code] ?? wires[0],
       body,
       headerLength: frame.headerLength,
     }));

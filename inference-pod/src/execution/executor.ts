@@ -3,9 +3,10 @@ import { Duplex, PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { StartupError } from '../model/startup-error.ts';
 import type { Signature } from '../protocol/datatypes.ts';
+import { type InferenceCall, wires } from '../protocol/wires.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameParser, type Message, writeHead } from './frames.ts';
-import { type InferenceAnswer, type InferenceCall, wires } from './inference.ts';
+import type { InferenceAnswer } from './inference.ts';
 
 /** What is known of a model once it is loaded. */
 export interface LoadedModel {

@@ -1,29 +1,11 @@
 import { messageOf } from '../model/error-message.ts';
 import type { ModelSession } from '../model/session.ts';
-import type { Signature, Tensor } from '../protocol/datatypes.ts';
-import { decodeGrpcInference, encodeGrpcInference } from '../protocol/grpc-inference.ts';
+import type { Tensor } from '../protocol/datatypes.ts';
 import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
-import {
-  type DecodeLimits,
-  decodeInferenceRequest,
-  type InferenceRequest,
-} from '../protocol/open-inference-request.ts';
-import { encodeInferenceResponse } from '../protocol/open-inference-response.ts';
+import type { InferenceRequest } from '../protocol/open-inference-request.ts';
 import { RequestError } from '../protocol/request-error.ts';
-import { decodePredict, encodePredict } from '../protocol/tensorflow-serving.ts';
-
-/** The forms in which a request can come: each is answered in its own. */
-export const wires = ['rest', 'grpc', 'tensorflow'] as const;
-export type Wire = (typeof wires)[number];
-
-/** One request for an inference, as it came from the wire. */
-export interface InferenceCall {
-  readonly wire: Wire;
-  readonly body: Buffer;
-  /** How much of the body is JSON, when tensors in binary form follow it. */
-  readonly headerLength: number | undefined;
-}
+import { decode, encode, type InferenceCall, type Wire } from '../protocol/wires.ts';
 
 /** What becomes of a call; `seconds` is the time that the model itself took, undefined if it was not run. */
 export type InferenceAnswer =
@@ -45,18 +27,6 @@ export interface InferenceLimits {
   /** What the tensors of a request may take together. */
   readonly mostTensorBytes: number;
   readonly mostAnswerBytes: number;
-}
-
-/** @throws RequestError 400, 413 */
-export function decode(call: InferenceCall, signature: Signature, limits: DecodeLimits): InferenceRequest {
-  switch (call.wire) {
-    case 'rest':
-      return decodeInferenceRequest(call.body, call.headerLength, signature, limits);
-    case 'grpc':
-      return decodeGrpcInference(call.body, signature, limits);
-    case 'tensorflow':
-      return decodePredict(call.body, signature, limits);
-  }
 }
 
 /** Answers one call: decodes it, runs the model, encodes what it gave. Never rejects. */
@@ -100,20 +70,8 @@ export function answerOf(
   seconds: number,
 ): InferenceAnswer {
   try {
-    switch (wire) {
-      case 'rest': {
-        const { body, headerLength } = encodeInferenceResponse(model, request, outputs, mostAnswerBytes);
-        return { kind: 'answered', body, headerLength, seconds };
-      }
-      case 'grpc': {
-        const body = encodeGrpcInference(model, request, outputs, mostAnswerBytes);
-        return { kind: 'answered', body, headerLength: undefined, seconds };
-      }
-      case 'tensorflow': {
-        const body = encodePredict(request, outputs, mostAnswerBytes);
-        return { kind: 'answered', body, headerLength: undefined, seconds };
-      }
-    }
+    const { body, headerLength } = encode(wire, model, request, outputs, mostAnswerBytes);
+    return { kind: 'answered', body, headerLength, seconds };
   } catch (error) {
     return failure(error, seconds);
   }

@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
 import { RequestError } from '../protocol/request-error.ts';
+import type { InferenceCall } from '../protocol/wires.ts';
 import { type BatchingSettings, isBatchable } from './batching.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
 import { describeEnd, Executor, type ExecutorEnd, type LoadedModel } from './executor.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
-import { failure, type InferenceAnswer, type InferenceCall } from './inference.ts';
+import { failure, type InferenceAnswer } from './inference.ts';
 import { ServingThread } from './serving-thread.ts';
 
 export interface SchedulerOptions {

@@ -9,18 +9,11 @@ import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { InferenceRequest } from '../protocol/open-inference-request.ts';
 import { OutOfPatience, Patience } from '../protocol/patience.ts';
+import { decode, type InferenceCall, textBytes, type Wire } from '../protocol/wires.ts';
 import { areCheapByShape } from './cheap-operators.ts';
 import { CostOfShapes } from './cost-of-shapes.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
-import {
-  answerOf,
-  decode,
-  failure,
-  type InferenceAnswer,
-  type InferenceCall,
-  type InferenceLimits,
-  type Wire,
-} from './inference.ts';
+import { answerOf, failure, type InferenceAnswer, type InferenceLimits } from './inference.ts';
 
 /** A larger file is not read to see what it does. */
 const mostFileBytes = 8 * 2 ** 20;
@@ -185,9 +178,8 @@ async function isCheapByShape(path: string): Promise<boolean> {
   return operators !== undefined && areCheapByShape(operators);
 }
 
-function isShort({ wire, body, headerLength }: InferenceCall): boolean {
-  const text = wire === 'grpc' ? 0 : (headerLength ?? body.length);
-  return body.length <= mostBodyBytes && text <= mostTextBytes;
+function isShort(call: InferenceCall): boolean {
+  return call.body.length <= mostBodyBytes && textBytes(call) <= mostTextBytes;
 }
 
 function lengthOfBody(body: AnswerBody): number {

@@ -1,11 +1,12 @@
-import { elementBytes, readBinaryTensor, readText, stringBytes, writeBinaryTensor } from './binary-tensors.ts';
+import { elementBytes, readBinaryTensor, stringBytes, writeBinaryTensor } from './binary-tensors.ts';
 import { classify } from './classification.ts';
-import { type Datatype, elementCount, type Signature, type Tensor, type TensorData, zeros } from './datatypes.ts';
+import { type Datatype, elementCount, type Signature, type Tensor, type TensorData } from './datatypes.ts';
 import { shorten } from './json-reader.ts';
 import { tooLarge } from './json-text.ts';
 import type { ModelIdentity } from './open-inference.ts';
 import type { DecodeLimits, InferenceRequest, OutputRequest } from './open-inference-request.ts';
 import { ProtobufReader, ProtobufWriter, wireTypes } from './protobuf.ts';
+import { ProtobufElements, packedElements } from './protobuf-elements.ts';
 import { badRequest } from './request-error.ts';
 import { checkShape, describeSignature, quotedNames } from './tensor-shape.ts';
 
@@ -233,48 +234,16 @@ function readContents(
   if (count * (elementBytes(datatype) ?? stringBytes) + bytes.length > mostBytes) {
     throw badRequest(`input '${name}': takes more than the ${mostBytes} bytes that a request may take`, 413);
   }
-  const data = zeros(datatype, count);
+  const elements = new ProtobufElements(name, datatype, count);
   const reader = new ProtobufReader(bytes);
-  let index = 0;
-  const one = (from: ProtobufReader) => {
-    if (index === count) throw wrongCount('more');
-    readElement(from, name, datatype, data, index++);
-  };
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     if (field !== wanted) {
       throw badRequest(`input '${name}': the contents of ${datatype} are in field ${wanted} of InferTensorContents`);
     }
-    if (datatype === 'BYTES' || reader.wireType !== wireTypes.length) one(reader);
-    else for (const packed = new ProtobufReader(reader.view()); !packed.isAtEnd; ) one(packed);
+    if (!elements.read(reader)) throw wrongCount('more');
   }
-  if (index !== count) throw wrongCount(String(index));
-  return data;
-}
-
-function readElement(
-  reader: ProtobufReader,
-  name: string,
-  datatype: Exclude<Datatype, 'FP16'>,
-  data: TensorData,
-  index: number,
-): void {
-  if (Array.isArray(data)) {
-    data[index] = readText(name, index, reader.view());
-  } else if (data instanceof BigInt64Array) {
-    data[index] = BigInt.asIntN(64, reader.varint64());
-  } else if (data instanceof BigUint64Array) {
-    data[index] = reader.varint64();
-  } else if (data instanceof Float32Array) {
-    data[index] = reader.fixed(4).readFloatLE();
-  } else if (data instanceof Float64Array) {
-    data[index] = reader.fixed(8).readDoubleLE();
-  } else {
-    const value = datatype.startsWith('INT') ? Number(BigInt.asIntN(64, reader.varint64())) : reader.varint();
-    data[index] = value;
-    if (data[index] !== value || (datatype === 'BOOL' && value > 1)) {
-      throw badRequest(`input '${name}': element ${index} is ${value}, which is no ${datatype}`);
-    }
-  }
+  if (elements.length !== count) throw wrongCount(String(elements.length));
+  return elements.data;
 }
 
 function readOutput(bytes: Buffer, signature: Signature, earlier: readonly OutputRequest[]): OutputRequest {
@@ -355,47 +324,5 @@ function contentsOf({ datatype, data }: Tensor, mostBytes: number): ProtobufWrit
     for (const text of data) writer.bytes(field, Buffer.from(text));
     return writer;
   }
-  const isFixed = data instanceof Float32Array || data instanceof Float64Array;
-  return data.length === 0
-    ? writer
-    : writer.bytes(
-        field,
-        isFixed ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : varintsOf(data, mostBytes),
-      );
-}
-
-/** Each number of a typed array as a varint of 64 bits, negative ones in two's complement. */
-function varintsOf(data: Exclude<TensorData, string[]>, mostBytes: number): Uint8Array {
-  let size = 0;
-  for (const value of data) size += varintBytes(value);
-  if (size > mostBytes) throw tooLarge(mostBytes);
-  const bytes = Buffer.allocUnsafeSlow(size);
-  let offset = 0;
-  for (const value of data) offset = writeVarint(bytes, value, offset);
-  return bytes;
-}
-
-function varintBytes(value: number | bigint): number {
-  if (value < 0) return 10;
-  let bytes = 1;
-  if (typeof value === 'bigint' && value > Number.MAX_SAFE_INTEGER) {
-    for (let rest = value; rest >= 128n; rest >>= 7n) bytes++;
-    return bytes;
-  }
-  for (let rest = Number(value); rest >= 128; rest /= 128) bytes++;
-  return bytes;
-}
-
-function writeVarint(bytes: Buffer, value: number | bigint, start: number): number {
-  let offset = start;
-  if (value >= 0 && value <= Number.MAX_SAFE_INTEGER) {
-    let rest = Number(value);
-    for (; rest >= 128; rest = Math.floor(rest / 128)) bytes[offset++] = (rest % 128) + 128;
-    bytes[offset++] = rest;
-    return offset;
-  }
-  let rest = BigInt.asUintN(64, BigInt(value));
-  for (; rest >= 128n; rest >>= 7n) bytes[offset++] = Number(rest & 0x7fn) | 0x80;
-  bytes[offset++] = Number(rest);
-  return offset;
+  return data.length === 0 ? writer : writer.bytes(field, packedElements(data, mostBytes));
 }

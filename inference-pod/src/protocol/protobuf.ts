@@ -31,6 +31,11 @@ export class ProtobufReader {
     return this.#wireType;
   }
 
+  /** Where the next byte is read. */
+  get position(): number {
+    return this.#position;
+  }
+
   get isAtEnd(): boolean {
     return this.#position >= this.bytes.length;
   }
@@ -119,6 +124,8 @@ function malformed(): RequestError {
 /** -1 as a number of 64 bits. */
 const minusOne = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
 
+const floatView = new DataView(new ArrayBuffer(4));
+
 /** Writes a message of Protocol Buffers, whose large parts stay where they are. */
 export class ProtobufWriter {
   readonly #pieces: Uint8Array[] = [];
@@ -147,10 +154,22 @@ export class ProtobufWriter {
     this.#small = [];
   }
 
-  /** A whole number from 0 to 2^53, or a boolean. */
+  /** A whole number from -1 to 2^53, or a boolean. */
   number(field: number, value: number | boolean): this {
     this.#varint(field * 8 + wireTypes.varint);
-    this.#varint(Number(value));
+    this.#whole(Number(value));
+    return this;
+  }
+
+  #whole(value: number): void {
+    if (value >= 0) this.#varint(value);
+    else this.#small.push(...minusOne);
+  }
+
+  float(field: number, value: number): this {
+    this.#varint(field * 8 + wireTypes.fixed32);
+    floatView.setFloat32(0, value, true);
+    for (let index = 0; index < 4; index++) this.#small.push(floatView.getUint8(index));
     return this;
   }
 
@@ -168,10 +187,7 @@ export class ProtobufWriter {
   numbers(field: number, values: readonly number[]): this {
     if (values.length === 0) return this;
     const packed = new ProtobufWriter();
-    for (const value of values) {
-      if (value >= 0) packed.#varint(value);
-      else packed.#small.push(...minusOne);
-    }
+    for (const value of values) packed.#whole(value);
     return this.message(field, packed);
   }
 

@@ -1,34 +1,19 @@
-import type { Logger } from 'pino';
 import type { TensorSignature } from '../protocol/datatypes.ts';
 import { addresseeOf } from '../protocol/grpc-inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { serverMetadata } from '../protocol/open-inference.ts';
 import { ProtobufReader, ProtobufWriter } from '../protocol/protobuf.ts';
-import { RequestError } from '../protocol/request-error.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
+import { type GrpcServiceOptions, inferMessage, loadedModel, mostNameBytes } from './grpc-infer.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-server.ts';
-import type { Lifecycle } from './lifecycle.ts';
 import { modelConfiguration, modelStatistics, refuseUnknown } from './model-description.ts';
-
-export interface GrpcServiceOptions {
-  readonly model: ModelIdentity;
-  readonly lifecycle: Lifecycle;
-  readonly telemetry: Telemetry;
-  readonly requestTimeoutMilliseconds: number;
-  readonly mostMessageBytes: number;
-  readonly log: Logger;
-}
-
-/** What is asked of a model beside inferences is little more than its name. */
-const mostNameBytes = 65_536;
 
 /** The methods of inference.GRPCInferenceService (Open Inference Protocol v2, and what Triton's clients ask beside it). */
 export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<string, GrpcMethod> {
   const { model, lifecycle, telemetry } = options;
-  const infer = (message: Buffer, call: GrpcCall) => inferMessage(message, call, options);
-  const loaded = () => {
-    if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
-    return lifecycle.model;
+  const infer = (message: Buffer, call: GrpcCall) => {
+    refuseUnknown(addresseeOf(message), model);
+    return inferMessage('open-inference-grpc', message, call, options);
   };
   const named = (answer: () => ProtobufWriter) => (message: Buffer) => {
     refuseUnknown(readNameAndVersion(message), model);
@@ -44,7 +29,7 @@ export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<strin
       return writer;
     },
     ModelMetadata: named(() => {
-      const { signature } = loaded().scheduler.model;
+      const { signature } = loadedModel(options).scheduler.model;
       const writer = new ProtobufWriter().text(1, model.name).text(2, model.version).text(3, 'onnx_onnxv1');
       for (const input of signature.inputs) writer.message(4, tensorMetadata(input));
       for (const output of signature.outputs) writer.message(5, tensorMetadata(output));
@@ -87,26 +72,6 @@ export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<strin
       },
     ],
   ]);
-}
-
-async function inferMessage(
-  message: Buffer,
-  { deadline: named, isCancelled }: GrpcCall,
-  { model, lifecycle, telemetry, log, requestTimeoutMilliseconds }: GrpcServiceOptions,
-): Promise<readonly Uint8Array[]> {
-  if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
-  refuseUnknown(addresseeOf(message), model);
-  const own = { at: performance.now() + requestTimeoutMilliseconds, milliseconds: requestTimeoutMilliseconds };
-  const deadline = named !== undefined && named.at < own.at ? named : own;
-  const call = { wire: 'grpc', body: message, headerLength: undefined } as const;
-  const answered = await lifecycle.model.scheduler.infer(call, deadline, isCancelled);
-  if (answered === undefined) throw new RequestError(499, 'the call was cancelled');
-  if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);
-  if (answered.kind === 'refused' && answered.status >= 500) {
-    log.warn({ reason: answered.message }, 'an inference failed');
-  }
-  if (answered.kind === 'refused') throw new RequestError(answered.status, answered.message);
-  return typeof answered.body === 'string' ? [Buffer.from(answered.body)] : answered.body;
 }
 
 /** The two first fields of every request that is about one model. */

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { routes } from '../../../contract/src/ports.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';
-import { modelStatus, predictMetadata } from '../protocol/tensorflow-serving.ts';
+import { isVersion, modelStatus, predictMetadata } from '../protocol/tensorflow-metadata.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import { jsonAnswer, refuse, send } from './answer.ts';
 import type { Inference } from './inference-route.ts';
@@ -85,22 +85,32 @@ export function createInferenceApp({
     known,
     answer(() => modelMetadata(model, loaded().signature)),
   );
-  app.post(paths('/infer'), known, (request, response) => infer(request, response, 'rest'));
+  app.post(paths('/infer'), known, (request, response) => infer(request, response, 'open-inference'));
 
   // TensorFlow Serving's REST API, which KServe's first protocol shares.
-  const predictPaths = (suffix: string) =>
-    ['', '/versions/:version', '/labels/:version'].map((which) => `/v1/models/:name${which}${suffix}`);
+  const tensorflowPaths = (suffix: string) =>
+    ['', '/versions/:version', '/labels/:label'].map((which) => `/v1/models/:name${which}${suffix}`);
+  const knownToTensorflow: RequestHandler = (request, _response, next) => {
+    const { name = '', version = '', label = '' } = request.params;
+    const asked = isVersion(String(version), model.version) ? model.version : String(version);
+    refuseUnknown({ name: String(name), version: asked || String(label) }, model);
+    next();
+  };
   app.get(
-    predictPaths(''),
-    known,
-    answer(() => modelStatus(model.name, model.version, lifecycle.isReady)),
+    tensorflowPaths(''),
+    knownToTensorflow,
+    answer(() => modelStatus(model, lifecycle.isReady)),
   );
   app.get(
-    predictPaths('/metadata'),
-    known,
-    answer(() => predictMetadata(model.name, model.version, loaded().signature)),
+    tensorflowPaths('/metadata'),
+    knownToTensorflow,
+    answer(() => predictMetadata(model, loaded().signature)),
   );
-  app.post(predictPaths('\\:predict'), known, (request, response) => infer(request, response, 'tensorflow'));
+  for (const method of ['predict', 'classify', 'regress'] as const) {
+    app.post(tensorflowPaths(`\\:${method}`), knownToTensorflow, (request, response) =>
+      infer(request, response, method),
+    );
+  }
 
   app.use((request) => {
     throw new RequestError(

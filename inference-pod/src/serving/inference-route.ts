@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
-import type { InferenceAnswer, Wire } from '../execution/inference.ts';
+import type { InferenceAnswer } from '../execution/inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
+import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
 import { readBody } from './body.ts';
@@ -23,7 +24,7 @@ export interface InferenceOptions {
 /** Answers an inference whose body is in this form. */
 export type Inference = (request: IncomingMessage, response: ServerResponse, wire: Wire) => void;
 
-/** Answers inferences over HTTP: `POST /v2/models/NAME/infer` and TensorFlow Serving's `POST /v1/models/NAME:predict`. */
+/** Answers inferences over HTTP: `POST /v2/models/NAME/infer`, and what TensorFlow Serving has beside it. */
 export function createInference(options: InferenceOptions): Inference {
   return (request, response, wire) => void answer(request, response, wire, options);
 }

@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http';
-import type { Wire } from '../execution/inference.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
+import type { Wire } from '../protocol/wires.ts';
 import { abandonedCode, type Telemetry } from '../telemetry/metrics.ts';
 import { type RequestRoute, routeOf } from '../telemetry/routes.ts';
 import type { Inference } from './inference-route.ts';
@@ -21,15 +21,15 @@ export function createServingListener(options: ServingListenerOptions): RequestL
   const { model, revision, telemetry, lifecycle, infer, app } = options;
   const { name, version } = model;
   const targets = new Map<string, { readonly route: RequestRoute; readonly wire: Wire }>([
-    [`/v2/models/${name}/infer`, { route: '/v2/models/:name/infer', wire: 'rest' }],
+    [`/v2/models/${name}/infer`, { route: '/v2/models/:name/infer', wire: 'open-inference' }],
     [
       `/v2/models/${name}/versions/${version}/infer`,
-      { route: '/v2/models/:name/versions/:version/infer', wire: 'rest' },
+      { route: '/v2/models/:name/versions/:version/infer', wire: 'open-inference' },
     ],
-    [`/v1/models/${name}:predict`, { route: '/v1/models/:name:predict', wire: 'tensorflow' }],
+    [`/v1/models/${name}:predict`, { route: '/v1/models/:name:predict', wire: 'predict' }],
     [
       `/v1/models/${name}/versions/${version}:predict`,
-      { route: '/v1/models/:name/versions/:version:predict', wire: 'tensorflow' },
+      { route: '/v1/models/:name/versions/:version:predict', wire: 'predict' },
     ],
   ]);
   return (request, response) => {

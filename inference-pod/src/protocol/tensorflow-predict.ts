@@ -6,15 +6,13 @@ import { type AnswerBody, appendNested, JsonText } from './json-text.ts';
 import type { DecodeLimits, InferenceRequest } from './open-inference-request.ts';
 import { badRequest } from './request-error.ts';
 import { checkShape, describeSignature, quotedNames } from './tensor-shape.ts';
+import { signatureName } from './tensorflow-metadata.ts';
 
 /** Strings may come in base64, and shapes are those of the lists. */
 const forms = { base64: true };
 
-/** The signature of every model: ONNX has one. */
-export const signatureName = 'serving_default';
-
 /** Clients choose the number of rows, each of which is read by itself. */
-const mostRows = 1_000_000;
+export const mostRows = 1_000_000;
 
 /**
  * Reads the body of `POST /v1/models/NAME:predict` of TensorFlow Serving's REST API: `instances` in row format, or
@@ -51,7 +49,8 @@ function readInputs(reader: JsonReader, signature: Signature, limits: DecodeLimi
   return read;
 }
 
-function readSignatureName(reader: JsonReader): void {
+/** @throws RequestError 400 for another signature than the one that a model has */
+export function readSignatureName(reader: JsonReader): void {
   const found = reader.describe();
   if (found === `"${signatureName}"` || found === '""') return;
   throw badRequest(`signature_name is ${found}, and the model has only "${signatureName}"`);
@@ -222,52 +221,4 @@ function appendNamed(text: JsonText, tensors: readonly NamedOutput[], append: (o
     append(output);
   }
   text.append('}');
-}
-
-/** The names of data types in TensorFlow. */
-const types = {
-  BOOL: 'DT_BOOL',
-  UINT8: 'DT_UINT8',
-  UINT16: 'DT_UINT16',
-  UINT32: 'DT_UINT32',
-  UINT64: 'DT_UINT64',
-  INT8: 'DT_INT8',
-  INT16: 'DT_INT16',
-  INT32: 'DT_INT32',
-  INT64: 'DT_INT64',
-  FP16: 'DT_HALF',
-  FP32: 'DT_FLOAT',
-  FP64: 'DT_DOUBLE',
-  BYTES: 'DT_STRING',
-} as const;
-
-/** The answer of `GET /v1/models/NAME`: TensorFlow Serving's, and in `ready` that of KServe's first protocol. */
-export function modelStatus(name: string, version: string, isReady: boolean): object {
-  const state = isReady ? 'AVAILABLE' : 'LOADING';
-  const status = { error_code: 'OK', error_message: '' };
-  return { name, ready: isReady, model_version_status: [{ version, state, status }] };
-}
-
-/** The answer of `GET /v1/models/NAME/metadata`. */
-export function predictMetadata(name: string, version: string, signature: Signature): object {
-  const info = (tensors: readonly TensorSignature[]) =>
-    Object.fromEntries(
-      tensors.map((tensor) => [
-        tensor.name,
-        {
-          dtype: types[tensor.datatype],
-          tensor_shape: { dim: tensor.shape.map((size) => ({ size: String(size), name: '' })), unknown_rank: false },
-          name: tensor.name,
-        },
-      ]),
-    );
-  const definition = {
-    inputs: info(signature.inputs),
-    outputs: info(signature.outputs),
-    method_name: 'tensorflow/serving/predict',
-  };
-  return {
-    model_spec: { name, signature_name: '', version },
-    metadata: { signature_def: { signature_def: { [signatureName]: definition } } },
-  };
 }
