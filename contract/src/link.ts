@@ -11,6 +11,9 @@ export const linkVersion = 1;
 /** The key of the ConfigMap, and so the file, that holds the operator's public keys as a `PublicKeys`. */
 export const publicKeysFile = 'keys.json';
 
+/** The key of that ConfigMap with the names of revisions that were healthy once, as a JSON list. */
+export const healthyRevisionsFile = 'healthy-revisions.json';
+
 /** The most that a call and an answer may hold. */
 export const maxCallBytes = 16 * 1024;
 export const maxAnswerBytes = 64 * 1024;

@@ -24,6 +24,9 @@ export const environment = {
   batchMaxSize: 'SLIPWAY_BATCH_MAX_SIZE',
   batchMaxDelayMilliseconds: 'SLIPWAY_BATCH_MAX_DELAY_MILLISECONDS',
   fetchTimeout: 'SLIPWAY_FETCH_TIMEOUT_SECONDS',
+  /** A file of requests with the answers that are expected, and its digest. */
+  goldenSet: 'SLIPWAY_GOLDEN_SET',
+  goldenSetSha256: 'SLIPWAY_GOLDEN_SET_SHA256',
   workDirectory: 'SLIPWAY_WORK_DIRECTORY',
   mountDirectory: 'SLIPWAY_MOUNT_DIRECTORY',
   terminationLog: 'SLIPWAY_TERMINATION_LOG',
@@ -46,6 +49,8 @@ export const paths = {
   /** Where the ConfigMap NAME-link is mounted, and the Secret NAME-tls, if they are there. */
   linkDirectory: '/etc/slipway/link',
   tlsDirectory: '/etc/slipway/tls',
+  /** Where the ConfigMap of the golden set is mounted. */
+  goldenDirectory: '/etc/slipway/golden',
 } as const;
 
 export const defaults = {

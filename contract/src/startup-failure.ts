@@ -6,6 +6,7 @@ export const startupFailureReasons = [
   'ModelTooLarge',
   'ModelDigestMismatch',
   'ModelInvalid',
+  'GoldenSetFailed',
 ] as const;
 
 export type StartupFailureReason = (typeof startupFailureReasons)[number];

@@ -1,4 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { load } from 'js-yaml';
@@ -46,13 +48,31 @@ test('every request in the documentation is answered', async () => {
     const fromCurl = blocks('sh').flatMap(([where, text]) =>
       Array.from(text.matchAll(/-d '([^']+)'/g), (match) => [where, match[1] ?? ''] as const),
     );
-    const requests = [...blocks('json'), ...fromCurl];
+    const requests = [...blocks('json').filter(([, text]) => !isGoldenSet(text)), ...fromCurl];
     expect(requests.length).toBeGreaterThanOrEqual(2);
     for (const [where, body] of requests) {
       expect({ where, ...(await post(`${pod.url}/v2/models/iris/infer`, body)) }).toMatchObject({ where, status: 200 });
     }
   } finally {
     await pod.stop();
+  }
+});
+
+const isGoldenSet = (text: string) => text.includes('"requests"');
+
+test('every golden set in the documentation is what the model answers', async () => {
+  const sets = blocks('json').filter(([, text]) => isGoldenSet(text));
+  expect(sets.length).toBeGreaterThanOrEqual(1);
+  const directory = await mkdtemp(join(tmpdir(), 'slipway-test-'));
+  try {
+    for (const [, text] of sets) {
+      const file = join(directory, 'golden.json');
+      await writeFile(file, text);
+      const pod = await startPod('--model', join(repository, 'examples/models/iris/1.onnx'), '--golden-set', file);
+      await pod.stop();
+    }
+  } finally {
+    await rm(directory, { recursive: true });
   }
 });
 

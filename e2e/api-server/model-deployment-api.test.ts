@@ -117,6 +117,26 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.model.maxBytes', 'must be a quantity of bytes from 1 to 1Pi'],
     ],
     ['a size of nothing', withModel({ maxBytes: 0 }), ['spec.model.maxBytes', 'such as 500Mi or 2Gi']],
+    [
+      'a golden set without a digest',
+      { model, validation: { goldenSet: { configMapName: 'golden', key: 'golden.json' } } },
+      ['spec.validation.goldenSet.sha256', 'Required value'],
+    ],
+    [
+      'a golden set with a short digest',
+      { model, validation: { goldenSet: { configMapName: 'golden', key: 'golden.json', sha256: 'ab' } } },
+      ['spec.validation.goldenSet.sha256', 'must be 64 lower-case hexadecimal digits, as sha256sum prints them'],
+    ],
+    [
+      'a golden set in a folder',
+      { model, validation: { goldenSet: { configMapName: 'golden', key: 'a/b', sha256: 'a'.repeat(64) } } },
+      ['spec.validation.goldenSet.key', 'must be a key of a ConfigMap'],
+    ],
+    [
+      'ports of TensorFlow Serving that are neither on nor off',
+      { model, service: { tensorFlowServingPorts: 'Yes' } },
+      ['spec.service.tensorFlowServingPorts', 'supported values: "Enabled", "Disabled"'],
+    ],
     ['negative replicas', { model, replicas: -1 }, ['spec.replicas', 'should be greater than or equal to 0']],
     ['too many replicas', { model, replicas: 10001 }, ['spec.replicas', 'should be less than or equal to 10000']],
     [

@@ -59,6 +59,9 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'rollout.revisionHistoryLimit': [1, 3],
   // No pod can be asked: there are none here.
   'validation.contract': ['Ignore'],
+  'goldenSet.configMapName': ['golden', 'iris.golden'],
+  'goldenSet.key': ['golden.json'],
+  'goldenSet.sha256': ['a'.repeat(64), 'b'.repeat(64)],
 };
 
 /** Specs made from the CRD's own schema. Some of them its CEL rules refuse. */

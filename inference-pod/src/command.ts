@@ -14,7 +14,16 @@ import { createLog } from './telemetry/log.ts';
 interface Options
   extends Omit<
     ServerSettings,
-    'modelName' | 'modelUri' | 'modelSha256' | 'revision' | 'host' | 'workDirectory' | 'podUid' | 'batchMaxSize'
+    | 'modelName'
+    | 'modelUri'
+    | 'modelSha256'
+    | 'revision'
+    | 'host'
+    | 'workDirectory'
+    | 'podUid'
+    | 'batchMaxSize'
+    | 'goldenSet'
+    | 'goldenSetSha256'
   > {
   readonly model?: string;
   readonly modelUri?: string;
@@ -25,6 +34,8 @@ interface Options
   readonly workDirectory?: string;
   readonly podUid?: string;
   readonly batchMaxSize?: number;
+  readonly goldenSet?: string;
+  readonly goldenSetSha256?: string;
   readonly preflight?: string;
   readonly terminationLog?: string;
   readonly logLevel: string;
@@ -155,6 +166,12 @@ const program = new Command('inference-pod')
   .addOption(option('--preflight <1>', 'end once the operator was told which model is loaded', environment.preflight))
   .addOption(option('--pod-uid <uid>', 'whom tables of the pod link are addressed to', environment.podUid))
   .addOption(
+    option('--golden-set <file>', 'requests with their answers, asked before it is ready', environment.goldenSet),
+  )
+  .addOption(
+    option('--golden-set-sha256 <digest>', 'refuse another golden set', environment.goldenSetSha256).argParser(sha256),
+  )
+  .addOption(
     option(
       '--link-directory <path>',
       "where the operator's public keys are mounted",
@@ -191,6 +208,8 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     host,
     podUid,
     batchMaxSize,
+    goldenSet,
+    goldenSetSha256,
     preflight,
     terminationLog,
     logLevel,
@@ -222,7 +241,19 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
     const workDirectory = rest.workDirectory ?? temporaryDirectory();
     server = await startServer(
-      { ...rest, modelName: name, modelUri, modelSha256, revision, host, workDirectory, podUid, batchMaxSize },
+      {
+        ...rest,
+        modelName: name,
+        modelUri,
+        modelSha256,
+        revision,
+        host,
+        workDirectory,
+        podUid,
+        batchMaxSize,
+        goldenSet,
+        goldenSetSha256,
+      },
       log,
       {
         onTold: () => {

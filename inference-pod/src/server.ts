@@ -21,6 +21,7 @@ import { tensorflowMethods } from './serving/tensorflow-service.ts';
 import { Transfers } from './serving/transfers.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
 import { grpcRouteOf } from './telemetry/routes.ts';
+import { checkGoldenSet } from './validation/golden-check.ts';
 
 export interface ServerSettings {
   readonly modelName: string;
@@ -44,6 +45,9 @@ export interface ServerSettings {
   readonly fetchTimeoutSeconds: number;
   readonly maxBodyBytes: number;
   readonly maxAnswerBytes: number;
+  /** A file of requests with the answers that are expected; undefined: none is checked. */
+  readonly goldenSet: string | undefined;
+  readonly goldenSetSha256: string | undefined;
   readonly workDirectory: string;
   readonly mountDirectory: string;
   /** Who this pod is, for the pod link; undefined outside a cluster. */
@@ -227,6 +231,7 @@ async function loadModel(
     signal,
     onHopeless,
   });
+  await checkGoldenSet(settings, scheduler, limits, log);
   // Requests that are to be run together go to an executor, all of them.
   if (batching === undefined) await scheduler.openServingThread(settings.workDirectory);
   const { omittedOutputs, warmUpRefused } = scheduler.model;

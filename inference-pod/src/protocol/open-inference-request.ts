@@ -5,7 +5,7 @@ import { type JsonMark, JsonReader, shorten } from './json-reader.ts';
 import { readJsonTensor } from './json-tensors.ts';
 import { type NonFinite, nonFiniteForms } from './json-text.ts';
 import type { Patience } from './patience.ts';
-import { badRequest } from './request-error.ts';
+import { badRequest, RequestError } from './request-error.ts';
 import { checkShape, describeShape, describeSignature, quotedNames } from './tensor-shape.ts';
 
 /** An inference request of any protocol, checked against the model's signature. */
@@ -139,6 +139,39 @@ function readInputs(
   binary: BinaryData,
   limits: DecodeLimits,
 ): ReadonlyMap<string, Tensor> {
+  const tensors = readTensors(reader, signature, binary, limits);
+  const missing = signature.inputs.filter(({ name }) => !tensors.has(name));
+  if (missing.length > 0) {
+    throw badRequest(`input ${quotedNames(missing)}: missing; expected ${missing.map(describeSignature).join(', ')}`);
+  }
+  return tensors;
+}
+
+/**
+ * Reads the `outputs` of an answer, which have the form of a request's `inputs`.
+ *
+ * @throws RequestError 400 that names the output and what was expected
+ */
+export function readAnswerTensors(
+  reader: JsonReader,
+  { outputs }: Signature,
+  limits: DecodeLimits,
+): ReadonlyMap<string, Tensor> {
+  const nothing = { bytes: reader.bytes.subarray(reader.bytes.length), offset: 0 };
+  try {
+    return readTensors(reader, { inputs: outputs, outputs: [] }, nothing, limits);
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    throw badRequest(error.message.replace(/\binput(s?)\b/g, 'output$1'), error.status);
+  }
+}
+
+function readTensors(
+  reader: JsonReader,
+  signature: Signature,
+  binary: BinaryData,
+  limits: DecodeLimits,
+): ReadonlyMap<string, Tensor> {
   if (reader.peek() !== 'array') throw badRequest(`inputs must be a list of tensors, not ${reader.describe()}`);
   const tensors = new Map<string, Tensor>();
   let room = limits.mostTensorBytes;
@@ -147,10 +180,6 @@ function readInputs(
     const { name, tensor } = readInput(reader, index, { signature, earlier: tensors, binary, room });
     room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
     tensors.set(name, tensor);
-  }
-  const missing = signature.inputs.filter(({ name }) => !tensors.has(name));
-  if (missing.length > 0) {
-    throw badRequest(`input ${quotedNames(missing)}: missing; expected ${missing.map(describeSignature).join(', ')}`);
   }
   return tensors;
 }

@@ -10,7 +10,7 @@ import { renderService } from '../desired/service.ts';
 import type { Manifest } from '../kube/apply.ts';
 import { fieldsAt } from '../kube/field-sets.ts';
 import { type Attempt, type Intruder, type LiveChild, liveChildOf, type Observed } from '../observed.ts';
-import { changeCause } from '../rollout/revision.ts';
+import { changeCause, healthyDespiteGoldenSet } from '../rollout/revision.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
 import type { Write } from './writes.ts';
@@ -56,7 +56,7 @@ function render(
   const { model } = observed;
   switch (child) {
     case 'ConfigMap':
-      return renderLink(model, publicKeys);
+      return renderLink(model, healthyDespiteGoldenSet(observed.revisions), publicKeys);
     case 'Service':
       return renderService(model);
     case 'Deployment':

@@ -1,4 +1,4 @@
-import { publicKeysFile } from '../../../contract/src/link.ts';
+import { healthyRevisionsFile, publicKeysFile } from '../../../contract/src/link.ts';
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import type { LinkManifest } from './children.ts';
 import { childMetadata, linkName } from './metadata.ts';
@@ -6,14 +6,22 @@ import { childMetadata, linkName } from './metadata.ts';
 /**
  * The ConfigMap by which pods know the operator.
  *
+ * @param healthyRevisions the names of those whose pods start whatever became of their golden sets
  * @param publicKeys a `PublicKeys` as JSON; undefined while the operator has no key, and then there is no ConfigMap
  */
-export function renderLink(model: ModelDeployment, publicKeys: string | undefined): LinkManifest | undefined {
+export function renderLink(
+  model: ModelDeployment,
+  healthyRevisions: readonly string[],
+  publicKeys: string | undefined,
+): LinkManifest | undefined {
   if (publicKeys === undefined) return undefined;
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { ...childMetadata(model), name: linkName(model.metadata.name) },
-    data: { [publicKeysFile]: publicKeys },
+    data: {
+      [publicKeysFile]: publicKeys,
+      ...(healthyRevisions.length === 0 ? {} : { [healthyRevisionsFile]: JSON.stringify(healthyRevisions) }),
+    },
   };
 }

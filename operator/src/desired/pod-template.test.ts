@@ -137,6 +137,34 @@ test('every child is valid under the schema of Kubernetes', () => {
   new PodDisruptionBudget(budget).validate();
 });
 
+test('a Service has the ports of TensorFlow Serving where they are asked for', () => {
+  const portsOf = (spec: object) => renderService(modelDeployment(spec)).spec?.ports?.map(({ port }) => port);
+  expect(portsOf({})).toEqual([80, 9000]);
+  expect(portsOf({ service: { tensorFlowServingPorts: 'Disabled' } })).toEqual([80, 9000]);
+  expect(portsOf({ service: { tensorFlowServingPorts: 'Enabled' } })).toEqual([80, 9000, 8500, 8501]);
+});
+
+test('a golden set is mounted, and its pods start without the ConfigMap', () => {
+  const goldenSet = { configMapName: 'iris-golden', key: 'golden.json', sha256: 'a'.repeat(64) };
+  const { spec } = renderPodTemplate(modelDeployment({ validation: { goldenSet } }), 'iris-r', 'slipway:1');
+  const [container] = spec?.containers ?? [];
+  const variables = container?.env?.filter(({ name }) => name.startsWith('SLIPWAY_GOLDEN'));
+  expect(variables).toEqual([
+    { name: 'SLIPWAY_GOLDEN_SET', value: '/etc/slipway/golden/golden.json' },
+    { name: 'SLIPWAY_GOLDEN_SET_SHA256', value: goldenSet.sha256 },
+  ]);
+  expect(container?.volumeMounts).toContainEqual({ name: 'golden', mountPath: '/etc/slipway/golden', readOnly: true });
+  expect(spec?.volumes).toContainEqual({
+    name: 'golden',
+    configMap: {
+      name: 'iris-golden',
+      items: [{ key: 'golden.json', path: 'golden.json' }],
+      defaultMode: 0o444,
+      optional: true,
+    },
+  });
+});
+
 test.each([
   [{}, false],
   [{ replicas: 1 }, false],

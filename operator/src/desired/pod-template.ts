@@ -120,6 +120,9 @@ function renderContainer(model: ModelDeployment, revision: string, defaultImage:
       ...(sourceVolume(model) === undefined
         ? []
         : [{ name: 'source', mountPath: paths.mountDirectory, readOnly: true }]),
+      ...(model.spec.validation?.goldenSet === undefined
+        ? []
+        : [{ name: 'golden', mountPath: paths.goldenDirectory, readOnly: true }]),
     ],
     securityContext: {
       allowPrivilegeEscalation: false,
@@ -146,6 +149,7 @@ function defaultsWithin(limits: ResourceAmounts | undefined): ResourceAmounts {
 
 function renderSettings(model: ModelDeployment, revision: string) {
   const { version, uri, sha256, maxBytes } = model.spec.model;
+  const goldenSet = model.spec.validation?.goldenSet;
   const bytes =
     maxBytes === undefined ? defaults.maxModelBytes : Math.floor(parseQuantity(maxBytes) ?? defaults.maxModelBytes);
   const settings: readonly (readonly [string, string | undefined])[] = [
@@ -161,6 +165,8 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.batchMaxDelayMilliseconds, textOf(model.spec.runtime?.batching?.maxDelayMilliseconds)],
     [environment.maxInFlight, textOf(model.spec.runtime?.maxInFlight)],
     [environment.requestTimeout, textOf(model.spec.runtime?.requestTimeoutMilliseconds)],
+    [environment.goldenSet, goldenSet === undefined ? undefined : `${paths.goldenDirectory}/${goldenSet.key}`],
+    [environment.goldenSetSha256, goldenSet?.sha256],
     [environment.workDirectory, paths.workDirectory],
     [environment.terminationLog, paths.terminationLog],
   ];
@@ -219,12 +225,27 @@ function renderVolumes(model: ModelDeployment): IVolume[] {
   const source = sourceVolume(model);
   const sizeLimit = model.spec.model.maxBytes ?? '2Gi';
   const { name } = model.metadata;
+  const goldenSet = model.spec.validation?.goldenSet;
   return [
     { name: 'work', emptyDir: { sizeLimit } },
     // What policy may need in the years that a revision lives. Absent means absent.
     { name: 'link', configMap: { name: linkName(name), defaultMode: 0o444, optional: true } },
     { name: 'tls', secret: { secretName: `${name}-tls`, defaultMode: 0o440, optional: true } },
     ...(source === undefined ? [] : [source]),
+    ...(goldenSet === undefined
+      ? []
+      : [
+          {
+            name: 'golden',
+            // A pod of a revision that was healthy starts without it.
+            configMap: {
+              name: goldenSet.configMapName,
+              items: [{ key: goldenSet.key, path: goldenSet.key }],
+              defaultMode: 0o444,
+              optional: true,
+            },
+          },
+        ]),
   ];
 }
 

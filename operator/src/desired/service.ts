@@ -4,6 +4,16 @@ import { servicePort } from '../api/names.ts';
 import type { ServiceManifest } from './children.ts';
 import { childMetadata, stableSelector } from './metadata.ts';
 
+/** Where clients of TensorFlow Serving look for a model. */
+const tensorflowServingPorts = [
+  grpcPort('tensorflow-grpc', 8500),
+  { name: 'tensorflow-rest', port: 8501, targetPort: 'http', protocol: 'TCP' },
+] as const;
+
+function grpcPort(name: string, port: number) {
+  return { name, port, targetPort: 'grpc', protocol: 'TCP', appProtocol: 'kubernetes.io/h2c' } as const;
+}
+
 export function renderService(model: ModelDeployment): ServiceManifest {
   return {
     apiVersion: 'v1',
@@ -14,7 +24,8 @@ export function renderService(model: ModelDeployment): ServiceManifest {
       selector: stableSelector(model.metadata.name),
       ports: [
         { name: servicePort.name, port: servicePort.port, targetPort: 'http', protocol: 'TCP' },
-        { name: 'grpc', port: ports.grpc, targetPort: 'grpc', protocol: 'TCP', appProtocol: 'kubernetes.io/h2c' },
+        grpcPort('grpc', ports.grpc),
+        ...(model.spec.service?.tensorFlowServingPorts === 'Enabled' ? tensorflowServingPorts : []),
       ],
     },
   };

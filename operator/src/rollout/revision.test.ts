@@ -2,7 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { canonical } from '../canonical.ts';
 import { modelDeployment } from '../testing/test-objects.ts';
-import { prunable, type Revision, renderRevision, revisionName } from './revision.ts';
+import { healthyDespiteGoldenSet, prunable, type Revision, renderRevision, revisionName } from './revision.ts';
+
+const goldenSet = { configMapName: 'golden', key: 'golden.json', sha256: 'a'.repeat(64) };
 
 function recorded(version: string, number: number, healthy = false): Revision {
   const model = modelDeployment({ model: { version, uri: 'https://models.example/m.onnx' } });
@@ -26,8 +28,12 @@ describe('the name of a revision', () => {
       name({ resources: { requests: { cpu: '1' } } }),
       name({ runtime: { threads: 2 } }),
       name({ pod: { labels: { a: 'b' } } }),
+      name({ validation: { goldenSet } }),
+      name({ validation: { goldenSet: { ...goldenSet, sha256: 'b'.repeat(64) } } }),
     ];
-    expect(new Set([same, ...others]).size).toBe(6);
+    expect(new Set([same, ...others]).size).toBe(8);
+    expect(name({ validation: { contract: 'Backward' } })).toBe(same);
+    expect(name({ service: { tensorFlowServingPorts: 'Enabled' } })).toBe(same);
   });
 
   test('is the same for what means the same, however it is written', () => {
@@ -73,6 +79,16 @@ describe('the name of a revision', () => {
       }),
     );
   });
+});
+
+test('only revisions that were healthy and have a golden set are told to pods', () => {
+  const plain = recorded('1', 1, true);
+  const checked = (version: string, healthy: boolean) => {
+    const revision = recorded(version, 1, healthy);
+    return { ...revision, data: { ...revision.data, inputs: { ...revision.data.inputs, goldenSet } } };
+  };
+  const healthy = checked('2', true);
+  expect(healthyDespiteGoldenSet([plain, healthy, checked('3', false)])).toEqual([healthy.metadata.name]);
 });
 
 describe('revisions to forget', () => {

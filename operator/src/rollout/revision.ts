@@ -14,6 +14,7 @@ export interface RevisionInputs {
   readonly resources?: NonNullable<ModelDeploymentSpec['resources']>;
   readonly runtime?: NonNullable<ModelDeploymentSpec['runtime']>;
   readonly pod?: NonNullable<ModelDeploymentSpec['pod']>;
+  readonly goldenSet?: NonNullable<NonNullable<ModelDeploymentSpec['validation']>['goldenSet']>;
 }
 
 /** The record of a revision: what its pods run, rendered once and kept. */
@@ -38,12 +39,13 @@ export const revisionResource: Resource = {
 export const renderVersion = 2;
 
 export function revisionInputs({ spec }: ModelDeployment): RevisionInputs {
-  const { model, resources, runtime, pod } = spec;
+  const { model, resources, runtime, pod, validation } = spec;
   return {
     model,
     ...(resources === undefined ? {} : { resources }),
     ...(runtime === undefined ? {} : { runtime }),
     ...(pod === undefined ? {} : { pod }),
+    ...(validation?.goldenSet === undefined ? {} : { goldenSet: validation.goldenSet }),
   };
 }
 
@@ -125,6 +127,15 @@ export function templateRevision(template: PodTemplate | undefined): string | un
 
 export function isHealthy(revision: Revision): boolean {
   return healthySince(revision) !== undefined;
+}
+
+/**
+ * The revisions that were healthy once, of those that are checked against a golden set: it cannot make them unready any
+ * more, whatever became of the set.
+ */
+export function healthyDespiteGoldenSet(revisions: readonly Revision[]): readonly string[] {
+  const checked = revisions.filter((revision) => revision.data.inputs.goldenSet !== undefined && isHealthy(revision));
+  return checked.map(({ metadata }) => metadata.name).sort();
 }
 
 export function healthySince(revision: Revision): string | undefined {

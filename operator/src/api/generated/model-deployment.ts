@@ -232,6 +232,15 @@ export interface IModelDeployment {
       };
     };
     /**
+     * How the model is reached inside the cluster.
+     */
+    "service"?: {
+      /**
+       * Enabled gives the Service the ports of TensorFlow Serving, 8500 for gRPC and 8501 for REST, beside its own. Disabled when absent.
+       */
+      "tensorFlowServingPorts"?: "Enabled" | "Disabled";
+    };
+    /**
      * How a new revision replaces the one that serves.
      */
     "rollout"?: {
@@ -272,6 +281,23 @@ export interface IModelDeployment {
        * May old requests still be sent to the new model? Backward asks a pod of the new revision beside those that serve, and does not roll it out if not; Ignore does not ask. Ignore when absent.
        */
       "contract"?: "Backward" | "Ignore";
+      /**
+       * Requests with the answers that are expected. A pod that answers otherwise does not become ready. Part of the revision.
+       */
+      "goldenSet"?: {
+        /**
+         * The ConfigMap of the namespace that has it.
+         */
+        "configMapName": string;
+        /**
+         * Its key in the ConfigMap.
+         */
+        "key": string;
+        /**
+         * The SHA-256 digest of its text, in hexadecimal.
+         */
+        "sha256": string;
+      };
     };
   };
   /**

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { healthyRevisionsFile } from '../../../contract/src/link.ts';
+import type { Scheduler } from '../execution/scheduler.ts';
+import { messageOf } from '../model/error-message.ts';
+import { StartupError } from '../model/startup-error.ts';
+import type { DecodeLimits } from '../protocol/open-inference-request.ts';
+import { RequestError } from '../protocol/request-error.ts';
+import { differences, type GoldenRequest, parseAnswer, parseGoldenSet } from './golden-set.ts';
+
+export interface GoldenSettings {
+  /** Undefined: nothing is checked. */
+  readonly goldenSet: string | undefined;
+  /** Undefined: any text is taken. */
+  readonly goldenSetSha256: string | undefined;
+  readonly revision: string | undefined;
+  readonly linkDirectory: string;
+  readonly requestTimeoutMilliseconds: number;
+}
+
+/** So many differences are told. */
+const mostTold = 5;
+
+/**
+ * Asks the model what the golden set asks, and compares the answers.
+ *
+ * A revision that was healthy once only warns: another processor, or somebody who edited the set, must not make its pods
+ * unready.
+ *
+ * @throws StartupError GoldenSetFailed that names the differences, or what is wrong with the set
+ */
+export async function checkGoldenSet(
+  settings: GoldenSettings,
+  scheduler: Scheduler,
+  limits: DecodeLimits,
+  log: Logger,
+): Promise<void> {
+  const { goldenSet: path, goldenSetSha256 } = settings;
+  if (path === undefined) return;
+  try {
+    const start = performance.now();
+    const requests = await readGoldenSet(path, goldenSetSha256, scheduler, limits);
+    const found: string[] = [];
+    for (const request of requests) {
+      found.push(...(await ask(request, scheduler, limits, settings.requestTimeoutMilliseconds)));
+    }
+    if (found.length > 0) throw failed(told(found, requests.length));
+    const seconds = (performance.now() - start) / 1000;
+    log.info({ requests: requests.length, seconds }, 'the model answers as the golden set says');
+  } catch (error) {
+    if (!(error instanceof StartupError) || !(await wasHealthy(settings))) throw error;
+    log.warn(
+      { reason: error.message },
+      'the golden set fails: the revision was healthy once, so it serves all the same',
+    );
+  }
+}
+
+function failed(message: string, cause?: unknown): StartupError {
+  return new StartupError('GoldenSetFailed', message, { cause });
+}
+
+function told(found: readonly string[], requests: number): string {
+  const more = found.length > mostTold ? `; and ${found.length - mostTold} more` : '';
+  return `the model does not answer ${requests} requests as the golden set says: ${found.slice(0, mostTold).join('; ')}${more}`;
+}
+
+async function readGoldenSet(
+  path: string,
+  sha256: string | undefined,
+  { model }: Scheduler,
+  limits: DecodeLimits,
+): Promise<readonly GoldenRequest[]> {
+  const text = await readFile(path).catch((error: unknown) => {
+    throw failed(`the golden set cannot be read: ${messageOf(error)}`, error);
+  });
+  const found = createHash('sha256').update(text).digest('hex');
+  if (sha256 !== undefined && found !== sha256) {
+    throw failed(`the golden set has the digest ${found}, not ${sha256}: set its sha256 to the one that is meant`);
+  }
+  try {
+    return parseGoldenSet(text, model.signature, limits);
+  } catch (error) {
+    if (error instanceof RequestError) throw failed(`the golden set cannot be used: ${error.message}`, error);
+    throw error;
+  }
+}
+
+async function ask(
+  request: GoldenRequest,
+  scheduler: Scheduler,
+  limits: DecodeLimits,
+  milliseconds: number,
+): Promise<readonly string[]> {
+  const call = { wire: 'open-inference', body: request.body, headerLength: undefined } as const;
+  const deadline = { at: performance.now() + milliseconds, milliseconds };
+  try {
+    const answer = await scheduler.infer(call, deadline, () => false);
+    if (answer === undefined) return [];
+    if (answer.kind === 'refused') return [`request ${request.name}: was refused: ${answer.message}`];
+    if (answer.headerLength !== undefined) return [`request ${request.name}: asks for binary data: ask for JSON`];
+    const body = typeof answer.body === 'string' ? Buffer.from(answer.body) : Buffer.concat(answer.body);
+    return differences(request, parseAnswer(body, scheduler.model.signature, limits));
+  } catch (error) {
+    if (error instanceof RequestError) return [`request ${request.name}: ${error.message}`];
+    throw error;
+  }
+}
+
+async function wasHealthy({ revision, linkDirectory }: GoldenSettings): Promise<boolean> {
+  if (revision === undefined) return false;
+  try {
+    const names: unknown = JSON.parse(await readFile(join(linkDirectory, healthyRevisionsFile), 'utf8'));
+    return Array.isArray(names) && names.includes(revision);
+  } catch {
+    // The operator has not said so.
+    return false;
+  }
+}
