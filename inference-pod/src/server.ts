@@ -10,6 +10,7 @@ import { parseModelSource } from './model/source.ts';
 import { createControlApp } from './serving/control-app.ts';
 import { healthMethods } from './serving/grpc-health-service.ts';
 import { inferenceMethods } from './serving/grpc-inference-service.ts';
+import { reflectionMethods } from './serving/grpc-reflection-service.ts';
 import { type GrpcServer, listenGrpc } from './serving/grpc-server.ts';
 import { createInferenceApp } from './serving/inference-app.ts';
 import { createInference } from './serving/inference-route.ts';
@@ -143,6 +144,13 @@ export async function startServer(
   };
 }
 
+/** What the gRPC port serves beside health and reflection. */
+const grpcServices = [
+  'inference.GRPCInferenceService',
+  'tensorflow.serving.PredictionService',
+  'tensorflow.serving.ModelService',
+];
+
 interface PortOptions {
   readonly lifecycle: Lifecycle;
   readonly transfers: Transfers;
@@ -181,7 +189,12 @@ async function openPorts(
   const grpc = await listenGrpc({
     port: settings.grpcPort,
     host,
-    methods: new Map([...inferenceMethods(service), ...tensorflowMethods(service), ...healthMethods(lifecycle)]),
+    methods: new Map([
+      ...inferenceMethods(service),
+      ...tensorflowMethods(service),
+      ...healthMethods(lifecycle, grpcServices),
+      ...reflectionMethods(['grpc.health.v1.Health', ...grpcServices]),
+    ]),
     transfers,
     onEnd: (path, status, seconds) => telemetry.answered(grpcRouteOf(path), status, seconds),
     onFault: (error) => log.error({ err: error }, 'a request failed'),

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import {
   createServer,
   type Http2Server,
@@ -22,13 +23,25 @@ export interface GrpcCall {
   readonly isCancelled: () => boolean;
 }
 
-/** Answers one message with another; a method that streams answers each of its messages in turn. */
-export interface GrpcMethod {
+/** How a method answers. */
+export type GrpcMethod = AnsweringMethod | FollowingMethod;
+
+interface AnyMethod {
+  /** Whether a call may have several messages, each of which is answered in turn. */
   readonly isStreaming: boolean;
   readonly mostMessageBytes: number;
+}
+
+/** Answers each message with another. */
+interface AnsweringMethod extends AnyMethod {
   answer(message: Buffer, call: GrpcCall): Promise<readonly Uint8Array[]> | readonly Uint8Array[];
   /** What a stream answers to a message that was refused; undefined ends the call with the error's status. */
   refusal?(error: RequestError): readonly Uint8Array[];
+}
+
+/** Answers one message with as many as there are until `end`, which comes when nobody listens any more. */
+interface FollowingMethod extends AnyMethod {
+  follow(message: Buffer, end: AbortSignal): AsyncIterable<readonly Uint8Array[]>;
 }
 
 export interface GrpcServerOptions {
@@ -79,11 +92,13 @@ export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
     session.on('error', () => undefined);
   });
   server.on('sessionError', () => undefined);
-  let isDraining = false;
+  const ending = new AbortController();
+  // Each call listens for the end.
+  setMaxListeners(0, ending.signal);
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     streams.add(stream);
     stream.on('close', () => streams.delete(stream));
-    answerStream(stream, headers, options, () => isDraining).catch(options.onFault);
+    answerStream(stream, headers, options, ending.signal).catch(options.onFault);
   });
   return new Promise((resolve, reject) => {
     server.once('error', (error) =>
@@ -98,7 +113,7 @@ export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
       resolve({
         port: typeof address === 'object' && address !== null ? address.port : options.port,
         goAway() {
-          isDraining = true;
+          ending.abort();
           server.close();
           for (const session of sessions) session.close();
         },
@@ -117,7 +132,7 @@ async function answerStream(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   options: GrpcServerOptions,
-  isDraining: () => boolean,
+  ending: AbortSignal,
 ): Promise<void> {
   const start = performance.now();
   const path = headers[':path'] ?? '';
@@ -125,7 +140,7 @@ async function answerStream(
   const answer = new GrpcAnswer(stream, options.transfers);
   let failure: unknown;
   try {
-    await answerMessages(stream, headers, answer, { start, isDraining }, options);
+    await answerMessages(stream, headers, answer, { start, ending }, options);
     answer.end(grpcStatus.ok, '');
   } catch (error) {
     failure = error;
@@ -143,23 +158,32 @@ async function answerMessages(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   answer: GrpcAnswer,
-  { start, isDraining }: { readonly start: number; readonly isDraining: () => boolean },
+  { start, ending }: { readonly start: number; readonly ending: AbortSignal },
   options: GrpcServerOptions,
 ): Promise<void> {
   const method = methodOf(headers, options);
   const deadline = readDeadline(headers['grpc-timeout'], start);
   const call = { deadline, isCancelled: () => isGone(stream) };
   const messages = new Messages(stream, headers['grpc-encoding'], method.mostMessageBytes, options.transfers);
+  const late = new AbortController();
   const timer =
     deadline === undefined
       ? undefined
-      : setTimeout(() => messages.fail(new DeadlinePassed(deadline)), deadline.at - performance.now());
+      : setTimeout(() => {
+          messages.fail(new DeadlinePassed(deadline));
+          late.abort(new DeadlinePassed(deadline));
+        }, deadline.at - performance.now());
   try {
     for (let message = await messages.next(); message !== undefined; message = await messages.next()) {
+      if ('follow' in method) {
+        await followMessage(method, message, stream, answer, AbortSignal.any([late.signal, ending]));
+        late.signal.throwIfAborted();
+        throw new RequestError(503, 'the server ends: go on elsewhere');
+      }
       await answer.write(await answerMessage(method, message, call), method.isStreaming);
       messages.answered();
       if (!method.isStreaming) return;
-      if (isDraining()) throw new RequestError(503, 'the server ends: go on elsewhere');
+      if (ending.aborted) throw new RequestError(503, 'the server ends: go on elsewhere');
     }
   } finally {
     clearTimeout(timer);
@@ -190,7 +214,25 @@ function methodOf(headers: IncomingHttpHeaders, { methods }: GrpcServerOptions):
   return method;
 }
 
-async function answerMessage(method: GrpcMethod, message: Buffer, call: GrpcCall): Promise<readonly Uint8Array[]> {
+async function followMessage(
+  method: FollowingMethod,
+  message: Buffer,
+  stream: ServerHttp2Stream,
+  answer: GrpcAnswer,
+  end: AbortSignal,
+): Promise<void> {
+  const gone = new AbortController();
+  const onClose = () => gone.abort();
+  stream.once('close', onClose);
+  try {
+    const whole = AbortSignal.any([end, gone.signal]);
+    for await (const pieces of method.follow(message, whole)) await answer.write(pieces, true);
+  } finally {
+    stream.off('close', onClose);
+  }
+}
+
+async function answerMessage(method: AnsweringMethod, message: Buffer, call: GrpcCall): Promise<readonly Uint8Array[]> {
   try {
     return await method.answer(message, call);
   } catch (error) {

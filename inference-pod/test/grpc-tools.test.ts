@@ -1,0 +1,97 @@
+import { status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Caller, clientOf, type Message } from './grpc-client.ts';
+import { exampleModel } from './models.ts';
+import { type RunningPod, startPod } from './running-pod.ts';
+
+/** What tools learn of the services, and how they are told of its health. */
+const model = ['--model', exampleModel('iris', '1').path, '--model-name', 'iris'];
+const services = [
+  'grpc.health.v1.Health',
+  'inference.GRPCInferenceService',
+  'tensorflow.serving.PredictionService',
+  'tensorflow.serving.ModelService',
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+];
+
+/** The answers of a call, and how it ended. */
+async function answersOf(stream: Message): Promise<{ answers: Message[]; code: number }> {
+  const answers: Message[] = [];
+  stream.on('data', (answer: Message) => answers.push(answer));
+  const code = await new Promise<number>((resolve) => {
+    stream.on('end', () => resolve(status.OK));
+    stream.on('error', (error: { code: number }) => resolve(error.code));
+  });
+  return { answers, code };
+}
+
+describe('reflection', () => {
+  let pod: RunningPod;
+  let client: Caller;
+  beforeAll(async () => {
+    pod = await startPod(...model);
+    client = clientOf(pod.grpcAddress, 'reflection.proto', 'grpc.reflection.v1.ServerReflection');
+  });
+  afterAll(async () => {
+    client.close();
+    await pod.stop();
+  });
+
+  async function ask(...requests: object[]): Promise<Message[]> {
+    const stream = client['ServerReflectionInfo']?.();
+    for (const request of requests) stream.write(request);
+    stream.end();
+    const { answers, code } = await answersOf(stream);
+    expect(code).toBe(status.OK);
+    return answers;
+  }
+
+  test('lists the services', async () => {
+    const [answer] = await ask({ list_services: '*' });
+    expect(answer.list_services_response.service).toEqual(services.map((name) => ({ name })));
+    expect(answer.original_request.list_services).toBe('*');
+  });
+
+  test('tells the file of each symbol with those that it imports, and several in one call', async () => {
+    const answers = await ask(
+      { file_containing_symbol: 'inference.GRPCInferenceService' },
+      { file_containing_symbol: 'tensorflow.serving.PredictionService.Predict' },
+      { file_by_filename: 'health.proto' },
+    );
+    const names = answers.map(({ file_descriptor_response: { file_descriptor_proto } }) =>
+      // The name of a file is the first field of its descriptor.
+      file_descriptor_proto.map((bytes: Buffer) => bytes.toString('latin1', 2, 2 + (bytes[1] ?? 0))),
+    );
+    expect(names).toEqual([
+      ['open_inference_grpc.proto'],
+      ['tensorflow_serving.proto', 'tensorflow.proto', 'google/protobuf/any.proto', 'google/protobuf/wrappers.proto'],
+      ['health.proto'],
+    ]);
+  });
+
+  test('says what it does not have', async () => {
+    const answers = await ask(
+      { file_containing_symbol: 'no.Such' },
+      { file_by_filename: 'none.proto' },
+      { all_extension_numbers_of_type: 'no.Such' },
+    );
+    expect(answers.map(({ error_response }) => error_response.error_code)).toEqual([5, 5, 5]);
+  });
+});
+
+test('who watches the health is told of the end before it comes, and the end does not wait for it', async () => {
+  const pod = await startPod(...model, '--drain-seconds', '1');
+  const client = clientOf(pod.grpcAddress, 'health.proto', 'grpc.health.v1.Health');
+  const watched = answersOf(client['Watch']?.({ service: 'inference.GRPCInferenceService' }));
+  const unknown = answersOf(client['Watch']?.({ service: 'other' }));
+  const late = await answersOf(client['Watch']?.({}, { deadline: Date.now() + 500 }));
+  expect(late).toEqual({ answers: [{ status: 'SERVING' }], code: status.DEADLINE_EXCEEDED });
+  await pod.stop();
+  expect(await watched).toEqual({
+    answers: [{ status: 'SERVING' }, { status: 'NOT_SERVING' }],
+    code: status.UNAVAILABLE,
+  });
+  expect(await unknown).toEqual({ answers: [{ status: 'SERVICE_UNKNOWN' }], code: status.UNAVAILABLE });
+  client.close();
+});
