@@ -24,6 +24,8 @@ export const environment = {
   batchMaxSize: 'SLIPWAY_BATCH_MAX_SIZE',
   batchMaxDelayMilliseconds: 'SLIPWAY_BATCH_MAX_DELAY_MILLISECONDS',
   fetchTimeout: 'SLIPWAY_FETCH_TIMEOUT_SECONDS',
+  /** Whether people are given a page at the root: Enabled or Disabled. */
+  page: 'SLIPWAY_PAGE',
   /** A file of requests with the answers that are expected, and its digest. */
   goldenSet: 'SLIPWAY_GOLDEN_SET',
   goldenSetSha256: 'SLIPWAY_GOLDEN_SET_SHA256',

@@ -48,6 +48,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
         filter: (path) => !/(\.d\.ts|\.map|\.test\.js|\/testing)$/.test(path),
       });
     }
+    await cp(join(repository, 'inference-pod/page'), join(app, 'inference-pod/page'), { recursive: true });
     await cp(join(repository, 'Dockerfile'), join(unfinished, 'Dockerfile'));
     await rename(unfinished, folder);
   });
@@ -78,6 +79,8 @@ async function digestOf(architecture: Architecture): Promise<string> {
   const add = async (path: string) => hash.update(path.slice(repository.length)).update(await readFile(path));
   for (const name of ['package-lock.json', 'Dockerfile', 'e2e/cluster/stage-image.ts'])
     await add(join(repository, name));
+  for (const name of (await readdir(join(repository, 'inference-pod/page'))).sort())
+    await add(join(repository, 'inference-pod/page', name));
   for (const name of ['contract/src', 'operator/src', 'inference-pod/src']) {
     const files = await readdir(join(repository, 'dist', name), { recursive: true });
     for (const file of files.filter((path) => path.endsWith('.js')).sort())

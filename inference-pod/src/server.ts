@@ -49,6 +49,8 @@ export interface ServerSettings {
   /** A file of requests with the answers that are expected; undefined: none is checked. */
   readonly goldenSet: string | undefined;
   readonly goldenSetSha256: string | undefined;
+  /** Whether people are given a page at `/`. */
+  readonly page: 'Enabled' | 'Disabled';
   readonly workDirectory: string;
   readonly mountDirectory: string;
   /** Who this pod is, for the pod link; undefined outside a cluster. */
@@ -178,7 +180,7 @@ async function openPorts(
   });
   const common = { model, lifecycle, transfers, log, telemetry };
   const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
-  const app = createInferenceApp({ ...common, infer });
+  const app = createInferenceApp({ ...common, infer, hasPage: settings.page === 'Enabled' });
   const serving = await listen({
     listener: createServingListener({ ...common, revision, infer, app }),
     port: settings.port,

@@ -2,6 +2,7 @@ import express, { type ErrorRequestHandler, type Express, type RequestHandler } 
 import type { Logger } from 'pino';
 import { routes } from '../../../contract/src/ports.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
+import { openApiDocument } from '../protocol/openapi.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { isVersion, modelStatus, predictMetadata } from '../protocol/tensorflow-metadata.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
@@ -9,6 +10,7 @@ import { jsonAnswer, refuse, send } from './answer.ts';
 import type { Inference } from './inference-route.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import { modelConfigurationJson, modelStatistics, refuseUnknown } from './model-description.ts';
+import { servePage } from './page.ts';
 import type { Transfers } from './transfers.ts';
 
 export interface InferenceAppOptions {
@@ -18,6 +20,8 @@ export interface InferenceAppOptions {
   readonly telemetry: Telemetry;
   readonly log: Logger;
   readonly infer: Inference;
+  /** Whether people are given a page at `/`. */
+  readonly hasPage: boolean;
 }
 
 /** What the Open Inference Protocol v2 has over REST beside inferences, and the refusal of everything else. */
@@ -28,6 +32,7 @@ export function createInferenceApp({
   telemetry,
   log,
   infer,
+  hasPage,
 }: InferenceAppOptions): Express {
   const app = express();
   app.disable('x-powered-by');
@@ -39,15 +44,25 @@ export function createInferenceApp({
       send(response, jsonAnswer(status(), read()), transfers);
   const readiness = () => (lifecycle.isReady ? 200 : 503);
 
-  app.get(
+  // A path with a method behind the model's name would be taken for the name of a model, so they come last.
+  const refusals: (() => void)[] = [];
+  const get = (path: string | string[], ...handlers: RequestHandler[]) => {
+    app.get(path, handlers);
+    refusals.unshift(() => app.all(path, only('GET, HEAD')));
+  };
+  const post = (path: string | string[], ...handlers: RequestHandler[]) => {
+    app.post(path, handlers);
+    refusals.unshift(() => app.all(path, only('POST')));
+  };
+  get(
     routes.live,
     answer(() => ({ live: true })),
   );
-  app.get(
+  get(
     routes.ready,
     answer(() => ({ ready: lifecycle.isReady }), readiness),
   );
-  app.get(
+  get(
     '/v2',
     answer(() => serverMetadata),
   );
@@ -58,7 +73,7 @@ export function createInferenceApp({
     refuseUnknown({ name: String(name), version: String(version) }, model);
     next();
   };
-  app.get(
+  get(
     paths('/ready'),
     known,
     answer(() => ({ name: model.name, ready: lifecycle.isReady }), readiness),
@@ -68,49 +83,59 @@ export function createInferenceApp({
     return lifecycle.model.scheduler.model;
   };
   const statistics = answer(() => ({ model_stats: [modelStatistics(model, telemetry.statistics())] }));
-  app.get('/v2/models/stats', statistics);
-  app.get(paths('/stats'), known, statistics);
-  app.get(
+  get('/v2/models/stats', statistics);
+  get(paths('/stats'), known, statistics);
+  get(
     paths('/config'),
     known,
     answer(() => modelConfigurationJson(model, loaded().signature)),
   );
   // Read-only: the one model of this pod.
-  app.post(
+  post(
     '/v2/repository/index',
     answer(() => [{ name: model.name, version: model.version, state: lifecycle.isReady ? 'READY' : 'UNAVAILABLE' }]),
   );
-  app.get(
+  get(
     paths(''),
     known,
     answer(() => modelMetadata(model, loaded().signature)),
   );
-  app.post(paths('/infer'), known, (request, response) => infer(request, response, 'open-inference'));
+  post(paths('/infer'), known, (request, response) => infer(request, response, 'open-inference'));
 
   // TensorFlow Serving's REST API, which KServe's first protocol shares.
   const tensorflowPaths = (suffix: string) =>
     ['', '/versions/:version', '/labels/:label'].map((which) => `/v1/models/:name${which}${suffix}`);
   const knownToTensorflow: RequestHandler = (request, _response, next) => {
     const { name = '', version = '', label = '' } = request.params;
+    // NAME:predict is no name, but a path of its own.
+    if (String(name).startsWith(`${model.name}:`)) {
+      next('route');
+      return;
+    }
     const asked = isVersion(String(version), model.version) ? model.version : String(version);
     refuseUnknown({ name: String(name), version: asked || String(label) }, model);
     next();
   };
-  app.get(
+  get(
     tensorflowPaths(''),
     knownToTensorflow,
     answer(() => modelStatus(model, lifecycle.isReady)),
   );
-  app.get(
+  get(
     tensorflowPaths('/metadata'),
     knownToTensorflow,
     answer(() => predictMetadata(model, loaded().signature)),
   );
   for (const method of ['predict', 'classify', 'regress'] as const) {
-    app.post(tensorflowPaths(`\\:${method}`), knownToTensorflow, (request, response) =>
-      infer(request, response, method),
-    );
+    post(tensorflowPaths(`\\:${method}`), knownToTensorflow, (request, response) => infer(request, response, method));
   }
+
+  get(
+    '/openapi.json',
+    answer(() => openApiDocument(model, loaded().signature)),
+  );
+  if (hasPage) servePage(app, model, transfers);
+  for (const refuseOthers of refusals) refuseOthers();
 
   app.use((request) => {
     throw new RequestError(
@@ -122,4 +147,12 @@ export function createInferenceApp({
     refuse(request, response, error, transfers, log);
   app.use(refused);
   return app;
+}
+
+/** Refuses every other method of a path. */
+function only(allowed: string): RequestHandler {
+  return (request, response) => {
+    response.setHeader('allow', allowed);
+    throw new RequestError(405, `${request.path} takes ${allowed}, not ${request.method}`);
+  };
 }

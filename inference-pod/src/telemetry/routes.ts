@@ -1,5 +1,9 @@
 /** The routes that requests are counted under: a path that a client made up never becomes a label. */
 export const requestRoutes = [
+  '/',
+  '/page.css',
+  '/page.js',
+  '/openapi.json',
   '/v2',
   '/v2/health/live',
   '/v2/health/ready',

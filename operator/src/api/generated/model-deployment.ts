@@ -94,6 +94,10 @@ export interface IModelDeployment {
         "maxDelayMilliseconds"?: number;
       };
       /**
+       * Whether a pod has a page for people at / of its port 8080. Enabled when absent.
+       */
+      "page"?: "Enabled" | "Disabled";
+      /**
        * How long an answer may take, after which it is 504; a request may ask for less. 30000 when absent.
        */
       "requestTimeoutMilliseconds"?: number;
