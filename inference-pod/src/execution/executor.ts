@@ -24,8 +24,12 @@ export interface ExecutorEnd {
   readonly lastWords: string;
 }
 
-/** Numbers of jobs have 32 bits; then they begin again, long after those of the first are done. */
 const lastJobNumber = 0xffff_fffe;
+
+/** Numbers of jobs have 32 bits; then they begin again, long after those of the first are done. */
+export function jobAfter(job: number): number {
+  return (job % lastJobNumber) + 1;
+}
 
 /** The last words of a process are kept up to this length. */
 const lastWordsLength = 2000;
@@ -49,15 +53,20 @@ export class Executor {
    * Starts a process and waits until its model is loaded and warm.
    *
    * @param signal ends the process at once, whatever it does
-   * @throws StartupError ModelInvalid; the signal's reason
+   * @param limit ends it as long as its model is not loaded, and no longer
+   * @throws StartupError ModelInvalid; the reason of the signal or of the limit
    */
-  static async start(settings: ExecutorSettings, signal: AbortSignal): Promise<Executor> {
+  static async start(settings: ExecutorSettings, signal: AbortSignal, limit?: AbortSignal): Promise<Executor> {
     const process = new ExecutorProcess(settings, signal);
     const opened = new Promise<OpenedModel>((resolve) => {
       process.onMessage = ({ body }) => resolve(JSON.parse(body.toString()));
     });
+    const kill = () => process.child.kill('SIGKILL');
+    limit?.addEventListener('abort', kill);
     const first = await Promise.race([opened, process.ended]);
+    limit?.removeEventListener('abort', kill);
     signal.throwIfAborted();
+    limit?.throwIfAborted();
     if ('how' in first) {
       throw new StartupError(
         'ModelInvalid',
@@ -88,8 +97,8 @@ export class Executor {
     if (this.#jobs.size === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
     const answers = calls.map(({ wire, body, headerLength }, index) => {
-      this.#lastJob = (this.#lastJob % lastJobNumber) + 1;
-      const job = this.#lastJob;
+      const job = jobAfter(this.#lastJob);
+      this.#lastJob = job;
       const following = calls.length - 1 - index;
       const head = {
         job,

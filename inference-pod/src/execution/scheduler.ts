@@ -298,7 +298,7 @@ export class Scheduler {
     if (signal.aborted) return;
     try {
       const limit = AbortSignal.timeout(Math.max(leastLoadMilliseconds, slowestLoad * this.#loadMilliseconds));
-      this.#adopt(await Executor.start(settings, AbortSignal.any([signal, limit])));
+      this.#adopt(await Executor.start(settings, signal, limit));
       this.#restarts++;
       this.#feed();
     } catch (error) {
