@@ -39,3 +39,35 @@ test('any bytes are read or refused', () => {
     { numRuns: 2000 },
   );
 });
+
+/** A model whose operator has a graph, whose operator has a graph, and so on. */
+function nested(levels: number): Buffer {
+  const field = (number: number, length: number): Buffer => {
+    const varint: number[] = [];
+    let rest = length;
+    for (; rest >= 128; rest = Math.floor(rest / 128)) varint.push((rest % 128) + 128);
+    return Buffer.from([number * 8 + 2, ...varint, rest]);
+  };
+  // From the innermost outwards, so that what a field has is known before its head is written.
+  const pieces = [Buffer.from('If'), field(4, 2)];
+  let length = 4;
+  const within = (number: number) => {
+    const head = field(number, length);
+    pieces.push(head);
+    length += head.length;
+  };
+  const [modelGraph, graphNode, nodeAttribute, attributeGraph] = [7, 1, 5, 6];
+  within(graphNode);
+  for (let level = 0; level < levels; level++)
+    for (const number of [attributeGraph, nodeAttribute, graphNode]) within(number);
+  within(modelGraph);
+  return Buffer.concat(pieces.reverse());
+}
+
+test('graphs within graphs are read down to a depth that no model has, and what is deeper is no model', () => {
+  expect(operatorsOf(nested(0))).toEqual([{ domain: '', type: 'If' }]);
+  expect(operatorsOf(nested(32))).toHaveLength(33);
+  expect(operatorsOf(nested(33))).toBeUndefined();
+  // Deeper than the stack.
+  expect(operatorsOf(nested(50_000))).toBeUndefined();
+});

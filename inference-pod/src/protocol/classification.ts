@@ -22,7 +22,8 @@ export function classify(name: string, { datatype, shape, data }: Tensor, most: 
   const kept = Math.min(most, classes);
   const isFloat = datatype === 'FP16' || datatype === 'FP32' || datatype === 'FP64';
   const texts: string[] = [];
-  for (let row = 0; row < rows; row++) {
+  // Rows without values have no bound.
+  for (let row = 0; kept > 0 && row < rows; row++) {
     for (const index of highest(values, row * classes, classes, kept)) {
       const value = values[row * classes + index] ?? 0;
       texts.push(`${isFloat ? sixDecimals(Number(value)) : value}:${index}`);

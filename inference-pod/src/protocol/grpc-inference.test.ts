@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { loadSync } from '@grpc/proto-loader';
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Datatype, Signature, Tensor, TensorData } from './datatypes.ts';
 import { addresseeOf, decodeGrpcInference, encodeGrpcInference } from './grpc-inference.ts';
@@ -155,8 +155,65 @@ describe('what a message cannot make the pod hold', () => {
     expect(refusal(message([50_000], { bytes_contents: texts }, 'BYTES'), 'BYTES')).toMatchObject({ status: 413 });
   });
 
+  test('fields without end, to find out which model is meant', () => {
+    const name: Buffer = ModelInfer.requestSerialize({ model_name: 'm' });
+    const unknown = Buffer.from([15 * 8 + 2, 0]);
+    const withFields = (count: number) => Buffer.concat([...new Array(count - 1).fill(unknown), name]);
+    expect(addresseeOf(withFields(10_000))).toEqual({ name: 'm', version: '' });
+    const tooMany = expect.objectContaining({ status: 400, message: 'the message has more than 10000 fields' });
+    expect(() => addresseeOf(withFields(10_001))).toThrow(tooMany);
+  });
+
+  test('names without end, of which the last is meant: the others are not even read', () => {
+    const texts = jest.spyOn(Buffer.prototype, 'toString');
+    const name: Buffer = ModelInfer.requestSerialize({ model_name: 'x'.repeat(1000) });
+    const last: Buffer = ModelInfer.requestSerialize({ model_name: 'm' });
+    const names = Buffer.concat([...new Array(9_000).fill(name), last]);
+    texts.mockClear();
+    expect(addresseeOf(names)).toEqual({ name: 'm', version: '' });
+    expect(texts).toHaveBeenCalledTimes(1);
+    texts.mockRestore();
+  });
+
   test('inputs without end', () => {
     const inputs = Buffer.concat(new Array(100_000).fill(Buffer.from([5 * 8 + 2, 0])));
     expect(refusal(inputs, 'INT64')).toMatchObject({ status: 400, message: expect.stringContaining('more inputs') });
+  });
+});
+
+describe('whole numbers', () => {
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+  const encoded = (datatype: Datatype, data: TensorData, mostBytes: number): Buffer => {
+    const tensor = { datatype, shape: [data.length], data };
+    const asked = { id: undefined, inputs: new Map(), outputs: [{ name: 'y', isBinary: false, classes: undefined }] };
+    const request: InferenceRequest = { ...asked, nonFinite: 'bare' };
+    return Buffer.concat(
+      encodeGrpcInference({ name: 'm', version: '1' }, request, new Map([['y', tensor]]), mostBytes),
+    );
+  };
+
+  test.each<[Datatype, TensorData]>([
+    [
+      'UINT64',
+      BigUint64Array.of(0n, 127n, 128n, 16_383n, 16_384n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n),
+    ],
+    ['INT64', BigInt64Array.of(-1n, -128n, 2n ** 56n - 1n, 2n ** 56n, 2n ** 63n - 1n, -(2n ** 63n), -(2n ** 53n))],
+    ['UINT32', Uint32Array.of(127, 128, 2 ** 21 - 1, 2 ** 21, 2 ** 28, 2 ** 31, 2 ** 32 - 1)],
+    ['INT32', Int32Array.of(-1, 0, -(2 ** 31), 2 ** 31 - 1)],
+    ['INT8', Int8Array.of(-128, -1, 127)],
+  ])('of %s are written in as many bytes as they need', (datatype, data) => {
+    const { outputs } = ModelInfer.responseDeserialize(encoded(datatype, data, 2 ** 20));
+    const name = fields[datatype] ?? '';
+    expect(outputs[0].contents[name].map(String)).toEqual(Array.from<string | number | bigint, string>(data, String));
+  });
+
+  test('that take more bytes than an answer may have are refused before there is room made for them', () => {
+    const negative = new BigInt64Array(10_000).fill(-1n);
+    expect(encoded('INT64', negative, 101_000).length).toBeGreaterThan(100_000);
+    const allocate = jest.spyOn(Buffer, 'allocUnsafeSlow');
+    expect(() => encoded('INT64', negative, 99_999)).toThrow(expect.objectContaining({ status: 400 }));
+    expect(allocate).not.toHaveBeenCalled();
   });
 });
