@@ -1,5 +1,7 @@
-import { connect as connectHttp2, constants } from 'node:http2';
+import { readFileSync } from 'node:fs';
+import { connect as connectHttp2, constants, type OutgoingHttpHeaders } from 'node:http2';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
@@ -14,6 +16,14 @@ const raw = Buffer.from(Float32Array.of(5.1, 3.5, 1.4, 0.2).buffer);
 
 const openInference = (address: string) =>
   clientOf(address, 'open_inference_grpc.proto', 'inference.GRPCInferenceService');
+
+/** A message behind its prefix. */
+function framed(message: Buffer, flag = 0): Buffer {
+  const prefix = Buffer.alloc(5);
+  prefix[0] = flag;
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
 
 let pod: RunningPod;
 let client: Caller;
@@ -151,6 +161,21 @@ describe('the Open Inference Protocol over gRPC', () => {
     expect((await inferIris({})).outputs).toHaveLength(2);
   });
 
+  test('what is asked beside inferences is no longer than a name', async () => {
+    const name = 'x'.repeat(70_000);
+    for (const method of ['ModelReady', 'ModelMetadata', 'ModelConfig', 'ModelStatistics', 'RepositoryIndex']) {
+      const field = method === 'RepositoryIndex' ? 'repository_name' : 'name';
+      await expect(call(client, method, { [field]: name })).rejects.toMatchObject({
+        code: status.RESOURCE_EXHAUSTED,
+        details: 'the message is larger than the 65536 bytes that this server accepts',
+      });
+    }
+    await expect(call(client, 'ModelReady', { name: 'x'.repeat(60_000) })).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+    });
+    expect((await inferIris({ id: name })).id).toBe(name);
+  });
+
   test('a stream answers each message in turn, and a refusal does not end it', async () => {
     const stream = client['ModelStreamInfer']?.();
     const answers: Message[] = [];
@@ -193,12 +218,6 @@ describe('the Open Inference Protocol over gRPC', () => {
         stream.resume();
         stream.end(body);
       });
-    const framed = (message: Buffer, flag = 0) => {
-      const prefix = Buffer.alloc(5);
-      prefix[0] = flag;
-      prefix.writeUInt32BE(message.length, 1);
-      return Buffer.concat([prefix, message]);
-    };
     expect(await ask({ 'content-type': 'text/plain' }, Buffer.alloc(0))).toMatchObject({ 'grpc-status': '12' });
     expect(await ask({ ':path': '/a.B/C' }, framed(Buffer.alloc(0)))).toMatchObject({ 'grpc-status': '12' });
     expect(await ask({}, Buffer.from([0, 0, 0]))).toMatchObject({
@@ -275,28 +294,32 @@ describe('gRPC', () => {
   });
 
   /** A call in the hands of a client that does what no library does. */
-  function rawCall(address: string, settings: object = {}) {
+  function rawCall(address: string, settings: object = {}, headers: OutgoingHttpHeaders = {}) {
     const session = connectHttp2(`http://${address}`, { settings });
     session.on('error', () => undefined);
     const stream = session.request({
       ':method': 'POST',
       ':path': '/inference.GRPCInferenceService/ModelInfer',
       'content-type': 'application/grpc',
+      ...headers,
     });
     stream.on('error', () => undefined);
-    return { session, stream };
+    const ended = new Promise<Message>((resolve) => {
+      stream.on('response', (response) => response['grpc-status'] !== undefined && resolve(response));
+      stream.on('trailers', resolve);
+    });
+    return { session, stream, ended };
   }
-  const slowMessage = (times: number) => {
+  const slowRequest = (times: number, id = ''): Buffer => {
     const definition = loadSync(join(import.meta.dirname, '../protos/open_inference_grpc.proto'), { keepCase: true });
     const { ModelInfer } = definition['inference.GRPCInferenceService'] as Message;
-    const message: Buffer = ModelInfer.requestSerialize({
+    return ModelInfer.requestSerialize({
       model_name: 'slow',
+      id,
       inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [String(times)] } }],
     });
-    const prefix = Buffer.alloc(5);
-    prefix.writeUInt32BE(message.length, 1);
-    return Buffer.concat([prefix, message]);
   };
+  const slowMessage = (times: number) => framed(slowRequest(times));
   const heldBytes = async (address: string) =>
     Number(/slipway_transfer_bytes (\d+)/.exec((await get(`${address}/metrics`)).text)?.[1]);
   const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -325,6 +348,50 @@ describe('gRPC', () => {
       inputs: [{ name: 'times', datatype: 'INT64', shape: [], contents: { int64_contents: [1] } }],
     };
     expect((await call(caller, 'ModelInfer', request)).outputs).toHaveLength(1);
+  });
+
+  test('messages are counted with what they are when they are inflated', async () => {
+    const limits = ['--max-body-bytes', '--max-answer-bytes'].flatMap((option) => [option, '1000000']);
+    served = await startPod('--model', testModel('slow'), ...limits);
+    const { grpcAddress } = served;
+    const zipped = framed(gzipSync(slowRequest(1_000_000_000, 'x'.repeat(900_000))), 1);
+    const calls = Array.from({ length: 4 }, () => rawCall(grpcAddress, {}, { 'grpc-encoding': 'gzip' }));
+    for (const { stream } of calls) stream.end(zipped);
+    while ((await heldBytes(served.controlUrl)) < 3_600_000) await pause(50);
+    const last = rawCall(grpcAddress, {}, { 'grpc-encoding': 'gzip' });
+    last.stream.end(zipped);
+    expect(await last.ended).toMatchObject({
+      'grpc-status': String(status.UNAVAILABLE),
+      'grpc-message': 'the server is full: too many bytes are in flight, try again',
+    });
+    // Runs without end would hold up the end of the pod.
+    const { pid } = served.process;
+    const executors = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    for (const executor of executors) process.kill(executor, 'SIGKILL');
+    for (const { session } of [...calls, last]) session.destroy();
+    while ((await heldBytes(served.controlUrl)) > 0) await pause(50);
+  });
+
+  test('a message that is still coming when the time is up ends its call', async () => {
+    served = await startPod('--model', testModel('slow'));
+    const { session, stream, ended } = rawCall(served.grpcAddress, {}, { 'grpc-timeout': '500m' });
+    stream.write(slowMessage(1).subarray(0, 20));
+    expect(await ended).toMatchObject({
+      'grpc-status': String(status.DEADLINE_EXCEEDED),
+      'grpc-message': 'the answer took longer than the 500 ms that it may take',
+    });
+    session.destroy();
+    while ((await heldBytes(served.controlUrl)) > 0) await pause(50);
+  });
+
+  test('what is said of an error is no longer than clients take, wherever it is cut', async () => {
+    // A character of two halves stands where it is cut.
+    served = await startPod('--model', testModel('slow'), '--model-name', `a${'😀'.repeat(2500)}`);
+    caller = openInference(served.grpcAddress);
+    const refused: ServiceError = await call(caller, 'ModelReady', { name: 'other' }).catch((error) => error);
+    expect(refused.code).toBe(status.NOT_FOUND);
+    expect(refused.details).toMatch(/^there is no model 'other' here, only 'a(😀)+\ufffd$/u);
+    expect(refused.details).toHaveLength(1000);
   });
 
   test('a stream that is reset while it is paused, and its call computed, hurts nobody', async () => {
