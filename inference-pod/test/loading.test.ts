@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { symlinkSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { get } from './http.ts';
+import { get, outputData, post } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
 import { failToStart, startPod } from './running-pod.ts';
 
@@ -81,6 +82,10 @@ describe('a model comes from', () => {
           case '/stalled':
             response.writeHead(200, { 'content-length': String(bytes.length) });
             return response.write(bytes.subarray(0, 100));
+          case '/to-full-disk':
+            // All that is written there is answered as a full disk does.
+            symlinkSync('/dev/full', join(directory, 'full/model.onnx.partial'));
+            return response.end(bytes);
           case '/model.onnx?sig=secret':
             return response.end(bytes);
           case '/to-signed':
@@ -188,6 +193,17 @@ describe('a model comes from', () => {
       });
     });
 
+    test('not when the disk has no room for it, and nothing of it is left there', async () => {
+      const work = join(directory, 'full');
+      const failure = await failToStart('--model-uri', `${url}/to-full-disk`, '--work-directory', work);
+      expect(failure.terminationMessage).toEqual({
+        reason: 'ModelTooLarge',
+        message: expect.stringMatching(/there is no space left for the model at .*\/to-full-disk in .*\/full: raise/),
+      });
+      expect(failure.exitCode).toBe(1);
+      expect(await readdir(work)).toEqual([]);
+    });
+
     test('not when the server ends the connection early', async () => {
       const failure = await failToStart('--model-uri', `${url}/cut`);
       expect(failure.terminationMessage).toMatchObject({ reason: 'ModelFetchFailed' });
@@ -230,6 +246,12 @@ describe('a start that fails ends with one clear error', () => {
       },
       'ModelInvalid',
       'not an ONNX model',
+    ],
+    [
+      'a model that cannot be run, whatever it is given',
+      async () => ['--model', testModel('greedy')],
+      'ModelInvalid',
+      'the model fails on its first run: Non-zero status code returned while running ConstantOfShape',
     ],
     ['a type that cannot be sent', async () => ['--model', testModel('bfloat16')], 'ModelInvalid', ''],
     [
@@ -283,4 +305,24 @@ describe('a start that fails ends with one clear error', () => {
     );
     expect(failure.exitCode).toBe(1);
   });
+});
+
+test('a model that refuses zeros is served, and that is told', async () => {
+  const pod = await startPod('--model', testModel('offset'));
+  try {
+    expect(pod.logs).toContainEqual(
+      expect.objectContaining({
+        msg: 'the model refused the warm-up on zeros',
+        reason: expect.stringContaining('out of data bounds'),
+      }),
+    );
+    const ask = (id: number) =>
+      post(`${pod.url}/v2/models/offset/infer`, {
+        inputs: [{ name: 'id', datatype: 'INT64', shape: [1], data: [id] }],
+      });
+    expect(outputData(await ask(11))).toEqual({ row: [2, 3] });
+    expect((await ask(0)).status).toBe(400);
+  } finally {
+    await pod.stop();
+  }
 });

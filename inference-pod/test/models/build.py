@@ -8,6 +8,8 @@ gather.onnx   looks up rows of a table of four
 wide.onnx     answers with as many numbers as it is told
 average.onnx  the mean of each channel of an image, as large as those that models take
 bfloat16.onnx takes a type that the protocol does not have
+offset.onnx   looks up rows 10 to 13 of a table of four: it refuses zeros
+greedy.onnx   wants more memory for each run than there can be
 """
 
 from pathlib import Path
@@ -135,6 +137,38 @@ save(
         "bfloat16",
         [info("x", TensorProto.BFLOAT16, ["n"])],
         [info("y", TensorProto.FLOAT, ["n"])],
+    ),
+)
+
+save(
+    "offset",
+    helper.make_graph(
+        [
+            helper.make_node("Sub", ["id", "first"], ["place"]),
+            helper.make_node("Gather", ["table", "place"], ["row"]),
+        ],
+        "offset",
+        [info("id", TensorProto.INT64, ["n"])],
+        [info("row", TensorProto.FLOAT, ["n", 2])],
+        [
+            numpy_helper.from_array(np.arange(8, dtype=np.float32).reshape(4, 2), "table"),
+            numpy_helper.from_array(np.array(10, dtype=np.int64), "first"),
+        ],
+    ),
+)
+
+save(
+    "greedy",
+    helper.make_graph(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["sum", "x"], ["y"]),
+        ],
+        "greedy",
+        [info("x", TensorProto.FLOAT, [])],
+        [info("y", TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(np.array([2**60], dtype=np.int64), "shape")],
     ),
 )
 
