@@ -1,12 +1,12 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { get, post } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
-import { type RunningPod, startPod } from './running-pod.ts';
+import { type RunningPod, type Surroundings, startPod, startPodIn } from './running-pod.ts';
 
 const iris = exampleModel('iris', '1');
 
@@ -16,8 +16,12 @@ afterEach(async () => {
   pod = undefined;
 });
 
-async function start(...args: string[]): Promise<RunningPod> {
-  pod = await startPod(...args);
+function start(...args: string[]): Promise<RunningPod> {
+  return startIn({}, ...args);
+}
+
+async function startIn(surroundings: Surroundings, ...args: string[]): Promise<RunningPod> {
+  pod = await startPodIn(surroundings, ...args);
   return pod;
 }
 
@@ -273,6 +277,26 @@ describe('deadlines', () => {
     );
   });
 
+  test('a body that is still coming when the time is up gets a 504, and what was held of it is given back', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    const whole = rawClient(served);
+    whole.socket.write(`${head(irisInfer, 1000, 'x-request-timeout-ms: 500\r\n')}{`);
+    const zipped = rawClient(served);
+    const body = gzipSync(JSON.stringify({ inputs: iris.inputs }));
+    const encoding = 'content-encoding: gzip\r\nx-request-timeout-ms: 500\r\n';
+    zipped.socket.write(head(irisInfer, body.length, encoding));
+    zipped.socket.write(body.subarray(0, 50));
+    for (const { socket, answer } of [whole, zipped]) {
+      expect(await eventually(() => answer() !== '' && answer())).toContain('504 Gateway Timeout');
+      expect(answer()).toContain('the answer took longer than the 500 ms that it may take');
+      socket.destroy();
+    }
+    const { text } = await get(`${served.controlUrl}/metrics`);
+    expect(heldBy({ text })).toBe(0);
+    expect(text).toContain('route="/v2/models/:name/infer",code="504"} 2');
+    await irisAnswers(served);
+  });
+
   test('a request that would wait longer than it may is refused at once', async () => {
     const served = await start('--model', testModel('slow'));
     const begin = performance.now();
@@ -345,6 +369,38 @@ describe('an executor', () => {
       }),
     );
   }, 60_000);
+
+  test('that cannot be started anew, for too many files are open, is once there are fewer', async () => {
+    const openFiles = 80;
+    const served = await startIn({ openFiles }, '--model', iris.path, '--model-name', 'iris');
+    const executor = executorOf(served);
+    const clients = Array.from({ length: 2 * openFiles }, () => rawClient(served));
+    await eventually(() => readdirSync(`/proc/${served.process.pid}/fd`).length >= openFiles);
+    process.kill(executor, 'SIGKILL');
+    await eventually(() => served.logs.some(({ how }) => String(how).includes('EMFILE')));
+    for (const { socket } of clients) socket.destroy();
+    await eventually(async () => {
+      const answer = await post(served.url + irisInfer, { inputs: iris.inputs }).catch(() => undefined);
+      return answer?.status === 200;
+    });
+    expect((await get(`${served.controlUrl}/metrics`)).text).toContain('slipway_executor_restarts_total 1');
+  });
+
+  test('does not learn what is secret in the environment of the pod', async () => {
+    const environment = {
+      STORE_PASSWORD: 'secret-of-the-store',
+      PASSWORD_PATH: 'secret-path',
+      HOME_PASSWORD: 'secret-of-the-home',
+      OMP_WAIT_POLICY: 'PASSIVE',
+    };
+    const served = await startIn({ environment }, '--model', iris.path);
+    const told = (id: number | undefined) => readFileSync(`/proc/${id}/environ`, 'utf8').split('\0');
+    expect(told(served.process.pid)).toContain('STORE_PASSWORD=secret-of-the-store');
+    const passedOn = told(executorOf(served));
+    expect(passedOn.filter((variable) => variable.includes('secret'))).toEqual([]);
+    expect(passedOn).toContain('OMP_WAIT_POLICY=PASSIVE');
+    expect(passedOn).toContain(`PATH=${process.env['PATH']}`);
+  });
 
   test('ends with the pod, even if that is killed', async () => {
     const served = await startPod('--model', iris.path);

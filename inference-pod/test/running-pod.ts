@@ -29,9 +29,20 @@ export interface FailedStart {
   readonly output: string;
 }
 
+/** What a pod finds where it is started. */
+export interface Surroundings {
+  readonly environment?: Readonly<Record<string, string>>;
+  /** How many files it may have open. */
+  readonly openFiles?: number;
+}
+
 /** Starts a pod and waits until it serves. */
-export async function startPod(...args: string[]): Promise<RunningPod> {
-  const { process, logs, output, exit } = launch(['--drain-seconds', '0', ...args]);
+export function startPod(...args: string[]): Promise<RunningPod> {
+  return startPodIn({}, ...args);
+}
+
+export async function startPodIn(surroundings: Surroundings, ...args: string[]): Promise<RunningPod> {
+  const { process, logs, output, exit } = launch(['--drain-seconds', '0', ...args], surroundings);
   const ports = await new Promise<Readonly<Record<string, unknown>>>((resolve, reject) => {
     logs.onLine((line) => {
       if (line['port'] !== undefined) resolve(line);
@@ -85,9 +96,14 @@ export async function endWhileOpening(...args: string[]): Promise<{ readonly cod
   return { code: await exit, seconds: (performance.now() - told) / 1000 };
 }
 
-function launch(args: readonly string[]) {
-  const command = [main, '--host', '127.0.0.1', '--port', '0', '--grpc-port', '0', '--control-port', '0', ...args];
-  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
+function launch(args: readonly string[], { environment, openFiles }: Surroundings = {}) {
+  const ports = ['--port', '0', '--grpc-port', '0', '--control-port', '0'];
+  const command = [process.execPath, main, '--host', '127.0.0.1', ...ports, ...args];
+  const limit = openFiles === undefined ? '' : `ulimit -n ${openFiles} && `;
+  const child = spawn('/bin/sh', ['-c', `${limit}exec "$0" "$@"`, ...command], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
   const lines: Readonly<Record<string, unknown>>[] = [];
   const listeners: ((line: Readonly<Record<string, unknown>>) => void)[] = [];
   let text = '';

@@ -1,4 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { get, post } from './http.ts';
@@ -177,6 +182,36 @@ describe('on SIGTERM', () => {
     expect(answers.map(({ status }) => status)).toEqual([200, 200]);
     expect(answers.map(({ headers }) => headers.get('connection'))).toEqual([expect.anything(), 'close']);
     expect(await pod.exit).toBe(0);
+  });
+
+  test('a pod that has not even loaded its own code ends with 0', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'slipway-test-'));
+    try {
+      await copyFile(join(import.meta.dirname, '../src/main.ts'), join(directory, 'main.ts'));
+      // What main.ts loads is told to end before it has begun.
+      const never = 'export const command = await new Promise((resolve) => setTimeout(resolve, 60_000));';
+      await writeFile(join(directory, 'command.ts'), `process.kill(process.pid, 'SIGTERM');\n${never}`);
+      await writeFile(join(directory, 'package.json'), '{"type": "module"}');
+      const early = spawn(process.execPath, [join(directory, 'main.ts')], { stdio: 'ignore' });
+      expect(await once(early, 'close')).toEqual([0, null]);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test('told to end again and again, the pod still finishes what it accepted', async () => {
+    const pod = await startPod('--model', testModel('slow'));
+    const times = await timesForHalfASecond(pod);
+    const answers = Promise.all([slowRequest(pod, 2 * times), slowRequest(pod, 2 * times)]);
+    await sleep(100);
+    for (let time = 0; time < 4; time++) {
+      pod.process.kill(time % 2 === 0 ? 'SIGTERM' : 'SIGINT');
+      await sleep(100);
+    }
+    expect((await answers).map(({ status }) => status)).toEqual([200, 200]);
+    expect(await pod.exit).toBe(0);
+    const said = (msg: string) => pod.logs.filter((line) => line['msg'] === msg).length;
+    expect([said('told to end'), said('draining')]).toEqual([4, 1]);
   });
 
   test('a pod that is still loading ends at once', async () => {
