@@ -2,14 +2,14 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
-import { pythonWithClients } from './clients/environment.ts';
+import { pythonWith } from './clients/environment.ts';
 import { exampleModel } from './models.ts';
 import { startPod } from './running-pod.ts';
 
 const run = promisify(execFile);
 
 test("Triton's own client works as it is, over HTTP and gRPC", async () => {
-  const python = await pythonWithClients();
+  const python = await pythonWith(join(import.meta.dirname, 'clients/requirements.txt'));
   const pod = await startPod('--model', exampleModel('iris', '1').path, '--model-name', 'iris', '--model-version', '3');
   try {
     const script = join(import.meta.dirname, 'clients/triton.py');

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,26 +12,44 @@ const cacheFolder =
   process.env['SLIPWAY_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'slipway');
 
 /**
- * Python with the clients that other people have written, made once for each list of them and kept in the cache.
+ * Python with what a list of requirements names, such as the clients that other people have written; made once for each
+ * list and kept in the cache.
  *
  * @returns the path of its interpreter
  */
-export async function pythonWithClients(): Promise<string> {
-  const requirements = join(import.meta.dirname, 'requirements.txt');
-  const digest = createHash('sha256')
-    .update(await readFile(requirements))
-    .digest('hex')
-    .slice(0, 12);
-  const folder = join(cacheFolder, `python-${digest}`);
-  const python = join(folder, 'bin/python');
-  if (await isThere(python)) return python;
-  const partial = `${folder}.partial`;
-  await rm(partial, { recursive: true, force: true });
+export async function pythonWith(requirements: string): Promise<string> {
+  const folder = await cached('python', [requirements], async (partial) => {
+    await run('python3', ['-m', 'venv', partial]);
+    await run(join(partial, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--requirement', requirements]);
+  });
+  return join(folder, 'bin/python');
+}
+
+/**
+ * A folder of the cache that is made once for what these files say, and is there whole or not at all. Several processes
+ * may want it at once: each makes one, and the first to be ready is kept.
+ *
+ * @param make fills the folder that it is given
+ */
+export async function cached(
+  name: string,
+  files: readonly string[],
+  make: (folder: string) => Promise<void>,
+): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(await readFile(file));
+  const folder = join(cacheFolder, `${name}-${hash.digest('hex').slice(0, 12)}`);
+  if (await isThere(folder)) return folder;
   await mkdir(cacheFolder, { recursive: true });
-  await run('python3', ['-m', 'venv', partial]);
-  await run(join(partial, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--requirement', requirements]);
-  await rename(partial, folder);
-  return python;
+  const partial = await mkdtemp(`${folder}.partial-`);
+  try {
+    await make(partial);
+    await rename(partial, folder);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    if (!(await isThere(folder))) throw error;
+  }
+  return folder;
 }
 
 async function isThere(path: string): Promise<boolean> {
