@@ -6,6 +6,7 @@ import type { LinkedModel } from '../../contract/src/link.ts';
 import { isBatchable } from './execution/batching.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { fetchModel } from './model/fetch.ts';
+import { localeVariables } from './model/locale.ts';
 import { parseModelSource } from './model/source.ts';
 import { createControlApp } from './serving/control-app.ts';
 import { healthMethods } from './serving/grpc-health-service.ts';
@@ -219,6 +220,7 @@ async function loadModel(
   signal: AbortSignal,
 ): Promise<ServedModel> {
   await mkdir(settings.workDirectory, { recursive: true });
+  Object.assign(process.env, await localeVariables(settings.workDirectory));
   const source = parseModelSource(settings.modelUri, settings.mountDirectory);
   const file = await fetchModel(source, {
     directory: settings.workDirectory,

@@ -142,7 +142,7 @@ export function describeEnd({ how, lastWords }: ExecutorEnd): string {
 }
 
 /** What of the environment an executor is given: where things are, and what the libraries that it uses are told. */
-const passedOn = /^(PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|NODE_.*|ORT_.*|OMP_.*)$/;
+const passedOn = /^(PATH|HOME|LANG|LC_.*|LOCPATH|TZ|TMPDIR|LD_LIBRARY_PATH|NODE_.*|ORT_.*|OMP_.*)$/;
 
 class ExecutorProcess {
   readonly child: ChildProcess;
