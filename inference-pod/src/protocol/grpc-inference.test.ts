@@ -64,6 +64,16 @@ function contentsOf({ datatype, data }: Tensor) {
   return { [fields[datatype] ?? '']: values };
 }
 
+test('a model without inputs answers in raw form, the only one in which every client reads numbers', () => {
+  const data = Float32Array.of(0.5);
+  const tensor: Tensor = { datatype: 'FP32', shape: [1], data };
+  const message: Buffer = ModelInfer.requestSerialize({ model_name: 'm' });
+  const request = decodeGrpcInference(message, { ...signatureOf('FP32'), inputs: [] }, limits);
+  const encoded = encodeGrpcInference({ name: 'm', version: '1' }, request, new Map([['y', tensor]]), 2 ** 20);
+  const answer = ModelInfer.responseDeserialize(Buffer.concat(encoded));
+  expect(answer.raw_output_contents).toEqual([Buffer.from(data.buffer)]);
+});
+
 test('a tensor is decoded as another implementation encodes it, and encoded as that decodes it', () => {
   fc.assert(
     fc.property(tensors, fc.string({ minLength: 1 }), (tensor, id) => {

@@ -74,7 +74,8 @@ export function decodeGrpcInference(message: Buffer, signature: Signature, limit
       `raw_input_contents has ${raws.length} entries for ${inputs.length} inputs: give all inputs in it, or none`,
     );
   }
-  const isRaw = raws.length > 0;
+  // A model without inputs leaves no choice to see, and Triton's client reads numbers in raw form alone.
+  const isRaw = raws.length > 0 || inputs.length === 0;
   const whole = signature.outputs.map(({ name }) => ({ name, isBinary: isRaw, classes: undefined }));
   return {
     id,
@@ -284,8 +285,8 @@ function intParameter(pair: Buffer): number {
 }
 
 /**
- * Writes a ModelInferResponse: tensors in raw_output_contents where the request's were in raw_input_contents, in contents
- * otherwise, but for FP16, which has no other form.
+ * Writes a ModelInferResponse: tensors in raw_output_contents where the request's were in raw_input_contents or it had
+ * none, in contents otherwise, but for FP16, which has no other form.
  *
  * @throws RequestError 400 when it is larger than allowed
  */
