@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { localeVariables } from '../../../src/model/locale.ts';
 import { cached, pythonWith } from '../environment.ts';
 
 const run = promisify(execFile);
@@ -44,7 +45,8 @@ export async function realModels(): Promise<Collection> {
   const scripts = (await readdir(here)).filter((name) => name.endsWith('.py') && name !== 'ask.py').sort();
   const made = [packageList, join(here, 'requirements.txt'), ...scripts.map((name) => join(here, name))];
   const folder = await cached('real-models', made, async (partial) => {
-    await run(python, [join(here, 'collect.py'), packages, partial]);
+    const env = { ...process.env, ...(await localeVariables(partial)) };
+    await run(python, [join(here, 'collect.py'), packages, partial], { env });
   });
   const listed: readonly { readonly name: string }[] = JSON.parse(await readFile(join(folder, 'models.json'), 'utf8'));
   return {
