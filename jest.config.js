@@ -21,6 +21,8 @@ export default {
       globalSetup: '<rootDir>/e2e/api-server/setup.ts',
       globalTeardown: '<rootDir>/e2e/api-server/teardown.ts',
     }),
+    // What others have made, against a pod: npm run test:integrations.
+    project('integrations', ['<rootDir>/e2e/integrations']),
     // The local cluster itself: repaired, and taken down.
     project('cluster', ['<rootDir>/e2e/cluster-life']),
     // What a user does, on a whole cluster with real pods.

@@ -2,7 +2,7 @@ import { attempt, run } from './command.ts';
 import { print, step } from './progress.ts';
 
 /** Commands that a node and its images need, and the Debian packages that hold them. */
-const packages = {
+const ofNodes = {
   runc: 'runc',
   iptables: 'iptables',
   conntrack: 'conntrack',
@@ -15,8 +15,12 @@ const packages = {
   catatonit: 'catatonit',
 } as const;
 
-/** Installs the packages that are missing, saying so. */
-export async function ensureDebianPackages(): Promise<void> {
+/**
+ * Installs the packages that are missing, saying so.
+ *
+ * @param packages by a command of each; those of nodes, when absent
+ */
+export async function ensureDebianPackages(packages: Readonly<Record<string, string>> = ofNodes): Promise<void> {
   const missing: string[] = [];
   for (const [command, name] of Object.entries(packages)) {
     if ((await attempt('which', [command])) === undefined) missing.push(name);

@@ -12,7 +12,6 @@ const services = [
   'tensorflow.serving.PredictionService',
   'tensorflow.serving.ModelService',
   'grpc.reflection.v1.ServerReflection',
-  'grpc.reflection.v1alpha.ServerReflection',
 ];
 
 /** The answers of a call, and how it ended. */

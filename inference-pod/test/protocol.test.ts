@@ -233,11 +233,23 @@ describe('the Open Inference Protocol', () => {
       });
     }
     expect(await post(`${pod.url}/v2/models/other/infer`, { inputs: [row] })).toMatchObject({ status: 404 });
-    expect(await get(`${model}/infer`)).toMatchObject({
+    expect(await get(`${model}/other`)).toMatchObject({
       status: 404,
       json: { error: expect.stringContaining('/v2/models/iris') },
     });
     expect(await get(`${pod.url}/v2/models/%ff`)).toMatchObject({ status: 400 });
+  });
+
+  test('another method of a path gets a 405 that says which it takes', async () => {
+    const refused = async (method: string, path: string) => {
+      const { status, headers } = await fetch(pod.url + path, { method });
+      return [status, headers.get('allow')];
+    };
+    expect(await refused('GET', '/v2/models/iris/infer')).toEqual([405, 'POST']);
+    expect(await refused('DELETE', '/v2/models/iris')).toEqual([405, 'GET, HEAD']);
+    expect(await refused('GET', '/v1/models/iris:predict')).toEqual([405, 'POST']);
+    expect(await refused('PUT', '/v1/models/iris/labels/3:predict')).toEqual([405, 'POST']);
+    expect(await refused('OPTIONS', '/openapi.json')).toEqual([405, 'GET, HEAD']);
   });
 
   test('a client that looks at the answer only after it has sent a body that is too large gets it', async () => {

@@ -6,8 +6,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
+import type { InferenceCall } from '../protocol/wires.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
-import type { InferenceCall } from './inference.ts';
 import { Scheduler } from './scheduler.ts';
 
 let directory: string;
@@ -79,7 +79,11 @@ async function eventually<T>(read: () => T | undefined | false): Promise<T> {
 function call(name: string, data: number | readonly number[], length = 0): InferenceCall {
   const shape = typeof data === 'number' ? [] : [data.length];
   const inputs = [{ name, datatype: 'INT64', shape, data: [data].flat() }];
-  return { wire: 'rest', body: Buffer.from(JSON.stringify({ inputs }).padEnd(length, ' ')), headerLength: undefined };
+  return {
+    wire: 'open-inference',
+    body: Buffer.from(JSON.stringify({ inputs }).padEnd(length, ' ')),
+    headerLength: undefined,
+  };
 }
 
 function within(milliseconds: number): Deadline {

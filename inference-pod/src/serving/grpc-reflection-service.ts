@@ -14,14 +14,14 @@ const mostRequestBytes = 4096;
 type Descriptor = (typeof grpcDescriptors)[number];
 
 /**
- * grpc.reflection.v1.ServerReflection, and v1alpha, which has the same messages under another name: what tools such as
- * grpcurl learn the services from.
+ * grpc.reflection.v1.ServerReflection, from which tools such as grpcurl learn the services. v1alpha, which older tools ask,
+ * has the same messages; it is not listed.
  *
  * @param services the names of those that are served
  */
 export function reflectionMethods(services: readonly string[]): ReadonlyMap<string, GrpcMethod> {
   const names = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'];
-  const served = [...services, ...names];
+  const served = [...services, 'grpc.reflection.v1.ServerReflection'];
   const method: GrpcMethod = {
     isStreaming: true,
     mostMessageBytes: mostRequestBytes,

@@ -15,12 +15,16 @@ const cacheFolder =
  * Python with what a list of requirements names, such as the clients that other people have written; made once for each
  * list and kept in the cache.
  *
+ * @param bare lists of packages that are installed without what they say they need
  * @returns the path of its interpreter
  */
-export async function pythonWith(requirements: string): Promise<string> {
-  const folder = await cached('python', [requirements], async (partial) => {
+export async function pythonWith(requirements: string, ...bare: readonly string[]): Promise<string> {
+  const folder = await cached('python', [requirements, ...bare], async (partial) => {
+    const install = (list: string, ...options: readonly string[]) =>
+      run(join(partial, 'bin/python'), ['-m', 'pip', 'install', '--quiet', ...options, '--requirement', list]);
     await run('python3', ['-m', 'venv', partial]);
-    await run(join(partial, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--requirement', requirements]);
+    await install(requirements);
+    for (const list of bare) await install(list, '--no-deps');
   });
   return join(folder, 'bin/python');
 }
