@@ -24,6 +24,7 @@ export const environment = {
   batchMaxSize: 'SLIPWAY_BATCH_MAX_SIZE',
   batchMaxDelayMilliseconds: 'SLIPWAY_BATCH_MAX_DELAY_MILLISECONDS',
   fetchTimeout: 'SLIPWAY_FETCH_TIMEOUT_SECONDS',
+  accessLogPercent: 'SLIPWAY_ACCESS_LOG_PERCENT',
   /** Whether people are given a page at the root: Enabled or Disabled. */
   page: 'SLIPWAY_PAGE',
   /** A file of requests with the answers that are expected, and its digest. */
@@ -61,6 +62,7 @@ export const defaults = {
   maxInFlight: 256,
   requestTimeoutMilliseconds: 30_000,
   instances: 1,
+  accessLogPercent: 0,
   fetchTimeoutSeconds: 3600,
   maxModelBytes: 2 * 1024 * 1024 * 1024,
 } as const;

@@ -166,6 +166,11 @@ const program = new Command('inference-pod')
   .addOption(option('--preflight <1>', 'end once the operator was told which model is loaded', environment.preflight))
   .addOption(option('--pod-uid <uid>', 'whom tables of the pod link are addressed to', environment.podUid))
   .addOption(
+    option('--access-log-percent <n>', 'write so many of a hundred requests to the log', environment.accessLogPercent)
+      .argParser(integer(0, 100))
+      .default(defaults.accessLogPercent),
+  )
+  .addOption(
     option('--page <Enabled|Disabled>', 'a page for people at /', environment.page)
       .choices(['Enabled', 'Disabled'])
       .default('Enabled'),

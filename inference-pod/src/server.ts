@@ -8,6 +8,7 @@ import { Scheduler } from './execution/scheduler.ts';
 import { fetchModel } from './model/fetch.ts';
 import { localeVariables } from './model/locale.ts';
 import { parseModelSource } from './model/source.ts';
+import { shorten } from './protocol/json-reader.ts';
 import { createControlApp } from './serving/control-app.ts';
 import { healthMethods } from './serving/grpc-health-service.ts';
 import { inferenceMethods } from './serving/grpc-inference-service.ts';
@@ -21,8 +22,11 @@ import { close, type HttpServer, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
 import { tensorflowMethods } from './serving/tensorflow-service.ts';
 import { Transfers } from './serving/transfers.ts';
+import { createAccessLog } from './telemetry/access-log.ts';
+import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
 import { grpcRouteOf } from './telemetry/routes.ts';
+import { openTracing, type Tracing } from './telemetry/tracing.ts';
 import { checkGoldenSet } from './validation/golden-check.ts';
 
 export interface ServerSettings {
@@ -50,6 +54,8 @@ export interface ServerSettings {
   /** A file of requests with the answers that are expected; undefined: none is checked. */
   readonly goldenSet: string | undefined;
   readonly goldenSetSha256: string | undefined;
+  /** Of a hundred requests, how many are written to the log. */
+  readonly accessLogPercent: number;
   /** Whether people are given a page at `/`. */
   readonly page: 'Enabled' | 'Disabled';
   readonly workDirectory: string;
@@ -108,20 +114,26 @@ export async function startServer(
     },
     () => performance.now(),
   );
+  const loading = new Loading(log);
   const telemetry = createTelemetry(() => ({
     inFlight: lifecycle.model?.scheduler.inFlight ?? 0,
     restarts: lifecycle.model?.scheduler.restarts ?? 0,
     servingThreadRuns: lifecycle.model?.scheduler.servingThreadRuns ?? 0,
     transferBytes: transfers.bytes,
+    loading: loading.progress,
   }));
-  const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, onTold: events.onTold });
+  const identity = { name: settings.modelName, version: settings.modelVersion };
+  const tracing = await openTracing(identity, settings.revision);
+  const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, tracing, onTold: events.onTold });
 
   const start = performance.now();
-  const model = await loadModel(settings, log, events, signal);
-  const seconds = (performance.now() - start) / 1000;
-  telemetry.modelLoaded(model.report, settings.revision, seconds);
+  const model = await loadModel(settings, log, events, loading, signal);
+  loading.end();
+  const { signature, memoryBytes } = model.scheduler.model;
+  const measured = { seconds: (performance.now() - start) / 1000, memoryBytes };
+  telemetry.modelLoaded(model.report, settings.revision, measured);
   lifecycle.happened({ kind: 'loaded', model });
-  log.info({ ...model.report, signature: model.scheduler.model.signature, seconds }, 'the model is loaded');
+  log.info({ ...model.report, signature, ...measured }, 'the model is loaded');
 
   const drain = async () => {
     lifecycle.happened({ kind: 'told to end' });
@@ -133,6 +145,7 @@ export async function startServer(
     await Promise.all([close(servers.serving, () => model.scheduler.idle(), most), servers.grpc.close(most)]);
     servers.control.closeAllConnections();
     servers.control.close();
+    await tracing?.end();
     lifecycle.happened({ kind: 'drained' });
   };
   let draining: Promise<void> | undefined;
@@ -158,13 +171,14 @@ interface PortOptions {
   readonly lifecycle: Lifecycle;
   readonly transfers: Transfers;
   readonly telemetry: ReturnType<typeof createTelemetry>;
+  readonly tracing: Tracing | undefined;
   readonly onTold: () => void;
 }
 
 async function openPorts(
   settings: ServerSettings,
   log: Logger,
-  { lifecycle, transfers, telemetry, onTold }: PortOptions,
+  { lifecycle, transfers, telemetry, tracing, onTold }: PortOptions,
 ): Promise<{ readonly serving: HttpServer; readonly grpc: GrpcServer; readonly control: HttpServer }> {
   const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
   const model = { name: settings.modelName, version: settings.modelVersion };
@@ -180,10 +194,11 @@ async function openPorts(
     host,
   });
   const common = { model, lifecycle, transfers, log, telemetry };
+  const accessLog = createAccessLog(log, settings.accessLogPercent);
   const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
   const app = createInferenceApp({ ...common, infer, hasPage: settings.page === 'Enabled' });
   const serving = await listen({
-    listener: createServingListener({ ...common, revision, infer, app }),
+    listener: createServingListener({ ...common, revision, infer, app, accessLog, tracing }),
     port: settings.port,
     host,
     onMalformed: (status) => telemetry.answered('malformed', status, 0),
@@ -199,7 +214,13 @@ async function openPorts(
       ...reflectionMethods(['grpc.health.v1.Health', ...grpcServices]),
     ]),
     transfers,
-    onEnd: (path, status, seconds) => telemetry.answered(grpcRouteOf(path), status, seconds),
+    onEnd({ path, status, start, end, traceparent }) {
+      const route = grpcRouteOf(path);
+      const seconds = (end - start) / 1000;
+      telemetry.answered(route, status, seconds);
+      accessLog?.({ method: 'gRPC', path: shorten(path), route, status, seconds });
+      tracing?.record({ method: 'gRPC', route, path: shorten(path), status, traceparent, start, end, stages: {} });
+    },
     onFault: (error) => log.error({ err: error }, 'a request failed'),
   });
   return { serving, grpc, control };
@@ -217,6 +238,7 @@ async function loadModel(
   settings: ServerSettings,
   log: Logger,
   { onHopeless }: ServerEvents,
+  loading: Loading,
   signal: AbortSignal,
 ): Promise<ServedModel> {
   await mkdir(settings.workDirectory, { recursive: true });
@@ -227,7 +249,9 @@ async function loadModel(
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
     timeoutSeconds: settings.fetchTimeoutSeconds,
+    onProgress: (bytes, totalBytes) => loading.fetched(bytes, totalBytes),
   });
+  loading.enter('opening');
   log.info({ bytes: file.bytes, sha256: file.sha256, fetched: file.isFetched }, 'the model file is here');
   const model = { name: settings.modelName, version: settings.modelVersion };
   const limits = {
@@ -248,6 +272,7 @@ async function loadModel(
     signal,
     onHopeless,
   });
+  loading.enter('checking');
   await checkGoldenSet(settings, scheduler, limits, log);
   // Requests that are to be run together go to an executor, all of them.
   if (batching === undefined) await scheduler.openServingThread(settings.workDirectory);

@@ -35,7 +35,14 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
   const { signature, omittedOutputs } = session;
-  tell({ kind: 'opened', signature, omittedOutputs, ...(warmUpRefused === undefined ? {} : { warmUpRefused }) });
+  const memoryBytes = process.memoryUsage.rss();
+  tell({
+    kind: 'opened',
+    signature,
+    omittedOutputs,
+    memoryBytes,
+    ...(warmUpRefused === undefined ? {} : { warmUpRefused }),
+  });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     const calls = batch.map(({ frame, body }) => ({
       wire: wires[frame.code] ?? wires[0],

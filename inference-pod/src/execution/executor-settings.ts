@@ -27,6 +27,8 @@ export type OpenedModel =
       readonly kind: 'opened';
       readonly signature: Signature;
       readonly omittedOutputs: readonly string[];
+      /** What the process holds in memory now. */
+      readonly memoryBytes: number;
       readonly warmUpRefused?: string;
     }
   | { readonly kind: 'failed'; readonly failure: StartupFailure };

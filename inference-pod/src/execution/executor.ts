@@ -14,6 +14,8 @@ export interface LoadedModel {
   readonly omittedOutputs: readonly string[];
   /** Why the model refused the warm-up on zeros, if it did. */
   readonly warmUpRefused: string | undefined;
+  /** What the process that loaded it held in memory then. */
+  readonly memoryBytes: number;
 }
 
 /** How an executor's process ended that was not told to. */
@@ -74,8 +76,8 @@ export class Executor {
       );
     }
     if (first.kind === 'failed') throw new StartupError(first.failure.reason, first.failure.message);
-    const { signature, omittedOutputs, warmUpRefused } = first;
-    return new Executor(process, { signature, omittedOutputs, warmUpRefused });
+    const { signature, omittedOutputs, warmUpRefused, memoryBytes } = first;
+    return new Executor(process, { signature, omittedOutputs, warmUpRefused, memoryBytes });
   }
 
   /** Resolves once the process is gone, which it is only if it crashed or was killed. */

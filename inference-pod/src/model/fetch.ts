@@ -4,7 +4,7 @@ import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Agent, interceptors, request } from 'undici';
+import { Agent, type Dispatcher, interceptors, request } from 'undici';
 import { guardedLookup, refusedHost } from './address-guard.ts';
 import type { ModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
@@ -17,6 +17,8 @@ export interface FetchOptions {
   readonly sha256: string | undefined;
   /** After which it is given up. */
   readonly timeoutSeconds: number;
+  /** Told as bytes come; the total is undefined where the store does not tell it. */
+  readonly onProgress?: (bytes: number, totalBytes: number | undefined) => void;
 }
 
 export interface ModelFile {
@@ -52,11 +54,11 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
   if (earlier !== undefined) return earlier;
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
-    const stream =
+    const opened =
       source.kind === 'file' ? await openFile(source, options) : await openUrl(source.url, options, signal);
     // The file that is copied may be the very one that was kept.
     if (source.kind !== 'file') await rm(path, { force: true });
-    const file = await copyCounted(stream, partial, from, options, signal);
+    const file = await copyCounted(opened, partial, from, options, signal);
     if (options.sha256 !== undefined && options.sha256 !== file.sha256) {
       throw new StartupError(
         'ModelDigestMismatch',
@@ -138,7 +140,12 @@ async function keptModel(
   return sha256 === expected && bytes <= options.maxBytes ? { path, bytes, sha256, isFetched: false } : undefined;
 }
 
-async function openFile({ path, volume }: FileSource, options: FetchOptions): Promise<Readable> {
+interface OpenedSource {
+  readonly stream: Readable;
+  readonly totalBytes: number | undefined;
+}
+
+async function openFile({ path, volume }: FileSource, options: FetchOptions): Promise<OpenedSource> {
   let size: number;
   try {
     if (volume !== undefined && !(await realpath(path)).startsWith(`${await realpath(volume)}/`)) {
@@ -152,11 +159,11 @@ async function openFile({ path, volume }: FileSource, options: FetchOptions): Pr
     throw new StartupError('ModelNotFound', `there is no model at ${path}: ${describe(error)}`, { cause: error });
   }
   if (size > options.maxBytes) throw tooLarge(path, options.maxBytes, size);
-  return createReadStream(path);
+  return { stream: createReadStream(path), totalBytes: size };
 }
 
 /** Follows redirects by hand, because each target has to be allowed: https never goes back to http. */
-async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): Promise<Readable> {
+async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): Promise<OpenedSource> {
   const dispatcher = new Agent({
     connect: { lookup: guardedLookup, timeout: 10_000 },
     headersTimeout: stallMilliseconds,
@@ -174,14 +181,7 @@ async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): 
       url = redirectTarget(url, location);
       continue;
     }
-    if (response.statusCode === 200) {
-      const length = Number(response.headers['content-length']);
-      if (length > options.maxBytes) {
-        response.body.on('error', () => undefined).destroy();
-        throw tooLarge(shown(start), options.maxBytes, length);
-      }
-      return response.body;
-    }
+    if (response.statusCode === 200) return wholeBody(response, start, options);
     await response.body.dump();
     throw new StartupError(
       response.statusCode === 404 || response.statusCode === 410 ? 'ModelNotFound' : 'ModelFetchFailed',
@@ -192,6 +192,16 @@ async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): 
     'ModelFetchFailed',
     `the model at ${shown(start)} is behind more than ${maxRedirects} redirects`,
   );
+}
+
+/** The body of an answer, unless it is announced as larger than it may be. */
+function wholeBody({ body, headers }: Dispatcher.ResponseData, start: URL, options: FetchOptions): OpenedSource {
+  const length = Number(headers['content-length'] ?? Number.NaN);
+  if (length > options.maxBytes) {
+    body.on('error', () => undefined).destroy();
+    throw tooLarge(shown(start), options.maxBytes, length);
+  }
+  return { stream: body, totalBytes: Number.isNaN(length) ? undefined : length };
 }
 
 function redirectTarget(from: URL, location: string): URL {
@@ -207,7 +217,7 @@ function redirectTarget(from: URL, location: string): URL {
 }
 
 async function copyCounted(
-  stream: Readable,
+  { stream, totalBytes }: OpenedSource,
   path: string,
   from: string,
   options: FetchOptions,
@@ -220,6 +230,7 @@ async function copyCounted(
       bytes += chunk.length;
       if (bytes > options.maxBytes) throw tooLarge(from, options.maxBytes);
       hash.update(chunk);
+      options.onProgress?.(bytes, totalBytes);
       yield chunk;
     }
   }

@@ -44,14 +44,22 @@ interface FollowingMethod extends AnyMethod {
   follow(message: Buffer, end: AbortSignal): AsyncIterable<readonly Uint8Array[]>;
 }
 
+/** A call that has ended, with the status of HTTP that it would have had; times in milliseconds of performance.now(). */
+export interface EndedCall {
+  readonly path: string;
+  readonly status: number;
+  readonly start: number;
+  readonly end: number;
+  readonly traceparent: string | undefined;
+}
+
 export interface GrpcServerOptions {
   readonly port: number;
   readonly host: string | undefined;
   /** By path, such as /inference.GRPCInferenceService/ModelInfer. */
   readonly methods: ReadonlyMap<string, GrpcMethod>;
   readonly transfers: Transfers;
-  /** A call has ended: with the status of HTTP that it would have had, after so many seconds. */
-  readonly onEnd: (path: string, httpStatus: number, seconds: number) => void;
+  readonly onEnd: (call: EndedCall) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -148,7 +156,14 @@ async function answerStream(
     answer.end(statusOf(error), error instanceof RequestError ? error.message : 'internal error');
   }
   const status = failure === undefined ? 200 : failure instanceof RequestError ? failure.status : 500;
-  options.onEnd(path, stream.aborted ? abandoned : status, (performance.now() - start) / 1000);
+  const traceparent = headers['traceparent'];
+  options.onEnd({
+    path,
+    status: stream.aborted ? abandoned : status,
+    start,
+    end: performance.now(),
+    traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+  });
 }
 
 /** The client went away before the answer. */

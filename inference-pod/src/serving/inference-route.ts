@@ -6,6 +6,7 @@ import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
+import type { Stages } from '../telemetry/tracing.ts';
 import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
 import { readBody } from './body.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -21,18 +22,19 @@ export interface InferenceOptions {
   readonly lifecycle: Lifecycle;
 }
 
-/** Answers an inference whose body is in this form. */
-export type Inference = (request: IncomingMessage, response: ServerResponse, wire: Wire) => void;
+/** Answers an inference whose body is in this form, and notes its stages. */
+export type Inference = (request: IncomingMessage, response: ServerResponse, wire: Wire, stages?: Stages) => void;
 
 /** Answers inferences over HTTP: `POST /v2/models/NAME/infer`, and what TensorFlow Serving has beside it. */
 export function createInference(options: InferenceOptions): Inference {
-  return (request, response, wire) => void answer(request, response, wire, options);
+  return (request, response, wire, stages = {}) => void answer(request, response, wire, stages, options);
 }
 
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   wire: Wire,
+  stages: Stages,
   options: InferenceOptions,
 ): Promise<void> {
   const { model, lifecycle, transfers, telemetry, log, requestTimeoutMilliseconds } = options;
@@ -46,12 +48,17 @@ async function answer(
     if (request.headers.expect !== undefined) response.writeContinue();
     const body = await arriving;
     transfer = body.transfer;
+    stages.received = performance.now();
     // The server's own limit is for what it does itself, not for the upload.
-    const deadline = named ?? deadlineFrom(performance.now(), requestTimeoutMilliseconds);
+    const deadline = named ?? deadlineFrom(stages.received, requestTimeoutMilliseconds);
     const call = { wire, body: body.bytes, headerLength };
     const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
     if (answered === undefined || response.destroyed) return;
-    if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);
+    stages.answered = performance.now();
+    if (answered.seconds !== undefined) {
+      stages.computedMilliseconds = answered.seconds * 1000;
+      telemetry.observeInference(answered.seconds);
+    }
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
     if (answered.kind === 'refused') {
       if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');

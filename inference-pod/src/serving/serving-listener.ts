@@ -1,8 +1,10 @@
 import type { RequestListener } from 'node:http';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { Wire } from '../protocol/wires.ts';
+import type { AccessLog } from '../telemetry/access-log.ts';
 import { abandonedCode, type Telemetry } from '../telemetry/metrics.ts';
 import { type RequestRoute, routeOf } from '../telemetry/routes.ts';
+import type { Stages, Tracing } from '../telemetry/tracing.ts';
 import type { Inference } from './inference-route.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
@@ -12,13 +14,15 @@ export interface ServingListenerOptions {
   readonly telemetry: Telemetry;
   readonly lifecycle: Lifecycle;
   readonly infer: Inference;
+  readonly accessLog: AccessLog;
+  readonly tracing: Tracing | undefined;
   /** Answers everything else. */
   readonly app: RequestListener;
 }
 
 /** Every request of the serving port. Inferences do not pass through the app, which costs more than a small model. */
 export function createServingListener(options: ServingListenerOptions): RequestListener {
-  const { model, revision, telemetry, lifecycle, infer, app } = options;
+  const { model, revision, telemetry, lifecycle, infer, app, accessLog, tracing } = options;
   const { name, version } = model;
   const targets = new Map<string, { readonly route: RequestRoute; readonly wire: Wire }>([
     [`/v2/models/${name}/infer`, { route: '/v2/models/:name/infer', wire: 'open-inference' }],
@@ -36,13 +40,23 @@ export function createServingListener(options: ServingListenerOptions): RequestL
     const start = performance.now();
     const url = request.url ?? '';
     const target = targets.get(url);
+    const stages: Stages = {};
     response.on('close', () => {
       const code = response.writableFinished ? response.statusCode : abandonedCode;
-      telemetry.answered(target?.route ?? routeOf(url), code, (performance.now() - start) / 1000);
+      const end = performance.now();
+      const route = target?.route ?? routeOf(url);
+      telemetry.answered(route, code, (end - start) / 1000);
+      if (accessLog === undefined && tracing === undefined) return;
+      const { method = '' } = request;
+      const path = url.replace(/[?#].*$/s, '');
+      accessLog?.({ method, path, route, status: code, seconds: (end - start) / 1000 });
+      const traceparent = request.headers['traceparent'];
+      const parent = typeof traceparent === 'string' ? traceparent : undefined;
+      tracing?.record({ method, route, path, status: code, traceparent: parent, start, end, stages });
     });
     if (revision !== undefined) response.setHeader('x-slipway-revision', revision);
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
-    if (request.method === 'POST' && target !== undefined) infer(request, response, target.wire);
+    if (request.method === 'POST' && target !== undefined) infer(request, response, target.wire, stages);
     else app(request, response);
   };
 }

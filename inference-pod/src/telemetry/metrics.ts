@@ -5,7 +5,8 @@ import type { ModelReport } from '../../../contract/src/model-report.ts';
 import type { InferenceStatistics } from '../serving/model-description.ts';
 import { Buckets } from './buckets.ts';
 import { type Family, formatFamilies } from './exposition.ts';
-import type { RequestRoute } from './routes.ts';
+import type { LoadingProgress } from './loading.ts';
+import { isInference, type RequestRoute } from './routes.ts';
 
 export interface Telemetry {
   readonly contentType: string;
@@ -19,7 +20,15 @@ export interface Telemetry {
   /** What this process has counted so far, as the pod link tells it. */
   measures(): Measures;
   /** Says which model is loaded, and how long fetching, loading and warming it took. */
-  modelLoaded(report: ModelReport, revision: string | undefined, seconds: number): void;
+  modelLoaded(report: ModelReport, revision: string | undefined, measured: LoadMeasures): void;
+}
+
+/** What the loading of a model took. */
+export interface LoadMeasures {
+  /** For fetching, loading and warming it. */
+  readonly seconds: number;
+  /** What each process that runs the model holds in memory since. */
+  readonly memoryBytes: number;
 }
 
 /** What is read when somebody asks. */
@@ -28,6 +37,8 @@ export interface Readings {
   readonly restarts: number;
   readonly servingThreadRuns: number;
   readonly transferBytes: number;
+  /** Undefined once the model is loaded. */
+  readonly loading: LoadingProgress | undefined;
 }
 
 /** The client went away before the answer, as proxies count it. */
@@ -48,7 +59,7 @@ export function createTelemetry(readings: () => Readings): Telemetry {
   const counters = { requests: 0, refused: 0, failed: 0, abandoned: 0 };
   const latency = new GrowingHistogram();
   const statistics = { succeeded: 0, succeededSeconds: 0, failed: 0, failedSeconds: 0, lastInference: 0 };
-  let loaded: { readonly labels: Record<string, string>; readonly seconds: number } | undefined;
+  let loaded: Loaded | undefined;
 
   const countsOf = (route: RequestRoute): RouteCounts => {
     const known = routes.get(route);
@@ -57,7 +68,6 @@ export function createTelemetry(readings: () => Readings): Telemetry {
     routes.set(route, counts);
     return counts;
   };
-  const isInference = (route: RequestRoute) => /infer$|Infer$|:predict$|^malformed$/.test(route);
 
   return {
     contentType: registry.contentType,
@@ -65,6 +75,7 @@ export function createTelemetry(readings: () => Readings): Telemetry {
       const families = [
         ...requestFamilies(routes, inferences),
         ...readingFamilies(readings()),
+        ...loadingFamilies(readings().loading),
         ...modelFamilies(loaded),
       ];
       return (await registry.metrics()) + formatFamilies(families);
@@ -91,8 +102,8 @@ export function createTelemetry(readings: () => Readings): Telemetry {
     statistics: () => ({ ...statistics, computed: inferences.count, computedSeconds: inferences.sum }),
     measures: () => ({ counters: { ...counters }, latency: latency.now }),
     observeInference: (seconds) => inferences.observe(seconds),
-    modelLoaded(report, revision, seconds) {
-      loaded = { labels: { ...report, revision: revision ?? '' }, seconds };
+    modelLoaded(report, revision, measured) {
+      loaded = { labels: { ...report, revision: revision ?? '' }, measured };
     },
   };
 }
@@ -152,9 +163,29 @@ function readingFamilies({ inFlight, restarts, servingThreadRuns, transferBytes 
   ];
 }
 
-function modelFamilies(
-  loaded: { readonly labels: Record<string, string>; readonly seconds: number } | undefined,
-): readonly Family[] {
+function loadingFamilies(progress: LoadingProgress | undefined): readonly Family[] {
+  if (progress === undefined) return [];
+  const { stage, bytes, totalBytes, seconds } = progress;
+  const family = (name: string, help: string, value: number, labels: Record<string, string> = {}): Family => ({
+    name,
+    help,
+    type: 'gauge',
+    samples: [{ labels, value }],
+  });
+  const total = 'Bytes of the whole model file, where the store tells it.';
+  return [
+    family('slipway_model_loading_seconds', 'For how long the model is being loaded, by stage.', seconds, { stage }),
+    family('slipway_model_fetched_bytes', 'Bytes of the model file that are here.', bytes),
+    ...(totalBytes === undefined ? [] : [family('slipway_model_file_bytes', total, totalBytes)]),
+  ];
+}
+
+interface Loaded {
+  readonly labels: Record<string, string>;
+  readonly measured: LoadMeasures;
+}
+
+function modelFamilies(loaded: Loaded | undefined): readonly Family[] {
   if (loaded === undefined) return [];
   return [
     {
@@ -167,7 +198,13 @@ function modelFamilies(
       name: 'slipway_model_load_seconds',
       help: 'Time to fetch, verify, load and warm the model.',
       type: 'gauge',
-      samples: [{ labels: {}, value: loaded.seconds }],
+      samples: [{ labels: {}, value: loaded.measured.seconds }],
+    },
+    {
+      name: 'slipway_model_memory_bytes',
+      help: 'What each process that runs the model held in memory once it was loaded and warm.',
+      type: 'gauge',
+      samples: [{ labels: {}, value: loaded.measured.memoryBytes }],
     },
   ];
 }

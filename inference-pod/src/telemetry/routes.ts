@@ -47,6 +47,17 @@ export const requestRoutes = [
 
 export type RequestRoute = (typeof requestRoutes)[number];
 
+/** Those that ask for an inference, and what may have been meant to. */
+const inferenceRoutes: ReadonlySet<RequestRoute> = new Set(
+  requestRoutes.filter((route) =>
+    /(infer|:predict|:classify|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(route),
+  ),
+);
+
+export function isInference(route: RequestRoute): boolean {
+  return inferenceRoutes.has(route);
+}
+
 const known: ReadonlySet<string> = new Set(requestRoutes);
 
 function isKnown(route: string): route is RequestRoute {

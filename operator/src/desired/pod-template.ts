@@ -165,6 +165,7 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.batchMaxDelayMilliseconds, textOf(model.spec.runtime?.batching?.maxDelayMilliseconds)],
     [environment.maxInFlight, textOf(model.spec.runtime?.maxInFlight)],
     [environment.requestTimeout, textOf(model.spec.runtime?.requestTimeoutMilliseconds)],
+    [environment.accessLogPercent, textOf(model.spec.runtime?.accessLogPercent)],
     [environment.page, model.spec.runtime?.page],
     [environment.goldenSet, goldenSet === undefined ? undefined : `${paths.goldenDirectory}/${goldenSet.key}`],
     [environment.goldenSetSha256, goldenSet?.sha256],

@@ -94,6 +94,10 @@ export interface IModelDeployment {
         "maxDelayMilliseconds"?: number;
       };
       /**
+       * Of a hundred requests, how many a pod writes to its log; those that it failed at are written as soon as any are. 0 when absent.
+       */
+      "accessLogPercent"?: number;
+      /**
        * Whether a pod has a page for people at / of its port 8080. Enabled when absent.
        */
       "page"?: "Enabled" | "Disabled";

@@ -13,7 +13,7 @@ const schema38 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "KWu9MiNtaTHRr7toxzsF4NcTrpqXMIWIym5w8g"
+      "$ref": "VCkNdAkUbSFMi4MrWZB32Ud5rjWdwvKsTcIbjjknQk"
     },
     "status": {
       "$ref": "RfBsihnLNkZM13RggFDQe0zf1L9KWNAJonisWWn1o"
@@ -194,7 +194,7 @@ const schema43 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "8W0edAt5rwfiN8m7mVbs5bz2IoUfUHx2GnYxE9UnOI"
+      "$ref": "74SnPBFQdwdDhdmAgEQIG2BmOMsFyWdsOZmMrqT3Oew"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -977,6 +977,9 @@ const schema49 = {
     "batching": {
       "$ref": "sdR1MaPS35Ous1ORQPMu60SKubOz24BLYOqOWHTj8c"
     },
+    "accessLogPercent": {
+      "$ref": "asSHVYWwwSr8JlHAiV8mXs1tgo1WZ7dKYjrdnkqto"
+    },
     "page": {
       "$ref": "RrnkW3ROzNm926lGgztPRwpdQBttnLhPKskEJbJGx4"
     },
@@ -1476,6 +1479,92 @@ function validate102(data, {
   validate102.errors = vErrors;
   return errors === 0;
 }
+const schema56 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 0,
+  "maximum": 100,
+  "nullable": true
+};
+function validate107(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 100 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 100
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 0 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 0
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate107.errors = vErrors;
+  return errors === 0;
+}
 const schema25 = {
   "type": "string",
   "enum": ["Enabled", "Disabled"],
@@ -1543,14 +1632,14 @@ function validate55(data, {
   validate55.errors = vErrors;
   return errors === 0;
 }
-const schema56 = {
+const schema57 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate108(data, {
+function validate110(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1626,7 +1715,7 @@ function validate108(data, {
       errors++;
     }
   }
-  validate108.errors = vErrors;
+  validate110.errors = vErrors;
   return errors === 0;
 }
 function validate93(data, {
@@ -1709,6 +1798,17 @@ function validate93(data, {
         errors = vErrors.length;
       }
     }
+    if (data.accessLogPercent !== undefined) {
+      if (!validate107(data.accessLogPercent, {
+        instancePath: instancePath + "/accessLogPercent",
+        parentData: data,
+        parentDataProperty: "accessLogPercent",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate107.errors : vErrors.concat(validate107.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.page !== undefined) {
       if (!validate55(data.page, {
         instancePath: instancePath + "/page",
@@ -1721,13 +1821,13 @@ function validate93(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate108(data.requestTimeoutMilliseconds, {
+      if (!validate110(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
         errors = vErrors.length;
       }
     }
@@ -1735,7 +1835,7 @@ function validate93(data, {
   validate93.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema58 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1881,7 +1981,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-const schema58 = {
+const schema59 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1890,11 +1990,11 @@ const schema58 = {
   "properties": {},
   "nullable": true
 };
-const schema59 = {
+const schema60 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate114(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1935,10 +2035,10 @@ function validate114(data, {
     }
     errors++;
   }
-  validate114.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-function validate113(data, {
+function validate115(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1980,21 +2080,21 @@ function validate113(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate114(data[key0], {
+      if (!validate116(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate113.errors = vErrors;
+  validate115.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema61 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2002,7 +2102,7 @@ const schema60 = {
   },
   "nullable": true
 };
-const schema61 = {
+const schema62 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2082,12 +2182,12 @@ function validate29(data, {
   validate29.errors = vErrors;
   return errors === 0;
 }
-const schema62 = {
+const schema63 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate120(data, {
+function validate122(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2129,10 +2229,10 @@ function validate120(data, {
       errors++;
     }
   }
-  validate120.errors = vErrors;
+  validate122.errors = vErrors;
   return errors === 0;
 }
-const schema63 = {
+const schema64 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2285,7 +2385,7 @@ function validate30(data, {
   validate30.errors = vErrors;
   return errors === 0;
 }
-function validate122(data, {
+function validate124(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2333,10 +2433,10 @@ function validate122(data, {
       }
     }
   }
-  validate122.errors = vErrors;
+  validate124.errors = vErrors;
   return errors === 0;
 }
-function validate118(data, {
+function validate120(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2373,24 +2473,24 @@ function validate118(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate120(data.value, {
+      if (!validate122(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate122(data.valueFrom, {
+      if (!validate124(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
         errors = vErrors.length;
       }
     }
@@ -2410,10 +2510,10 @@ function validate118(data, {
     }
     errors++;
   }
-  validate118.errors = vErrors;
+  validate120.errors = vErrors;
   return errors === 0;
 }
-function validate117(data, {
+function validate119(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2456,21 +2556,21 @@ function validate117(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate118(data[i0], {
+      if (!validate120(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate117.errors = vErrors;
+  validate119.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema65 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2478,7 +2578,7 @@ const schema64 = {
   },
   "nullable": true
 };
-const schema65 = {
+const schema66 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2498,12 +2598,12 @@ const schema65 = {
     }
   }
 };
-const schema66 = {
+const schema67 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate131(data, {
+function validate133(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2545,16 +2645,16 @@ function validate131(data, {
       errors++;
     }
   }
-  validate131.errors = vErrors;
+  validate133.errors = vErrors;
   return errors === 0;
 }
-const schema67 = {
+const schema68 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate133(data, {
+function validate135(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2584,7 +2684,7 @@ function validate133(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema67.enum
+        allowedValues: schema68.enum
       }
     };
     if (vErrors === null) {
@@ -2612,7 +2712,7 @@ function validate133(data, {
       errors++;
     }
   }
-  validate133.errors = vErrors;
+  validate135.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -2665,13 +2765,13 @@ function validate60(data, {
   validate60.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema69 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate136(data, {
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2701,7 +2801,7 @@ function validate136(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema68.enum
+        allowedValues: schema69.enum
       }
     };
     if (vErrors === null) {
@@ -2729,7 +2829,7 @@ function validate136(data, {
       errors++;
     }
   }
-  validate136.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
 const schema26 = {
@@ -2783,7 +2883,7 @@ function validate56(data, {
   validate56.errors = vErrors;
   return errors === 0;
 }
-function validate130(data, {
+function validate132(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2793,24 +2893,24 @@ function validate130(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate131(data.key, {
+      if (!validate133(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate133(data.operator, {
+      if (!validate135(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
+        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
         errors = vErrors.length;
       }
     }
@@ -2826,13 +2926,13 @@ function validate130(data, {
       }
     }
     if (data.effect !== undefined) {
-      if (!validate136(data.effect, {
+      if (!validate138(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
@@ -2863,10 +2963,10 @@ function validate130(data, {
     }
     errors++;
   }
-  validate130.errors = vErrors;
+  validate132.errors = vErrors;
   return errors === 0;
 }
-function validate129(data, {
+function validate131(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2909,21 +3009,21 @@ function validate129(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate130(data[i0], {
+      if (!validate132(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
+        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate129.errors = vErrors;
+  validate131.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema70 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -2931,7 +3031,7 @@ const schema69 = {
   },
   "nullable": true
 };
-const schema70 = {
+const schema71 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3016,13 +3116,13 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema71 = {
+const schema72 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate144(data, {
+function validate146(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3081,15 +3181,15 @@ function validate144(data, {
       errors++;
     }
   }
-  validate144.errors = vErrors;
+  validate146.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema73 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate146(data, {
+function validate148(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3146,15 +3246,15 @@ function validate146(data, {
     }
     errors++;
   }
-  validate146.errors = vErrors;
+  validate148.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema74 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate148(data, {
+function validate150(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3168,7 +3268,7 @@ function validate148(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema73.enum
+        allowedValues: schema74.enum
       }
     };
     if (vErrors === null) {
@@ -3211,10 +3311,10 @@ function validate148(data, {
     }
     errors++;
   }
-  validate148.errors = vErrors;
+  validate150.errors = vErrors;
   return errors === 0;
 }
-function validate142(data, {
+function validate144(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3283,35 +3383,35 @@ function validate142(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate144(data.minDomains, {
+      if (!validate146(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.topologyKey !== undefined) {
-      if (!validate146(data.topologyKey, {
-        instancePath: instancePath + "/topologyKey",
-        parentData: data,
-        parentDataProperty: "topologyKey",
         rootData
       })) {
         vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
         errors = vErrors.length;
       }
     }
+    if (data.topologyKey !== undefined) {
+      if (!validate148(data.topologyKey, {
+        instancePath: instancePath + "/topologyKey",
+        parentData: data,
+        parentDataProperty: "topologyKey",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate148(data.whenUnsatisfiable, {
+      if (!validate150(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
         errors = vErrors.length;
       }
     }
@@ -3331,10 +3431,10 @@ function validate142(data, {
     }
     errors++;
   }
-  validate142.errors = vErrors;
+  validate144.errors = vErrors;
   return errors === 0;
 }
-function validate141(data, {
+function validate143(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3377,18 +3477,18 @@ function validate141(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate142(data[i0], {
+      if (!validate144(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate141.errors = vErrors;
+  validate143.errors = vErrors;
   return errors === 0;
 }
 const schema16 = {
@@ -3458,7 +3558,7 @@ function validate38(data, {
   validate38.errors = vErrors;
   return errors === 0;
 }
-const schema74 = {
+const schema75 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3466,7 +3566,7 @@ const schema74 = {
   },
   "nullable": true
 };
-const schema75 = {
+const schema76 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3475,7 +3575,7 @@ const schema75 = {
     }
   }
 };
-function validate155(data, {
+function validate157(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3527,10 +3627,10 @@ function validate155(data, {
     }
     errors++;
   }
-  validate155.errors = vErrors;
+  validate157.errors = vErrors;
   return errors === 0;
 }
-function validate154(data, {
+function validate156(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3573,21 +3673,21 @@ function validate154(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate155(data[i0], {
+      if (!validate157(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
+        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate154.errors = vErrors;
+  validate156.errors = vErrors;
   return errors === 0;
 }
-function validate111(data, {
+function validate113(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3624,24 +3724,24 @@ function validate111(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate113(data.annotations, {
+      if (!validate115(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate117(data.env, {
+      if (!validate119(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
         errors = vErrors.length;
       }
     }
@@ -3657,24 +3757,24 @@ function validate111(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate129(data.tolerations, {
+      if (!validate131(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
+        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate141(data.topologySpreadConstraints, {
+      if (!validate143(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
         errors = vErrors.length;
       }
     }
@@ -3701,21 +3801,21 @@ function validate111(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate154(data.imagePullSecrets, {
+      if (!validate156(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
+        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate111.errors = vErrors;
+  validate113.errors = vErrors;
   return errors === 0;
 }
-const schema76 = {
+const schema77 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3734,7 +3834,7 @@ const schema76 = {
   },
   "nullable": true
 };
-const schema77 = {
+const schema78 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3742,7 +3842,7 @@ const schema77 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate161(data, {
+function validate163(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3818,16 +3918,16 @@ function validate161(data, {
       errors++;
     }
   }
-  validate161.errors = vErrors;
+  validate163.errors = vErrors;
   return errors === 0;
 }
-const schema78 = {
+const schema79 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate163(data, {
+function validate165(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3903,10 +4003,10 @@ function validate163(data, {
       errors++;
     }
   }
-  validate163.errors = vErrors;
+  validate165.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema80 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -3914,7 +4014,7 @@ const schema79 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema80 = {
+const schema81 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -3929,12 +4029,12 @@ const schema80 = {
     }
   }
 };
-const schema81 = {
+const schema82 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate167(data, {
+function validate169(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3948,7 +4048,7 @@ function validate167(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema81.enum
+        allowedValues: schema82.enum
       }
     };
     if (vErrors === null) {
@@ -3991,17 +4091,17 @@ function validate167(data, {
     }
     errors++;
   }
-  validate167.errors = vErrors;
+  validate169.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema83 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate169(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4077,10 +4177,10 @@ function validate169(data, {
       errors++;
     }
   }
-  validate169.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-function validate166(data, {
+function validate168(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4106,24 +4206,24 @@ function validate166(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate167(data.type, {
+      if (!validate169(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate169(data.averageUtilization, {
+      if (!validate171(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
@@ -4154,10 +4254,10 @@ function validate166(data, {
     }
     errors++;
   }
-  validate166.errors = vErrors;
+  validate168.errors = vErrors;
   return errors === 0;
 }
-function validate165(data, {
+function validate167(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4200,13 +4300,13 @@ function validate165(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate166(data[i0], {
+      if (!validate168(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
+        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
         errors = vErrors.length;
       }
     }
@@ -4226,10 +4326,10 @@ function validate165(data, {
     }
     errors++;
   }
-  validate165.errors = vErrors;
+  validate167.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema84 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4841,7 +4941,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-function validate174(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4889,10 +4989,10 @@ function validate174(data, {
       }
     }
   }
-  validate174.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-function validate160(data, {
+function validate162(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4950,54 +5050,54 @@ function validate160(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate161(data.minReplicas, {
+      if (!validate163(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxReplicas !== undefined) {
-      if (!validate163(data.maxReplicas, {
-        instancePath: instancePath + "/maxReplicas",
-        parentData: data,
-        parentDataProperty: "maxReplicas",
         rootData
       })) {
         vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
         errors = vErrors.length;
       }
     }
-    if (data.triggers !== undefined) {
-      if (!validate165(data.triggers, {
-        instancePath: instancePath + "/triggers",
+    if (data.maxReplicas !== undefined) {
+      if (!validate165(data.maxReplicas, {
+        instancePath: instancePath + "/maxReplicas",
         parentData: data,
-        parentDataProperty: "triggers",
+        parentDataProperty: "maxReplicas",
         rootData
       })) {
         vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
         errors = vErrors.length;
       }
     }
+    if (data.triggers !== undefined) {
+      if (!validate167(data.triggers, {
+        instancePath: instancePath + "/triggers",
+        parentData: data,
+        parentDataProperty: "triggers",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.behavior !== undefined) {
-      if (!validate174(data.behavior, {
+      if (!validate176(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate160.errors = vErrors;
+  validate162.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema85 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5006,7 +5106,7 @@ const schema84 = {
   },
   "nullable": true
 };
-function validate179(data, {
+function validate181(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5043,10 +5143,10 @@ function validate179(data, {
       }
     }
   }
-  validate179.errors = vErrors;
+  validate181.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema86 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -5074,14 +5174,14 @@ const schema85 = {
   },
   "nullable": true
 };
-const schema86 = {
+const schema87 = {
   "type": "string",
   "enum": ["RollingUpdate"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate183(data, {
+function validate185(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5111,7 +5211,7 @@ function validate183(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema86.enum
+        allowedValues: schema87.enum
       }
     };
     if (vErrors === null) {
@@ -5139,95 +5239,6 @@ function validate183(data, {
       errors++;
     }
   }
-  validate183.errors = vErrors;
-  return errors === 0;
-}
-const schema87 = {
-  "anyOf": [{
-    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
-  }, {
-    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
-  }],
-  "maxLength": 8,
-  "default": "25%"
-};
-function validate185(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  const _errs0 = errors;
-  let valid0 = false;
-  const _errs1 = errors;
-  if (!validate22(data, {
-    instancePath,
-    parentData,
-    parentDataProperty,
-    rootData
-  })) {
-    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
-    errors = vErrors.length;
-  }
-  var _valid0 = _errs1 === errors;
-  valid0 = valid0 || _valid0;
-  if (!valid0) {
-    const _errs2 = errors;
-    if (!validate24(data, {
-      instancePath,
-      parentData,
-      parentDataProperty,
-      rootData
-    })) {
-      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
-      errors = vErrors.length;
-    }
-    var _valid0 = _errs2 === errors;
-    valid0 = valid0 || _valid0;
-  }
-  if (!valid0) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/anyOf",
-      keyword: "anyOf",
-      params: {}
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  } else {
-    errors = _errs0;
-    if (vErrors !== null) {
-      if (_errs0) {
-        vErrors.length = _errs0;
-      } else {
-        vErrors = null;
-      }
-    }
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 8) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 8
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
   validate185.errors = vErrors;
   return errors === 0;
 }
@@ -5238,9 +5249,9 @@ const schema88 = {
     "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
   }],
   "maxLength": 8,
-  "default": 0
+  "default": "25%"
 };
-function validate189(data, {
+function validate187(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5317,10 +5328,99 @@ function validate189(data, {
       errors++;
     }
   }
-  validate189.errors = vErrors;
+  validate187.errors = vErrors;
   return errors === 0;
 }
 const schema89 = {
+  "anyOf": [{
+    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
+  }, {
+    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
+  }],
+  "maxLength": 8,
+  "default": 0
+};
+function validate191(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  const _errs0 = errors;
+  let valid0 = false;
+  const _errs1 = errors;
+  if (!validate22(data, {
+    instancePath,
+    parentData,
+    parentDataProperty,
+    rootData
+  })) {
+    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+    errors = vErrors.length;
+  }
+  var _valid0 = _errs1 === errors;
+  valid0 = valid0 || _valid0;
+  if (!valid0) {
+    const _errs2 = errors;
+    if (!validate24(data, {
+      instancePath,
+      parentData,
+      parentDataProperty,
+      rootData
+    })) {
+      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
+      errors = vErrors.length;
+    }
+    var _valid0 = _errs2 === errors;
+    valid0 = valid0 || _valid0;
+  }
+  if (!valid0) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/anyOf",
+      keyword: "anyOf",
+      params: {}
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  } else {
+    errors = _errs0;
+    if (vErrors !== null) {
+      if (_errs0) {
+        vErrors.length = _errs0;
+      } else {
+        vErrors = null;
+      }
+    }
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate191.errors = vErrors;
+  return errors === 0;
+}
+const schema90 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -5328,7 +5428,7 @@ const schema89 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate193(data, {
+function validate195(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5404,10 +5504,10 @@ function validate193(data, {
       errors++;
     }
   }
-  validate193.errors = vErrors;
+  validate195.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema91 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -5415,7 +5515,7 @@ const schema90 = {
   "maximum": 100,
   "nullable": true
 };
-function validate195(data, {
+function validate197(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5491,82 +5591,14 @@ function validate195(data, {
       errors++;
     }
   }
-  validate195.errors = vErrors;
-  return errors === 0;
-}
-const schema91 = {
-  "type": "string",
-  "enum": ["Rollback", "Pause"],
-  "maxLength": 32,
-  "default": "Rollback",
-  "nullable": true
-};
-function validate197(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Rollback" || data === "Pause")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema91.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
   validate197.errors = vErrors;
   return errors === 0;
 }
 const schema92 = {
   "type": "string",
-  "enum": ["Adopt", "Revert"],
+  "enum": ["Rollback", "Pause"],
   "maxLength": 32,
-  "default": "Adopt",
+  "default": "Rollback",
   "nullable": true
 };
 function validate199(data, {
@@ -5593,7 +5625,7 @@ function validate199(data, {
     }
     errors++;
   }
-  if (!(data === "Adopt" || data === "Revert")) {
+  if (!(data === "Rollback" || data === "Pause")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -5630,7 +5662,75 @@ function validate199(data, {
   validate199.errors = vErrors;
   return errors === 0;
 }
-function validate182(data, {
+const schema93 = {
+  "type": "string",
+  "enum": ["Adopt", "Revert"],
+  "maxLength": 32,
+  "default": "Adopt",
+  "nullable": true
+};
+function validate201(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Adopt" || data === "Revert")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema93.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate201.errors = vErrors;
+  return errors === 0;
+}
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5656,87 +5756,87 @@ function validate182(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate183(data.strategy, {
+      if (!validate185(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxSurge !== undefined) {
-      if (!validate185(data.maxSurge, {
-        instancePath: instancePath + "/maxSurge",
-        parentData: data,
-        parentDataProperty: "maxSurge",
         rootData
       })) {
         vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
         errors = vErrors.length;
       }
     }
+    if (data.maxSurge !== undefined) {
+      if (!validate187(data.maxSurge, {
+        instancePath: instancePath + "/maxSurge",
+        parentData: data,
+        parentDataProperty: "maxSurge",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.maxUnavailable !== undefined) {
-      if (!validate189(data.maxUnavailable, {
+      if (!validate191(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
+        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate193(data.progressDeadlineSeconds, {
+      if (!validate195(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.revisionHistoryLimit !== undefined) {
-      if (!validate195(data.revisionHistoryLimit, {
-        instancePath: instancePath + "/revisionHistoryLimit",
-        parentData: data,
-        parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
         vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
         errors = vErrors.length;
       }
     }
-    if (data.onFailure !== undefined) {
-      if (!validate197(data.onFailure, {
-        instancePath: instancePath + "/onFailure",
+    if (data.revisionHistoryLimit !== undefined) {
+      if (!validate197(data.revisionHistoryLimit, {
+        instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
-        parentDataProperty: "onFailure",
+        parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
         vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
         errors = vErrors.length;
       }
     }
-    if (data.externalUndo !== undefined) {
-      if (!validate199(data.externalUndo, {
-        instancePath: instancePath + "/externalUndo",
+    if (data.onFailure !== undefined) {
+      if (!validate199(data.onFailure, {
+        instancePath: instancePath + "/onFailure",
         parentData: data,
-        parentDataProperty: "externalUndo",
+        parentDataProperty: "onFailure",
         rootData
       })) {
         vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
+    if (data.externalUndo !== undefined) {
+      if (!validate201(data.externalUndo, {
+        instancePath: instancePath + "/externalUndo",
+        parentData: data,
+        parentDataProperty: "externalUndo",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate182.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema94 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -5748,13 +5848,13 @@ const schema93 = {
   },
   "nullable": true
 };
-const schema94 = {
+const schema95 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate203(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5784,7 +5884,7 @@ function validate203(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema94.enum
+        allowedValues: schema95.enum
       }
     };
     if (vErrors === null) {
@@ -5812,10 +5912,10 @@ function validate203(data, {
       errors++;
     }
   }
-  validate203.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema96 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -5831,11 +5931,11 @@ const schema95 = {
   },
   "nullable": true
 };
-const schema96 = {
+const schema97 = {
   "type": "string",
   "maxLength": 64
 };
-function validate208(data, {
+function validate210(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5876,10 +5976,10 @@ function validate208(data, {
     }
     errors++;
   }
-  validate208.errors = vErrors;
+  validate210.errors = vErrors;
   return errors === 0;
 }
-function validate205(data, {
+function validate207(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5975,21 +6075,21 @@ function validate205(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate208(data.sha256, {
+      if (!validate210(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate208.errors : vErrors.concat(validate208.errors);
+        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate205.errors = vErrors;
+  validate207.errors = vErrors;
   return errors === 0;
 }
-function validate202(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6015,29 +6115,29 @@ function validate202(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate203(data.contract, {
+      if (!validate205(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.goldenSet !== undefined) {
-      if (!validate205(data.goldenSet, {
-        instancePath: instancePath + "/goldenSet",
-        parentData: data,
-        parentDataProperty: "goldenSet",
         rootData
       })) {
         vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
+    if (data.goldenSet !== undefined) {
+      if (!validate207(data.goldenSet, {
+        instancePath: instancePath + "/goldenSet",
+        parentData: data,
+        parentDataProperty: "goldenSet",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate202.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
 function validate77(data, {
@@ -6110,57 +6210,57 @@ function validate77(data, {
       }
     }
     if (data.pod !== undefined) {
-      if (!validate111(data.pod, {
+      if (!validate113(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
+        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate160(data.autoscaling, {
+      if (!validate162(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
+        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate179(data.service, {
+      if (!validate181(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate182(data.rollout, {
+      if (!validate184(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
+        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate202(data.validation, {
+      if (!validate204(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
@@ -6183,7 +6283,7 @@ function validate77(data, {
   validate77.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema98 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -6237,7 +6337,7 @@ const schema97 = {
   },
   "nullable": true
 };
-const schema98 = {
+const schema99 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -6245,7 +6345,7 @@ const schema98 = {
   },
   "nullable": true
 };
-const schema99 = {
+const schema100 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -6269,11 +6369,11 @@ const schema99 = {
     }
   }
 };
-const schema100 = {
+const schema101 = {
   "type": "string",
   "maxLength": 316
 };
-function validate217(data, {
+function validate219(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6314,15 +6414,15 @@ function validate217(data, {
     }
     errors++;
   }
-  validate217.errors = vErrors;
+  validate219.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema102 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate219(data, {
+function validate221(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6336,7 +6436,7 @@ function validate219(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema101.enum
+        allowedValues: schema102.enum
       }
     };
     if (vErrors === null) {
@@ -6379,7 +6479,7 @@ function validate219(data, {
     }
     errors++;
   }
-  validate219.errors = vErrors;
+  validate221.errors = vErrors;
   return errors === 0;
 }
 const schema33 = {
@@ -6561,13 +6661,13 @@ function validate66(data, {
   validate66.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema103 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate224(data, {
+function validate226(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6626,10 +6726,10 @@ function validate224(data, {
       errors++;
     }
   }
-  validate224.errors = vErrors;
+  validate226.errors = vErrors;
   return errors === 0;
 }
-function validate216(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6719,24 +6819,24 @@ function validate216(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate217(data.type, {
+      if (!validate219(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate219(data.status, {
+      if (!validate221(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
+        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
         errors = vErrors.length;
       }
     }
@@ -6774,13 +6874,13 @@ function validate216(data, {
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate224(data.observedGeneration, {
+      if (!validate226(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
+        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
         errors = vErrors.length;
       }
     }
@@ -6800,10 +6900,10 @@ function validate216(data, {
     }
     errors++;
   }
-  validate216.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-function validate215(data, {
+function validate217(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6846,18 +6946,18 @@ function validate215(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate216(data[i0], {
+      if (!validate218(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate215.errors = vErrors;
+  validate217.errors = vErrors;
   return errors === 0;
 }
 const schema27 = {
@@ -7060,7 +7160,7 @@ function validate65(data, {
   validate65.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema104 = {
   "type": "object",
   "properties": {
     "message": {
@@ -7081,12 +7181,12 @@ const schema103 = {
   },
   "nullable": true
 };
-const schema104 = {
+const schema105 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate237(data, {
+function validate239(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7128,7 +7228,7 @@ function validate237(data, {
       errors++;
     }
   }
-  validate237.errors = vErrors;
+  validate239.errors = vErrors;
   return errors === 0;
 }
 const schema31 = {
@@ -7198,7 +7298,7 @@ function validate61(data, {
   validate61.errors = vErrors;
   return errors === 0;
 }
-function validate236(data, {
+function validate238(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7224,13 +7324,13 @@ function validate236(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate237(data.message, {
+      if (!validate239(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
         errors = vErrors.length;
       }
     }
@@ -7279,10 +7379,10 @@ function validate236(data, {
       }
     }
   }
-  validate236.errors = vErrors;
+  validate238.errors = vErrors;
   return errors === 0;
 }
-const schema105 = {
+const schema106 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -7361,12 +7461,12 @@ function validate67(data, {
   validate67.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema107 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate246(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7380,7 +7480,7 @@ function validate246(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema106.enum
+        allowedValues: schema107.enum
       }
     };
     if (vErrors === null) {
@@ -7423,10 +7523,10 @@ function validate246(data, {
     }
     errors++;
   }
-  validate246.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-function validate244(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7543,13 +7643,13 @@ function validate244(data, {
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate246(data.verdict, {
+      if (!validate248(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
@@ -7620,10 +7720,10 @@ function validate244(data, {
       }
     }
   }
-  validate244.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema107 = {
+const schema108 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -7645,12 +7745,12 @@ const schema107 = {
   },
   "nullable": true
 };
-const schema108 = {
+const schema109 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline"],
   "maxLength": 32
 };
-function validate258(data, {
+function validate260(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7664,7 +7764,7 @@ function validate258(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema108.enum
+        allowedValues: schema109.enum
       }
     };
     if (vErrors === null) {
@@ -7707,15 +7807,15 @@ function validate258(data, {
     }
     errors++;
   }
-  validate258.errors = vErrors;
+  validate260.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema110 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate260(data, {
+function validate262(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7757,10 +7857,10 @@ function validate260(data, {
       errors++;
     }
   }
-  validate260.errors = vErrors;
+  validate262.errors = vErrors;
   return errors === 0;
 }
-function validate255(data, {
+function validate257(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7872,24 +7972,24 @@ function validate255(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate258(data.trigger, {
+      if (!validate260(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
+        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate260(data.fieldManager, {
+      if (!validate262(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
+        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
         errors = vErrors.length;
       }
     }
@@ -7905,10 +8005,10 @@ function validate255(data, {
       }
     }
   }
-  validate255.errors = vErrors;
+  validate257.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema111 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -7916,7 +8016,7 @@ const schema110 = {
   },
   "nullable": true
 };
-const schema111 = {
+const schema112 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -7937,11 +8037,11 @@ const schema111 = {
     }
   }
 };
-const schema112 = {
+const schema113 = {
   "type": "integer",
   "format": "int64"
 };
-function validate268(data, {
+function validate270(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7983,10 +8083,10 @@ function validate268(data, {
       errors++;
     }
   }
-  validate268.errors = vErrors;
+  validate270.errors = vErrors;
   return errors === 0;
 }
-function validate266(data, {
+function validate268(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8055,13 +8155,13 @@ function validate266(data, {
       }
     }
     if (data.number !== undefined) {
-      if (!validate268(data.number, {
+      if (!validate270(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
+        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
         errors = vErrors.length;
       }
     }
@@ -8114,10 +8214,10 @@ function validate266(data, {
     }
     errors++;
   }
-  validate266.errors = vErrors;
+  validate268.errors = vErrors;
   return errors === 0;
 }
-function validate265(data, {
+function validate267(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8160,21 +8260,21 @@ function validate265(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate266(data[i0], {
+      if (!validate268(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
+        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate265.errors = vErrors;
+  validate267.errors = vErrors;
   return errors === 0;
 }
-function validate213(data, {
+function validate215(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8211,13 +8311,13 @@ function validate213(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate215(data.conditions, {
+      if (!validate217(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
         errors = vErrors.length;
       }
     }
@@ -8310,35 +8410,35 @@ function validate213(data, {
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate236(data.rollout, {
+      if (!validate238(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate244(data.preflight, {
+      if (!validate246(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate255(data.rollback, {
+      if (!validate257(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
         errors = vErrors.length;
       }
     }
@@ -8354,18 +8454,18 @@ function validate213(data, {
       }
     }
     if (data.history !== undefined) {
-      if (!validate265(data.history, {
+      if (!validate267(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
+        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate213.errors = vErrors;
+  validate215.errors = vErrors;
   return errors === 0;
 }
 function validate68(data, {
@@ -8471,13 +8571,13 @@ function validate68(data, {
       }
     }
     if (data.status !== undefined) {
-      if (!validate213(data.status, {
+      if (!validate215(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
         errors = vErrors.length;
       }
     }

@@ -1,0 +1,126 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { call, clientOf } from './grpc-client.ts';
+import { get, post } from './http.ts';
+import { exampleModel } from './models.ts';
+import { failToStart, startPod, startPodIn } from './running-pod.ts';
+
+const model = ['--model', exampleModel('iris', '1').path, '--model-name', 'iris'];
+const input = { name: 'X', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] };
+
+let server: Server;
+let url: string;
+let received: { readonly path: string; readonly body: Buffer }[];
+beforeEach(async () => {
+  received = [];
+  server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      received.push({ path: request.url ?? '', body: Buffer.concat(chunks) });
+      response.end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterEach(() => new Promise((resolve) => server.close(resolve)));
+
+test('traces go where the variables of OpenTelemetry say, continue those of callers, and tell the stages', async () => {
+  const pod = await startPodIn({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: url } }, ...model);
+  const trace = '0123456789abcdef0123456789abcdef';
+  const traceparent = `00-${trace}-0123456789abcdef-01`;
+  await post(`${pod.url}/v2/models/iris/infer?key=secret`, { inputs: [input] }, { traceparent });
+  await post(`${pod.url}/v2/models/iris/infer`, { inputs: [input] }, { traceparent });
+  const unsampled = 'fedcba9876543210fedcba9876543210';
+  await post(`${pod.url}/v2/models/iris/infer`, {}, { traceparent: `00-${unsampled}-0123456789abcdef-00` });
+  const client = clientOf(pod.grpcAddress, 'open_inference_grpc.proto', 'inference.GRPCInferenceService');
+  await call(client, 'ServerLive', {});
+  client.close();
+  // What was not sent yet is sent at the end.
+  await pod.stop();
+  expect(new Set(received.map(({ path }) => path))).toEqual(new Set(['/v1/traces']));
+  const bytes = Buffer.concat(received.map(({ body }) => body));
+  const text = bytes.toString('latin1');
+  for (const name of ['POST /v2/models/:name/infer', 'receive', 'wait', 'compute', 'send', 'gRPC /inference.GRPC']) {
+    expect(text).toContain(name);
+  }
+  expect(text).not.toContain('secret');
+  expect(bytes.includes(Buffer.from(trace, 'hex'))).toBe(true);
+  expect(bytes.includes(Buffer.from(unsampled, 'hex'))).toBe(false);
+});
+
+test('a collector that is away costs no request', async () => {
+  const pod = await startPodIn({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' } }, ...model);
+  for (let index = 0; index < 20; index++) {
+    expect((await post(`${pod.url}/v2/models/iris/infer`, { inputs: [input] })).status).toBe(200);
+  }
+  await pod.stop();
+  expect(await pod.exit).toBe(0);
+});
+
+test('the access log has the share of requests that was asked for, without queries, and every failure', async () => {
+  const whole = await startPod(...model, '--access-log-percent', '100');
+  await post(`${whole.url}/v2/models/iris/infer?key=secret`, { inputs: [input] });
+  await get(`${whole.url}/v2/models/other`);
+  await whole.stop();
+  const lines = whole.logs.filter(({ access }) => access === true);
+  expect(lines).toEqual([
+    expect.objectContaining({
+      msg: 'request',
+      method: 'POST',
+      path: '/v2/models/iris/infer',
+      route: '/v2/models/:name/infer',
+      status: 200,
+      seconds: expect.any(Number),
+    }),
+    expect.objectContaining({ method: 'GET', path: '/v2/models/other', route: '/v2/models/:name', status: 404 }),
+  ]);
+  const silent = await startPod(...model);
+  await get(`${silent.url}/v2/models/other`);
+  await silent.stop();
+  expect(silent.logs.some(({ access }) => access === true)).toBe(false);
+}, 20_000);
+
+test('a pod that is loading says how far it is, in its metrics', async () => {
+  const slow = createServer((_request, response) => {
+    response.writeHead(200, { 'content-length': '1000000' });
+    response.write(Buffer.alloc(250_000));
+  });
+  await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve));
+  const uri = `http://127.0.0.1:${(slow.address() as AddressInfo).port}/model.onnx`;
+  const control = createServer();
+  await new Promise<void>((resolve) => control.listen(0, '127.0.0.1', resolve));
+  const { port } = control.address() as AddressInfo;
+  await new Promise((resolve) => control.close(resolve));
+  const options = ['--model-uri', uri, '--fetch-timeout-seconds', '8', '--control-port', String(port)];
+  const failure = failToStart(...options);
+  let metrics = '';
+  for (let tries = 0; tries < 100 && !metrics.includes('slipway_model_fetched_bytes 250000'); tries++) {
+    await sleep(50);
+    metrics = await get(`http://127.0.0.1:${port}/metrics`).then(
+      ({ text }) => text,
+      () => '',
+    );
+  }
+  expect(metrics).toContain('slipway_model_fetched_bytes 250000');
+  expect(metrics).toContain('slipway_model_file_bytes 1000000');
+  expect(metrics).toMatch(/slipway_model_loading_seconds\{stage="fetching"\} [\d.]+/);
+  expect((await failure).terminationMessage).toMatchObject({ reason: 'ModelFetchFailed' });
+  slow.closeAllConnections();
+  slow.close();
+}, 30_000);
+
+test('what a loaded model holds in memory is measured', async () => {
+  const pod = await startPod(...model);
+  const { text } = await get(`${pod.controlUrl}/metrics`);
+  await pod.stop();
+  const [, bytes] = /^slipway_model_memory_bytes (\d+)$/m.exec(text) ?? [];
+  expect(Number(bytes)).toBeGreaterThan(20e6);
+  expect(text).not.toContain('slipway_model_loading_seconds');
+  expect(pod.logs).toContainEqual(
+    expect.objectContaining({ msg: 'the model is loaded', memoryBytes: Number(bytes), seconds: expect.any(Number) }),
+  );
+});
