@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
-import { isBatchable } from './execution/batching.ts';
+import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { fetchModel } from './model/fetch.ts';
 import { localeVariables } from './model/locale.ts';
@@ -130,10 +130,10 @@ export async function startServer(
   const model = await loadModel(settings, log, events, loading, signal);
   loading.end();
   const { signature, memoryBytes } = model.scheduler.model;
-  const measured = { seconds: (performance.now() - start) / 1000, memoryBytes };
+  const measured = { seconds: (performance.now() - start) / 1000, memoryBytes, batching: model.scheduler.batching };
   telemetry.modelLoaded(model.report, settings.revision, measured);
   lifecycle.happened({ kind: 'loaded', model });
-  log.info({ ...model.report, signature, ...measured }, 'the model is loaded');
+  log.info({ ...model.report, signature, seconds: measured.seconds, memoryBytes }, 'the model is loaded');
 
   const drain = async () => {
     lifecycle.happened({ kind: 'told to end' });
@@ -275,13 +275,14 @@ async function loadModel(
   loading.enter('checking');
   await checkGoldenSet(settings, scheduler, limits, log);
   // Requests that are to be run together go to an executor, all of them.
-  if (batching === undefined) await scheduler.openServingThread(settings.workDirectory);
+  if (scheduler.batching?.kind !== 'on') await scheduler.openServingThread(settings.workDirectory);
   const { omittedOutputs, warmUpRefused } = scheduler.model;
   if (omittedOutputs.length > 0) {
     log.warn({ outputs: omittedOutputs }, 'outputs that are no tensors are left out: convert without ZipMap');
   }
-  if (batching !== undefined && !isBatchable(scheduler.model.signature)) {
-    log.warn('the model cannot be given several requests at once: the first dimension of each tensor has to be free');
+  if (scheduler.batching !== undefined) {
+    const level = scheduler.batching.kind === 'on' ? 'info' : 'warn';
+    log[level]({ batching: inWords(scheduler.batching) }, 'requests that come together');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
   return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` } };

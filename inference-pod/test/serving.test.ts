@@ -108,6 +108,9 @@ describe('batching', () => {
         Array.from({ length: 35 }, (_, index) => post(url, { id: String(index), inputs: [row(index)] })),
       );
       expect(together.map(({ text }) => text)).toEqual([...alone.values()]);
+      const { parameters } = (await get(`${pod.url}/v2/models/iris/config`)).json;
+      expect(parameters.batching.string_value).toMatch(/^on: together, [\d.]+ times as many rows a second$/);
+      expect((await get(`${pod.controlUrl}/metrics`)).text).toMatch(/^slipway_batching_gain [\d.]+$/m);
     } finally {
       await pod.stop();
     }
@@ -140,8 +143,11 @@ describe('batching', () => {
     try {
       expect((await slowRequest(pod, 1)).status).toBe(200);
       expect(pod.logs).toContainEqual(
-        expect.objectContaining({ msg: expect.stringContaining('cannot be given several requests at once') }),
+        expect.objectContaining({ level: 40, batching: expect.stringContaining('cannot be given several requests') }),
       );
+      const { parameters } = (await get(`${pod.url}/v2/models/slow/config`)).json;
+      expect(parameters.batching.string_value).toMatch(/^off: the model cannot be given/);
+      expect((await get(`${pod.controlUrl}/metrics`)).text).toMatch(/^slipway_batching 0$/m);
     } finally {
       await pod.stop();
     }

@@ -5,6 +5,7 @@
 import { openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
 import { wires } from '../protocol/wires.ts';
+import { measureBatchGain } from './batch-gain.ts';
 import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
@@ -35,6 +36,7 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
   const { signature, omittedOutputs } = session;
+  const batchGain = mostRows > 1 && warmUpRefused === undefined ? await measureBatchGain(session, mostRows) : undefined;
   const memoryBytes = process.memoryUsage.rss();
   tell({
     kind: 'opened',
@@ -42,6 +44,7 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
     omittedOutputs,
     memoryBytes,
     ...(warmUpRefused === undefined ? {} : { warmUpRefused }),
+    ...(batchGain === undefined ? {} : { batchGain }),
   });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     const calls = batch.map(({ frame, body }) => ({

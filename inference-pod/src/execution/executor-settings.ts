@@ -30,5 +30,7 @@ export type OpenedModel =
       /** What the process holds in memory now. */
       readonly memoryBytes: number;
       readonly warmUpRefused?: string;
+      /** How many times as many rows a second it computes together; absent where it was not measured, or cannot be. */
+      readonly batchGain?: number;
     }
   | { readonly kind: 'failed'; readonly failure: StartupFailure };

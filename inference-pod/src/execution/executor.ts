@@ -16,6 +16,8 @@ export interface LoadedModel {
   readonly warmUpRefused: string | undefined;
   /** What the process that loaded it held in memory then. */
   readonly memoryBytes: number;
+  /** How many times as many rows a second it computes together; undefined where that was not measured, or cannot be. */
+  readonly batchGain: number | undefined;
 }
 
 /** How an executor's process ended that was not told to. */
@@ -76,8 +78,8 @@ export class Executor {
       );
     }
     if (first.kind === 'failed') throw new StartupError(first.failure.reason, first.failure.message);
-    const { signature, omittedOutputs, warmUpRefused, memoryBytes } = first;
-    return new Executor(process, { signature, omittedOutputs, warmUpRefused, memoryBytes });
+    const { signature, omittedOutputs, warmUpRefused, memoryBytes, batchGain } = first;
+    return new Executor(process, { signature, omittedOutputs, warmUpRefused, memoryBytes, batchGain });
   }
 
   /** Resolves once the process is gone, which it is only if it crashed or was killed. */

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { RequestError } from '../protocol/request-error.ts';
 import type { InferenceCall } from '../protocol/wires.ts';
+import { type BatchingDecision, decideBatching } from './batch-gain.ts';
 import { type BatchingSettings, isBatchable } from './batching.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
 import { describeEnd, Executor, type ExecutorEnd, type LoadedModel } from './executor.ts';
@@ -72,6 +73,8 @@ export class Scheduler {
   /** Milliseconds from one answer to the next while an executor is busy. */
   #pace: number | undefined;
   #idle: (() => void)[] = [];
+  /** What has become of batching; undefined where it was not asked for. */
+  readonly batching: BatchingDecision | undefined;
   readonly #batching: BatchingSettings | undefined;
   /** Runs what is proven to be cheap; undefined for a model of which nothing is. */
   #servingThread: ServingThread | undefined;
@@ -87,7 +90,8 @@ export class Scheduler {
     this.#options = options;
     this.model = model;
     this.#loadMilliseconds = loadMilliseconds;
-    this.#batching = isBatchable(model.signature) ? options.batching : undefined;
+    if (options.batching !== undefined) this.batching = decideBatching(isBatchable(model.signature), model.batchGain);
+    this.#batching = this.batching?.kind === 'on' ? options.batching : undefined;
     for (const executor of executors) this.#adopt(executor);
     const watch = setInterval(() => this.#killHung(), watchMilliseconds).unref();
     options.signal.addEventListener('abort', () => clearInterval(watch));

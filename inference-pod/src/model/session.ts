@@ -89,6 +89,16 @@ function isRefusal(error: unknown): boolean {
   );
 }
 
+/** Zeros for every input: so many in a first dimension that is free, and 1 in others. */
+export function zeroInputs({ inputs }: Signature, rows: number): ReadonlyMap<string, Tensor> {
+  return new Map(
+    inputs.map(({ name, datatype, shape }) => {
+      const concrete = shape.map((dimension, axis) => (dimension !== -1 ? dimension : axis === 0 ? rows : 1));
+      return [name, { datatype, shape: concrete, data: zeros(datatype, elementCount(concrete)) }];
+    }),
+  );
+}
+
 /**
  * Runs the model once on zeros (free dimensions 1), so that the first request does not pay for lazy initialisation.
  * A model may have good reasons to refuse zeros: that is no failure, and the reason is returned.
@@ -96,14 +106,8 @@ function isRefusal(error: unknown): boolean {
  * @throws StartupError ModelInvalid when it fails for any other reason
  */
 export async function warmUp(session: ModelSession): Promise<string | undefined> {
-  const inputs = new Map(
-    session.signature.inputs.map(({ name, datatype, shape }) => {
-      const concrete = shape.map((dimension) => (dimension === -1 ? 1 : dimension));
-      return [name, { datatype, shape: concrete, data: zeros(datatype, elementCount(concrete)) }];
-    }),
-  );
   try {
-    await session.run(inputs, session.signature.outputs);
+    await session.run(zeroInputs(session.signature, 1), session.signature.outputs);
     return undefined;
   } catch (error) {
     if (error instanceof RequestError) return error.message;

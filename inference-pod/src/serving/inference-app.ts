@@ -88,7 +88,7 @@ export function createInferenceApp({
   get(
     paths('/config'),
     known,
-    answer(() => modelConfigurationJson(model, loaded().signature)),
+    answer(() => modelConfigurationJson(model, loaded().signature, lifecycle.model?.scheduler.batching)),
   );
   // Read-only: the one model of this pod.
   post(

@@ -1,3 +1,4 @@
+import { type BatchingDecision, inWords } from '../execution/batch-gain.ts';
 import type { Datatype, Signature, TensorSignature } from '../protocol/datatypes.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
@@ -59,7 +60,11 @@ export function modelConfiguration({ name }: ModelIdentity, signature: Signature
 }
 
 /** The same in JSON. */
-export function modelConfigurationJson(model: ModelIdentity, signature: Signature): object {
+export function modelConfigurationJson(
+  model: ModelIdentity,
+  signature: Signature,
+  batching: BatchingDecision | undefined,
+): object {
   const { name, platform, backend, maxBatchSize, input, output } = modelConfiguration(model, signature);
   const tensor = ({ name: tensorName, typeNumber, dims }: ConfiguredTensor) => ({
     name: tensorName,
@@ -73,6 +78,8 @@ export function modelConfigurationJson(model: ModelIdentity, signature: Signatur
     max_batch_size: maxBatchSize,
     input: input.map(tensor),
     output: output.map(tensor),
+    // Where Triton's configuration has what no field is for.
+    ...(batching === undefined ? {} : { parameters: { batching: { string_value: inWords(batching) } } }),
   };
 }
 

@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { GrowingHistogram } from '../../../contract/src/histogram.ts';
 import type { Measures } from '../../../contract/src/link.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
+import type { BatchingDecision } from '../execution/batch-gain.ts';
 import type { InferenceStatistics } from '../serving/model-description.ts';
 import { Buckets } from './buckets.ts';
 import { type Family, formatFamilies } from './exposition.ts';
@@ -29,6 +30,8 @@ export interface LoadMeasures {
   readonly seconds: number;
   /** What each process that runs the model holds in memory since. */
   readonly memoryBytes: number;
+  /** Undefined where it was not asked for. */
+  readonly batching: BatchingDecision | undefined;
 }
 
 /** What is read when somebody asks. */
@@ -180,6 +183,20 @@ function loadingFamilies(progress: LoadingProgress | undefined): readonly Family
   ];
 }
 
+function batchingFamilies(batching: BatchingDecision | undefined): readonly Family[] {
+  if (batching === undefined) return [];
+  const gauge = (name: string, help: string, value: number): Family => ({
+    name,
+    help,
+    type: 'gauge',
+    samples: [{ labels: {}, value }],
+  });
+  const isOn = gauge('slipway_batching', 'Whether requests are run together: 1 or 0.', Number(batching.kind === 'on'));
+  if (batching.kind === 'off') return [isOn];
+  const help = 'How many times as many rows a second the model computes together, measured when it was loaded.';
+  return [isOn, gauge('slipway_batching_gain', help, batching.gain)];
+}
+
 interface Loaded {
   readonly labels: Record<string, string>;
   readonly measured: LoadMeasures;
@@ -206,5 +223,6 @@ function modelFamilies(loaded: Loaded | undefined): readonly Family[] {
       type: 'gauge',
       samples: [{ labels: {}, value: loaded.measured.memoryBytes }],
     },
+    ...batchingFamilies(loaded.measured.batching),
   ];
 }
