@@ -524,3 +524,28 @@ describe('models that need care', () => {
     }
   });
 });
+
+test('an input of unknown rank is told as one, and takes any shape; a scalar is told as a scalar', async () => {
+  const pod = await startPod('--model', testModel('anyrank'));
+  try {
+    const { inputs, outputs } = (await get(`${pod.url}/v2/models/anyrank`)).json;
+    expect(inputs).toEqual([
+      { name: 'x', datatype: 'FP32', shape: [], rank: 'unknown' },
+      { name: 'offset', datatype: 'FP32', shape: [] },
+    ]);
+    expect(outputs).toEqual([{ name: 'y', datatype: 'FP32', shape: [], rank: 'unknown' }]);
+    const offset = { name: 'offset', datatype: 'FP32', shape: [], data: [1] };
+    for (const shape of [[], [2], [1, 2, 1]]) {
+      const data = shape.length === 0 ? [1] : [1, 2];
+      const answer = await post(`${pod.url}/v2/models/anyrank/infer`, {
+        inputs: [{ name: 'x', datatype: 'FP32', shape, data }, offset],
+      });
+      expect(answer.json.outputs).toEqual([{ name: 'y', datatype: 'FP32', shape, data: data.map((each) => each + 1) }]);
+    }
+    const { metadata } = (await get(`${pod.url}/v1/models/anyrank/metadata`)).json;
+    const { x, offset: scalar } = metadata.signature_def.signature_def.serving_default.inputs;
+    expect([x.tensor_shape.unknown_rank, scalar.tensor_shape.unknown_rank]).toEqual([true, false]);
+  } finally {
+    await pod.stop();
+  }
+});

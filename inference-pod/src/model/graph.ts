@@ -21,13 +21,55 @@ export function operatorsOf(file: Buffer): readonly Operator[] | undefined {
   return operators;
 }
 
+/**
+ * The inputs and outputs of a model whose file does not say how many dimensions they have, by name. onnxruntime tells the
+ * same of them as of scalars.
+ *
+ * @returns none for what is no ONNX model
+ */
+export function tensorsOfUnknownRank(file: Buffer): ReadonlySet<string> {
+  const names = new Set<string>();
+  try {
+    for (const [field, value] of fieldsOf(file)) {
+      if (field !== model.graph) continue;
+      for (const [inner, info] of fieldsOf(value)) {
+        if (inner === graph.input || inner === graph.output) readValueInfo(info, names);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof NoModel)) throw error;
+  }
+  return names;
+}
+
+function readValueInfo(bytes: Buffer, into: Set<string>): void {
+  let name = '';
+  let isShaped = false;
+  for (const [field, value] of fieldsOf(bytes)) {
+    if (field === valueInfo.name) name = value.toString();
+    else if (field === valueInfo.type) isShaped = hasShape(value);
+  }
+  if (!isShaped) into.add(name);
+}
+
+function hasShape(type: Buffer): boolean {
+  for (const [field, tensor] of fieldsOf(type)) {
+    if (field !== typeOfValue.tensor) continue;
+    for (const [inner] of fieldsOf(tensor)) if (inner === tensorType.shape) return true;
+  }
+  return false;
+}
+
 /** Graphs within operators of graphs within operators. */
 const mostDepth = 32;
 
 class NoModel extends Error {}
 
 const model = { graph: 7, functions: 25 };
-const graph = { node: 1 };
+const graph = { node: 1, input: 11, output: 12 };
+const valueInfo = { name: 1, type: 2 };
+const typeOfValue = { tensor: 1 };
+const tensorType = { shape: 2 };
 const functions = { node: 7 };
 const node = { type: 4, attribute: 5, domain: 7 };
 const attribute = { graph: 6, graphs: 11 };

@@ -1,3 +1,4 @@
+import { readFile, stat } from 'node:fs/promises';
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import {
   datatypeOf,
@@ -11,6 +12,7 @@ import {
 } from '../protocol/datatypes.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import { messageOf } from './error-message.ts';
+import { tensorsOfUnknownRank } from './graph.ts';
 import { StartupError } from './startup-error.ts';
 
 /** A model that is loaded and can be run, one inference at a time. */
@@ -48,13 +50,14 @@ export async function openSession(path: string, threads: number): Promise<ModelS
       cause: error,
     });
   }
+  const unranked = await unrankedTensors(path, session);
   const inputs = session.inputMetadata.map((metadata) => {
-    const signature = readSignature(metadata);
+    const signature = readSignature(metadata, unranked);
     if (signature !== undefined) return signature;
     const type = metadata.isTensor ? metadata.type : 'no tensor';
     throw new StartupError('ModelInvalid', `the model's input '${metadata.name}' is ${type}, which cannot be sent`);
   });
-  const outputs = session.outputMetadata.flatMap((metadata) => readSignature(metadata) ?? []);
+  const outputs = session.outputMetadata.flatMap((metadata) => readSignature(metadata, unranked) ?? []);
   if (outputs.length === 0) {
     throw new StartupError('ModelInvalid', 'the model has no output that is a tensor: convert it without ZipMap');
   }
@@ -115,12 +118,28 @@ export async function warmUp(session: ModelSession): Promise<string | undefined>
   }
 }
 
-function readSignature(metadata: InferenceSession.ValueMetadata): TensorSignature | undefined {
+/** Models above this size are not read a second time. */
+const mostReadBytes = 256 * 2 ** 20;
+
+/** The tensors of which onnxruntime tells no dimensions, and the file none either. */
+async function unrankedTensors(path: string, session: InferenceSession): Promise<ReadonlySet<string>> {
+  const metadata = [...session.inputMetadata, ...session.outputMetadata];
+  if (!metadata.some((each) => each.isTensor && each.shape.length === 0)) return new Set();
+  if ((await stat(path)).size > mostReadBytes) return new Set();
+  return tensorsOfUnknownRank(await readFile(path));
+}
+
+function readSignature(
+  metadata: InferenceSession.ValueMetadata,
+  unranked: ReadonlySet<string>,
+): TensorSignature | undefined {
   if (!metadata.isTensor) return undefined;
   const datatype = datatypeOf(metadata.type);
   // A free dimension is a string, its symbol or ''. Dimensions of one symbol need not be equal: exporters reuse names.
   const shape = metadata.shape.map((dimension) => (typeof dimension === 'number' ? dimension : -1));
-  return datatype === undefined ? undefined : { name: metadata.name, datatype, shape };
+  if (datatype === undefined) return undefined;
+  const isRankUnknown = shape.length === 0 && unranked.has(metadata.name);
+  return { name: metadata.name, datatype, shape, ...(isRankUnknown ? { isRankUnknown } : {}) };
 }
 
 function toOnnx({ datatype, shape, data }: Tensor): OnnxTensor {

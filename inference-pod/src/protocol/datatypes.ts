@@ -56,6 +56,8 @@ export interface TensorSignature {
   readonly name: string;
   readonly datatype: Datatype;
   readonly shape: readonly number[];
+  /** Whether the model does not say how many dimensions there are; its shape is then [], as a scalar's. */
+  readonly isRankUnknown?: true;
 }
 
 export interface Signature {

@@ -1,4 +1,4 @@
-import type { Signature } from './datatypes.ts';
+import type { Signature, TensorSignature } from './datatypes.ts';
 
 export interface ModelIdentity {
   readonly name: string;
@@ -18,7 +18,12 @@ export function modelMetadata(model: ModelIdentity, signature: Signature): objec
     name: model.name,
     versions: [model.version],
     platform: 'onnx_onnxv1',
-    inputs: signature.inputs,
-    outputs: signature.outputs,
+    inputs: signature.inputs.map(tensorMetadata),
+    outputs: signature.outputs.map(tensorMetadata),
   };
+}
+
+/** The protocol has no word for a shape of unknown rank: it is told beside. */
+function tensorMetadata({ name, datatype, shape, isRankUnknown }: TensorSignature): object {
+  return { name, datatype, shape, ...(isRankUnknown ? { rank: 'unknown' } : {}) };
 }

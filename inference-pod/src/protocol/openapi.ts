@@ -1,5 +1,6 @@
 import { type Datatype, elementCount, type Signature, type TensorSignature } from './datatypes.ts';
 import { type ModelIdentity, serverMetadata } from './open-inference.ts';
+import { describeShape } from './tensor-shape.ts';
 import { signatureName } from './tensorflow-metadata.ts';
 
 /** Larger tensors are in no example. */
@@ -223,7 +224,7 @@ function requestSchema({ inputs, outputs }: Signature): object {
 function inputSchema(input: TensorSignature): object {
   return {
     type: 'object',
-    description: input.shape.length === 0 ? 'A scalar, or a tensor of any shape.' : `shape [${input.shape.join(', ')}]`,
+    description: describeShape(input),
     required: ['name', 'datatype', 'shape', 'data'],
     properties: {
       name: { const: input.name },

@@ -18,7 +18,7 @@ export function checkShape(expected: TensorSignature, shape: readonly number[]):
   if (shape.includes(0) && others > mostBesideZero) {
     throw refuse(`has no elements, and more than ${mostBesideZero} along its other dimensions`);
   }
-  // onnxruntime tells the same of a scalar and of an input whose rank is unknown: it has to judge those itself.
+  // onnxruntime takes more for a scalar than the model says, and has to judge itself where the rank is unknown.
   if (expected.shape.length === 0) return;
   if (shape.length !== expected.shape.length) {
     throw refuse(`has rank ${shape.length}, expected rank ${expected.shape.length}, ${describeShape(expected)}`);
@@ -35,7 +35,8 @@ export function describeSignature(tensor: TensorSignature): string {
   return `'${tensor.name}' ${tensor.datatype} ${describeShape(tensor)}`;
 }
 
-export function describeShape({ shape }: TensorSignature): string {
+export function describeShape({ shape, isRankUnknown }: TensorSignature): string {
+  if (isRankUnknown) return 'of any shape';
   return `shape [${shape.join(', ')}]${shape.includes(-1) ? ' (-1 is any size)' : ''}`;
 }
 

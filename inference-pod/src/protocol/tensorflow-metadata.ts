@@ -138,7 +138,10 @@ export function predictMetadata({ name, version }: ModelIdentity, signature: Sig
         tensor.name,
         {
           dtype: tensorflowTypes[tensor.datatype].name,
-          tensor_shape: { dim: tensor.shape.map((size) => ({ size: String(size), name: '' })), unknown_rank: false },
+          tensor_shape: {
+            dim: tensor.shape.map((size) => ({ size: String(size), name: '' })),
+            unknown_rank: tensor.isRankUnknown ?? false,
+          },
           name: tensor.name,
         },
       ]),
@@ -168,11 +171,11 @@ export function entry(key: string, value: ProtobufWriter): ProtobufWriter {
   return new ProtobufWriter().text(1, key).message(2, value);
 }
 
-function tensorInfo({ name, datatype, shape }: TensorSignature): ProtobufWriter {
+function tensorInfo({ name, datatype, shape, isRankUnknown }: TensorSignature): ProtobufWriter {
   return new ProtobufWriter()
     .text(1, name)
     .number(2, tensorflowTypes[datatype].number)
-    .message(3, tensorShapeMessage(shape));
+    .message(3, isRankUnknown ? new ProtobufWriter().number(3, true) : tensorShapeMessage(shape));
 }
 
 /** A TensorShapeProto; -1 is a dimension of any size. */
