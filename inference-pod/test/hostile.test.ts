@@ -355,6 +355,49 @@ describe('an executor', () => {
     expect((await get(`${served.url}/v2/health/ready`)).status).toBe(200);
   });
 
+  describe('with a batch', () => {
+    const rows = async (served: RunningPod, times: readonly number[], timeout?: number) =>
+      post(
+        `${served.url}/v2/models/slow-rows/infer`,
+        { inputs: [{ name: 'times', datatype: 'INT64', shape: [times.length], data: times }] },
+        timeout === undefined ? {} : { 'x-request-timeout-ms': String(timeout) },
+      );
+    const batching = ['--batch-max-size', '8', '--batch-max-delay-milliseconds', '300'];
+    const inFlight = (served: RunningPod, count: number) =>
+      eventually(async () =>
+        (await get(`${served.controlUrl}/metrics`)).text.includes(`slipway_requests_in_flight ${count}`),
+      );
+
+    test('that is killed in the middle of it costs those that are in it, and nobody else', async () => {
+      const served = await start('--model', testModel('slow-rows'), ...batching);
+      const lost = [rows(served, [1_000_000_000]), rows(served, [1, 1]), rows(served, [1])];
+      await inFlight(served, 3);
+      // The batch is under way once the delay is over.
+      await sleep(600);
+      const next = rows(served, [2]);
+      await inFlight(served, 4);
+      process.kill(executorOf(served), 'SIGKILL');
+      for (const answer of await Promise.all(lost)) {
+        expect(answer).toMatchObject({
+          status: 500,
+          json: { error: 'the model failed: the process that ran the model ended (SIGKILL)' },
+        });
+      }
+      expect(await next).toMatchObject({ status: 200, json: { outputs: [{ data: [2] }] } });
+    });
+
+    test('that hangs in it is killed, and those in it are told that it took too long', async () => {
+      const limit = ['--request-timeout-milliseconds', '1000'];
+      const served = await start('--model', testModel('slow-rows'), ...batching, ...limit);
+      const hung = [rows(served, [1_000_000_000]), rows(served, [1])];
+      expect((await Promise.all(hung)).map(({ status }) => status)).toEqual([504, 504]);
+      await eventually(async () =>
+        (await get(`${served.controlUrl}/metrics`)).text.includes('slipway_executor_restarts_total 1'),
+      );
+      await eventually(async () => (await rows(served, [3])).status === 200);
+    }, 60_000);
+  });
+
   test('that crashes again and again ends the pod, with a reason', async () => {
     const served = await startPod('--model', iris.path);
     for (let crash = 0; crash < 5; crash++) {

@@ -2,6 +2,7 @@
 
 types.onnx    hands every input on, one for each data type that the protocol and ONNX share
 slow.onnx     multiplies a matrix as often as it is told, so that a test can make it take half a second
+slow-rows.onnx does the same for rows, all of them as often as the row that is told the most
 nan.onnx      the logarithm of its input
 zipmap.onnx   a scikit-learn classifier converted with ZipMap: one of its outputs is no tensor
 gather.onnx   looks up rows of a table of four
@@ -83,6 +84,24 @@ save(
         "slow",
         [info("times", TensorProto.INT64, [])],
         [info("sum", TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(np.array([size, size], dtype=np.int64), "shape")],
+    ),
+)
+
+save(
+    "slow-rows",
+    helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["times"], ["most"], keepdims=0),
+            helper.make_node("ConstantOfShape", ["shape"], ["start"]),
+            helper.make_node("Loop", ["most", "", "start"], ["matrix"], body=body),
+            helper.make_node("ReduceSum", ["matrix"], ["sum"], keepdims=0),
+            helper.make_node("Cast", ["times"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["floats", "sum"], ["y"]),
+        ],
+        "slow-rows",
+        [info("times", TensorProto.INT64, ["n"])],
+        [info("y", TensorProto.FLOAT, ["n"])],
         [numpy_helper.from_array(np.array([size, size], dtype=np.int64), "shape")],
     ),
 )
