@@ -1,12 +1,19 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { benchOperator } from './operator.ts';
-import { benchPod } from './pod.ts';
+import { benchPod, caseNames, peerNames } from './pod.ts';
 import { benchPodLink } from './podlink.ts';
 
 const count = (text: string) => {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0) return value;
   throw new InvalidArgumentError('It must be a whole number above 0.');
+};
+
+const namesOf = (known: readonly string[]) => (text: string) => {
+  const names = text.split(',');
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return names;
+  throw new InvalidArgumentError(`There is no ${JSON.stringify(unknown)}; there are ${known.join(', ')}.`);
 };
 
 const program = new Command('bench').description('Measurements, each beside a baseline of the same run.');
@@ -24,8 +31,15 @@ program
   .action(benchPodLink);
 program
   .command('pod')
-  .description('requests a second of the inference pod on one core, against a bare listener')
+  .description('requests a second of the inference pod on one core, against bare listeners and other servers')
   .option('--seconds <n>', 'how long each is measured', count, 3)
   .option('--rounds <n>', 'how often; the best is told', count, 3)
+  .option('--quick', 'without the other servers')
+  .addOption(
+    new Option('--peers <names>', 'with these of the other servers alone, as a,b')
+      .argParser(namesOf(peerNames))
+      .conflicts('quick'),
+  )
+  .addOption(new Option('--cases <names>', 'these cases alone, as a,b').argParser(namesOf(caseNames)))
   .action(benchPod);
 await program.parseAsync();

@@ -1,165 +1,179 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { print, until } from '../cluster/progress.ts';
+import { print } from '../cluster/progress.ts';
+import { type Assignment, type Contender, limits, pod } from './contenders.ts';
 import type { LoadResult, LoadSettings } from './load.ts';
+import { peers } from './peers.ts';
+import { type Case, caseOf, type Plan, plans } from './pod-cases.ts';
+import { better, type Column, describeColumn, describeTable, type Result } from './pod-results.ts';
+import { RunningServer, type ServerCommand } from './running-server.ts';
+import { verify } from './verification.ts';
 
 interface Options {
   readonly seconds: number;
   readonly rounds: number;
+  /** Without the peers. */
+  readonly quick?: boolean;
+  readonly peers?: readonly string[];
+  readonly cases?: readonly string[];
 }
 
-/** A model, and a request for it. */
-interface Case {
-  readonly title: string;
-  readonly model: string;
-  readonly request: Buffer;
-}
+/** A server that is installed, or why it is not. */
+type Entry =
+  | { readonly contender: Contender; readonly start: (assignment: Assignment) => Promise<ServerCommand> }
+  | { readonly contender: Contender; readonly start: undefined; readonly reason: string };
 
-/** A server that answers the cases, on a port of its own. */
-interface Contender {
-  readonly title: string;
-  readonly command: (model: string, port: number) => readonly string[];
-}
-
-const repository = join(import.meta.dirname, '../..');
 const connectionCounts = [1, 8, 64];
 const serverCore = '0';
 const clientCore = '1';
+const firstPort = 17_100;
+/** What is compiled, proven and grown at first is not what is measured. */
+const warmUp = { connections: 8, seconds: 2 };
+/** How much longer than it should a client may take before it is ended. */
+const patienceMilliseconds = 30_000;
 
-const contenders: readonly Contender[] = [
-  {
-    title: 'bare node:http, same thread',
-    command: (model, port) => [join(import.meta.dirname, 'bare-server.ts'), model, String(port)],
-  },
-  {
-    title: 'the pod',
-    command: (model, port) => [
-      join(repository, 'dist/inference-pod/src/main.js'),
-      ...['--model', model, '--model-name', 'model', '--host', '127.0.0.1', '--drain-seconds', '0'],
-      ...['--port', String(port), '--grpc-port', '0', '--control-port', '0', '--log-level', 'error'],
-    ],
-  },
-];
+export const peerNames = peers.map(({ name }) => name);
+export const caseNames = plans.map(({ name }) => name);
 
 /**
- * Requests a second on one core, at 1, 8 and 64 connections, of the pod and of the bare limit, one after the other in each
- * round; of each the best round is told, because whatever else the machine does only slows them down. Memory is that of all
- * processes of a server, each shared page counted once.
+ * Requests a second on one core, at 1, 8 and 64 connections, of the pod, of the two limits and of the peers, one after the
+ * other in each round; of each the best round is told. Memory is that of all processes of a server, each shared page counted
+ * once.
  */
-export async function benchPod({ seconds, rounds }: Options): Promise<void> {
+export async function benchPod({ seconds, rounds, ...choice }: Options): Promise<void> {
+  const chosenPeers = choice.quick ? [] : peers.filter(({ name }) => choice.peers?.includes(name) ?? true);
+  const chosenPlans = plans.filter(({ name }) => choice.cases?.includes(name) ?? true);
+  const contenders = [pod, ...limits, ...chosenPeers];
+  const entries: Entry[] = [];
+  for (const contender of contenders) entries.push(await entryOf(contender));
   const directory = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
+  const columns: Column[] = [];
   try {
-    for (const each of cases()) await benchCase(each, directory, { seconds, rounds });
+    for (const plan of chosenPlans) {
+      const column = await measureCase(plan, entries, directory, { seconds, rounds });
+      if (column === undefined) continue;
+      columns.push(column);
+      for (const line of describeColumn(column, connectionCounts)) print(line);
+    }
   } finally {
     await rm(directory, { recursive: true });
   }
+  const [first, second] = [seconds, rounds].map(String);
+  process.stdout.write(
+    `\nRequests a second at ${connectionCounts.join(' / ')} connections (the best of ${second} rounds of ${first} s), and memory afterwards.\n` +
+      `-: not spoken by it. *: limited by the client at some number of connections.\n\n${describeTable(columns, contenders)}\n`,
+  );
+  const failed = columns.filter(({ results }) => results.get(pod)?.kind === 'failed');
+  if (failed.length > 0) throw new Error(`the pod failed at: ${failed.map(({ title }) => title).join(', ')}`);
 }
 
-async function benchCase({ title, model, request }: Case, directory: string, { seconds, rounds }: Options) {
-  const file = join(directory, 'request');
-  await writeFile(file, request);
-  const results = new Map<string, number[]>(
-    contenders.map((contender) => [contender.title, connectionCounts.map(() => 0)]),
-  );
-  const memory = new Map<string, number>();
-  let failed = 0;
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, contender] of contenders.entries()) {
-      const port = 17_100 + index;
-      const server = await startServer(contender.command(model, port), port);
-      // What is compiled, proven and grown at first is not what is measured.
-      await load({ port, request: file, connections: 8, seconds: 2 });
-      for (const [column, connections] of connectionCounts.entries()) {
-        const result = await load({ port, request: file, connections, seconds });
-        failed += result.failed;
-        const best = results.get(contender.title) ?? [];
-        best[column] = Math.max(best[column] ?? 0, result.perSecond);
-      }
-      memory.set(contender.title, memoryOf(server));
-      server.kill('SIGTERM');
-      await once(server, 'exit');
+async function entryOf(contender: Contender): Promise<Entry> {
+  try {
+    return { contender, start: await contender.install() };
+  } catch (error) {
+    const reason = `could not be installed: ${lastLineOf(error)}`;
+    print(`  ${contender.title} ${reason}`);
+    return { contender, start: undefined, reason };
+  }
+}
+
+async function measureCase(
+  plan: Plan,
+  entries: readonly Entry[],
+  directory: string,
+  { seconds, rounds }: Options,
+): Promise<Column | undefined> {
+  let whole: Case;
+  try {
+    whole = await caseOf(plan);
+  } catch (error) {
+    print(`${plan.title}: its model could not be had: ${lastLineOf(error)}`);
+    return undefined;
+  }
+  const results = new Map<Contender, Result>();
+  for (let round = 1; round <= rounds; round++) {
+    for (const [index, entry] of entries.entries()) {
+      const { contender } = entry;
+      if (!contender.forms.includes(whole.form) || results.get(contender)?.kind === 'failed') continue;
+      print(`  ${plan.title}, round ${round} of ${rounds}: ${contender.title}`);
+      const result = await measure(whole, entry, { directory, seconds, index });
+      if (result.kind === 'failed') print(`  ${contender.title} ${result.reason}`);
+      results.set(contender, better(results.get(contender), result));
     }
   }
-  print(`${title}: requests a second at ${connectionCounts.join(' / ')} connections`);
-  const [limit] = contenders.map((contender) => results.get(contender.title) ?? []);
-  for (const { title: name } of contenders) {
-    const own = results.get(name) ?? [];
-    const ratios = own.map((each, column) => (each / (limit?.[column] ?? 1)).toFixed(2));
-    print(
-      `  ${name.padEnd(28)} ${own.map((each) => each.toFixed(0).padStart(7)).join('')}   ${ratios.join(' / ')}   ${memory.get(name)} MB`,
-    );
-  }
-  if (failed > 0) throw new Error(`${failed} requests failed`);
+  return { title: plan.title, results };
 }
 
-function cases(): readonly Case[] {
-  const image = Float32Array.from({ length: 3 * 224 * 224 }, (_, index) => Number(((index % 255) / 255).toFixed(7)));
-  const iris = join(repository, 'examples/models/iris/1.onnx');
-  const average = join(repository, 'inference-pod/test/models/average.onnx');
-  const row = { name: 'X', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] };
-  const pixels = { name: 'image', shape: [1, 3, 224, 224], datatype: 'FP32' };
-  // As clients write it: seven digits, which are what a float32 holds.
-  const digits = Array.from(image, (value) => Number(value.toFixed(7)));
-  return [
-    { title: 'a tiny model (iris)', model: iris, request: post({ inputs: [row] }) },
-    { title: 'an image in JSON', model: average, request: post({ inputs: [{ ...pixels, data: digits }] }) },
-    {
-      title: 'an image in binary',
-      model: average,
-      request: post(
-        { inputs: [{ ...pixels, parameters: { binary_data_size: image.byteLength } }] },
-        Buffer.from(image.buffer),
-      ),
-    },
-  ];
+interface MeasureSettings {
+  readonly directory: string;
+  readonly seconds: number;
+  /** Which of all servers it is: each has ports of its own. */
+  readonly index: number;
 }
 
-function post(json: object, binary?: Buffer): Buffer {
-  const header = Buffer.from(JSON.stringify(json));
-  const body = binary === undefined ? header : Buffer.concat([header, binary]);
-  const headers = binary === undefined ? '' : `inference-header-content-length: ${header.length}\r\n`;
-  const head = `POST /v2/models/model/infer HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${headers}content-length: ${body.length}\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head), body]);
-}
-
-async function startServer(command: readonly string[], port: number): Promise<ChildProcess> {
-  const server = spawn('taskset', ['-c', serverCore, process.execPath, ...command], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  await until('the server answers', 60, () => isReady(port));
-  return server;
-}
-
-/** The pod says when it is ready; the bare server answers anything once it has loaded. */
-async function isReady(port: number): Promise<boolean> {
+/** One round of one server. */
+async function measure(whole: Case, entry: Entry, { directory, seconds, index }: MeasureSettings): Promise<Result> {
+  const { contender } = entry;
+  if (entry.start === undefined) return { kind: 'failed', reason: entry.reason };
+  const own = await mkdtemp(join(directory, `${contender.name}-`));
+  const port = firstPort + 3 * index;
+  const ports = { http: port, grpc: port + 1, control: port + 2 };
+  let server: RunningServer | undefined;
   try {
-    const { status } = await fetch(`http://127.0.0.1:${port}/v2/health/ready`, { signal: AbortSignal.timeout(1000) });
-    return status !== 503;
-  } catch {
-    return false;
+    const command = await entry.start({ model: whole.model, ports, directory: own });
+    const { readyPath } = contender;
+    const needsGrpc = whole.form === 'grpc';
+    server = await RunningServer.start({ ...command, core: serverCore, ports, readyPath, needsGrpc, directory: own });
+    await verify(whole, ports);
+    const request = join(own, 'request');
+    await writeFile(request, needsGrpc ? whole.body : httpRequest(whole));
+    const address = needsGrpc
+      ? ({ protocol: 'grpc', port: ports.grpc, request } as const)
+      : ({ protocol: 'http', port: ports.http, request } as const);
+    await load({ ...address, ...warmUp });
+    const loads: LoadResult[] = [];
+    for (const connections of connectionCounts) loads.push(await load({ ...address, connections, seconds }));
+    return {
+      kind: 'measured',
+      perSecond: loads.map(({ perSecond }) => perSecond),
+      megabytes: server.memory(),
+      clientBound: loads.some(({ clientShare }) => clientShare > 0.95),
+    };
+  } catch (error) {
+    return { kind: 'failed', reason: `failed: ${lastLineOf(error)}` };
+  } finally {
+    await server?.stop();
   }
 }
 
+function httpRequest({ headers, body }: Case): Buffer {
+  const lines = Object.entries({ host: 'localhost', ...headers, 'content-length': String(body.length) });
+  const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  return Buffer.concat([Buffer.from(`POST /v2/models/model/infer HTTP/1.1\r\n${head}\r\n`), body]);
+}
+
+/** @throws Error when any request fails */
 async function load(settings: LoadSettings): Promise<LoadResult> {
   const command = ['-c', clientCore, process.execPath, join(import.meta.dirname, 'load.ts'), JSON.stringify(settings)];
-  const client = spawn('taskset', command, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const client = spawn('taskset', command, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: settings.seconds * 1000 + patienceMilliseconds,
+  });
   let text = '';
   client.stdout.on('data', (chunk: Buffer) => {
     text += chunk.toString();
   });
   await once(client, 'close');
-  return JSON.parse(text);
+  if (text === '') throw new Error(`no end of the requests at ${settings.connections} connections`);
+  const result: LoadResult = JSON.parse(text);
+  if (result.failed > 0) throw new Error(`${result.failed} requests failed at ${settings.connections} connections`);
+  return result;
 }
 
-/** Megabytes of a process and of those that it started, shared pages divided among those that share them. */
-function memoryOf({ pid }: ChildProcess): number {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
-  const kilobytes = [String(pid), ...children].map((each) =>
-    Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${each}/smaps_rollup`, 'utf8'))?.[1]),
-  );
-  return Math.round(kilobytes.reduce((sum, each) => sum + each, 0) / 1000);
+function lastLineOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.trim().split('\n').at(-1)?.trim() ?? '';
 }

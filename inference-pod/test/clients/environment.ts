@@ -13,7 +13,8 @@ const cacheFolder =
 
 /**
  * Python with what a list of requirements names, such as the clients that other people have written; made once for each
- * list and kept in the cache.
+ * list and kept in the cache. Its own `bin` has the commands of these packages under a path that it no longer has: run them
+ * as `python -m`.
  *
  * @param bare lists of packages that are installed without what they say they need
  * @returns the path of its interpreter
