@@ -17,6 +17,7 @@ export interface LoadSettings {
 }
 
 export interface LoadResult {
+  readonly answered: number;
   readonly perSecond: number;
   readonly failed: number;
   readonly p99Milliseconds: number;
@@ -45,6 +46,7 @@ async function run({ port, protocol, request, connections, seconds }: LoadSettin
   const took = (performance.now() - start) / 1000;
   const latencies = callers.flatMap((caller) => caller.latencies).sort((a, b) => a - b);
   return {
+    answered: latencies.length,
     perSecond: latencies.length / took,
     failed: callers.reduce((sum, caller) => sum + caller.failed, 0),
     p99Milliseconds: latencies[Math.floor(latencies.length * 0.99)] ?? 0,

@@ -8,7 +8,7 @@ import { type Assignment, type Contender, limits, pod } from './contenders.ts';
 import type { LoadResult, LoadSettings } from './load.ts';
 import { peers } from './peers.ts';
 import { type Case, caseOf, type Plan, plans } from './pod-cases.ts';
-import { better, type Column, describeColumn, describeTable, type Result } from './pod-results.ts';
+import { better, type Column, describeColumn, describeTables, type Rate, type Result } from './pod-results.ts';
 import { RunningServer, type ServerCommand } from './running-server.ts';
 import { verify } from './verification.ts';
 
@@ -41,7 +41,7 @@ export const caseNames = plans.map(({ name }) => name);
 /**
  * Requests a second on one core, at 1, 8 and 64 connections, of the pod, of the two limits and of the peers, one after the
  * other in each round; of each the best round is told. Memory is that of all processes of a server, each shared page counted
- * once.
+ * once; what they computed for each request tells the same as requests a second, and less of what else the machine did.
  */
 export async function benchPod({ seconds, rounds, ...choice }: Options): Promise<void> {
   const chosenPeers = choice.quick ? [] : peers.filter(({ name }) => choice.peers?.includes(name) ?? true);
@@ -61,11 +61,7 @@ export async function benchPod({ seconds, rounds, ...choice }: Options): Promise
   } finally {
     await rm(directory, { recursive: true });
   }
-  const [first, second] = [seconds, rounds].map(String);
-  process.stdout.write(
-    `\nRequests a second at ${connectionCounts.join(' / ')} connections (the best of ${second} rounds of ${first} s), and memory afterwards.\n` +
-      `-: not spoken by it. *: limited by the client at some number of connections.\n\n${describeTable(columns, contenders)}\n`,
-  );
+  process.stdout.write(`\n${describeTables(columns, contenders, connectionCounts)}\n`);
   const failed = columns.filter(({ results }) => results.get(pod)?.kind === 'failed');
   if (failed.length > 0) throw new Error(`the pod failed at: ${failed.map(({ title }) => title).join(', ')}`);
 }
@@ -134,14 +130,15 @@ async function measure(whole: Case, entry: Entry, { directory, seconds, index }:
       ? ({ protocol: 'grpc', port: ports.grpc, request } as const)
       : ({ protocol: 'http', port: ports.http, request } as const);
     await load({ ...address, ...warmUp });
-    const loads: LoadResult[] = [];
-    for (const connections of connectionCounts) loads.push(await load({ ...address, connections, seconds }));
-    return {
-      kind: 'measured',
-      perSecond: loads.map(({ perSecond }) => perSecond),
-      megabytes: server.memory(),
-      clientBound: loads.some(({ clientShare }) => clientShare > 0.95),
-    };
+    const rates: Rate[] = [];
+    let clientBound = false;
+    for (const connections of connectionCounts) {
+      const before = server.computed();
+      const { answered, perSecond, clientShare } = await load({ ...address, connections, seconds });
+      rates.push({ perSecond, microseconds: (1e6 * (server.computed() - before)) / answered });
+      clientBound ||= clientShare > 0.95;
+    }
+    return { kind: 'measured', rates, megabytes: server.memory(), clientBound };
   } catch (error) {
     return { kind: 'failed', reason: `failed: ${lastLineOf(error)}` };
   } finally {

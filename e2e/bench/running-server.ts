@@ -31,6 +31,8 @@ export interface StartSettings extends ServerCommand {
 
 const readySeconds = 60;
 const patienceMilliseconds = 15_000;
+/** Linux counts so in /proc, whatever its own clock does. */
+const ticksPerSecond = 100;
 
 /** Leaders of process groups, which do not outlive this process. */
 const running = new Set<number>();
@@ -85,6 +87,16 @@ export class RunningServer {
       Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]),
     );
     return Math.round(kilobytes.reduce((sum, each) => sum + each, 0) / 1000);
+  }
+
+  /** Seconds that all its processes have computed so far. */
+  computed(): number {
+    const ticks = treeOf(this.#leader).map((pid) => {
+      // Behind the name, which may hold anything.
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+      return Number(fields[11]) + Number(fields[12]);
+    });
+    return ticks.reduce((sum, each) => sum + each, 0) / ticksPerSecond;
   }
 
   /** Ends it and all that it has started. */
