@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { print } from '../cluster/progress.ts';
@@ -50,16 +51,14 @@ export async function benchPod({ seconds, rounds, ...choice }: Options): Promise
   const entries: Entry[] = [];
   for (const contender of contenders) entries.push(await entryOf(contender));
   const directory = await mkdtemp(join(tmpdir(), 'slipway-bench-'));
+  // However this ends, by an interrupt too.
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const columns: Column[] = [];
-  try {
-    for (const plan of chosenPlans) {
-      const column = await measureCase(plan, entries, directory, { seconds, rounds });
-      if (column === undefined) continue;
-      columns.push(column);
-      for (const line of describeColumn(column, connectionCounts)) print(line);
-    }
-  } finally {
-    await rm(directory, { recursive: true });
+  for (const plan of chosenPlans) {
+    const column = await measureCase(plan, entries, directory, { seconds, rounds });
+    if (column === undefined) continue;
+    columns.push(column);
+    for (const line of describeColumn(column, connectionCounts)) print(line);
   }
   process.stdout.write(`\n${describeTables(columns, contenders, connectionCounts)}\n`);
   const failed = columns.filter(({ results }) => results.get(pod)?.kind === 'failed');
