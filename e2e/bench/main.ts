@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { benchOperator } from './operator.ts';
+import { benchOverload } from './overload.ts';
 import { benchPod, caseNames, peerNames } from './pod.ts';
 import { benchPodLink } from './podlink.ts';
 
@@ -42,4 +43,10 @@ program
   )
   .addOption(new Option('--cases <names>', 'these cases alone, as a,b').argParser(namesOf(caseNames)))
   .action(benchPod);
+program
+  .command('overload')
+  .description('what becomes of requests when twice as many come as the pod can bear')
+  .option('--seconds <n>', 'how long each is measured', count, 10)
+  .option('--max-in-flight <n>', 'how many the pod accepts at once', count, 2)
+  .action(benchOverload);
 await program.parseAsync();
