@@ -133,6 +133,11 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.validation.goldenSet.key', 'must be a key of a ConfigMap'],
     ],
     [
+      'a golden set at a dot',
+      { model, validation: { goldenSet: { configMapName: 'golden', key: '.', sha256: 'a'.repeat(64) } } },
+      ['spec.validation.goldenSet.key', 'must be a key of a ConfigMap'],
+    ],
+    [
       'ports of TensorFlow Serving that are neither on nor off',
       { model, service: { tensorFlowServingPorts: 'Yes' } },
       ['spec.service.tensorFlowServingPorts', 'supported values: "Enabled", "Disabled"'],

@@ -23,6 +23,7 @@ interface Options
     | 'podUid'
     | 'batchMaxSize'
     | 'goldenSet'
+    | 'goldenSetPatienceSeconds'
     | 'goldenSetSha256'
   > {
   readonly model?: string;
@@ -197,6 +198,9 @@ const program = new Command('inference-pod')
       .default('info'),
   );
 
+/** Kubelets bring a ConfigMap that was made or changed into a pod within little more than a minute. */
+const preflightPatienceSeconds = 120;
+
 /** The kubelet keeps 4096 bytes of a termination message, and JSON that is cut cannot be read. */
 function terminationMessage({ reason, message }: StartupFailure): string {
   return JSON.stringify({ reason, message: message.slice(0, 900) } satisfies StartupFailure);
@@ -263,6 +267,8 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
         batchMaxSize,
         goldenSet,
         goldenSetSha256,
+        // A container is started anew; a preflight pod is asked once.
+        goldenSetPatienceSeconds: preflight === '1' ? preflightPatienceSeconds : 0,
       },
       log,
       {

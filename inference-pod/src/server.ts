@@ -54,6 +54,7 @@ export interface ServerSettings {
   /** A file of requests with the answers that are expected; undefined: none is checked. */
   readonly goldenSet: string | undefined;
   readonly goldenSetSha256: string | undefined;
+  readonly goldenSetPatienceSeconds: number;
   /** Of a hundred requests, how many are written to the log. */
   readonly accessLogPercent: number;
   /** Whether people are given a page at `/`. */
@@ -123,7 +124,7 @@ export async function startServer(
     loading: loading.progress,
   }));
   const identity = { name: settings.modelName, version: settings.modelVersion };
-  const tracing = await openTracing(identity, settings.revision);
+  const tracing = await openTracing(identity, settings.revision, log);
   const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, tracing, onTold: events.onTold });
 
   const start = performance.now();
@@ -194,7 +195,7 @@ async function openPorts(
     host,
   });
   const common = { model, lifecycle, transfers, log, telemetry };
-  const accessLog = createAccessLog(log, settings.accessLogPercent);
+  const accessLog = createAccessLog({ model: model.name, version: model.version, revision }, settings.accessLogPercent);
   const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
   const app = createInferenceApp({ ...common, infer, hasPage: settings.page === 'Enabled' });
   const serving = await listen({
@@ -242,7 +243,7 @@ async function loadModel(
   signal: AbortSignal,
 ): Promise<ServedModel> {
   await mkdir(settings.workDirectory, { recursive: true });
-  Object.assign(process.env, await localeVariables(settings.workDirectory));
+  Object.assign(process.env, await localeVariables(settings.workDirectory, log));
   const source = parseModelSource(settings.modelUri, settings.mountDirectory);
   const file = await fetchModel(source, {
     directory: settings.workDirectory,

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { post } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
-import { failToStart, startPod } from './running-pod.ts';
+import { failToStart, startPod, startPodIn } from './running-pod.ts';
 
 const iris = exampleModel('iris', '1').path;
 const request = { inputs: [{ name: 'X', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }] };
@@ -103,6 +104,8 @@ test.each<[string, unknown, string]>([
     },
     "request 'empty': was refused: input 'X': missing",
   ],
+  ['a misspelt tolerance', { tolerence: {}, requests: [] }, "has requests and tolerance, not 'tolerence'"],
+  ['a misspelt request', { requests: [{ requst: {} }] }, "has name, request, response and tolerance, not 'requst'"],
   [
     'a wrong tolerance',
     { tolerance: { absolute: -1 }, requests: [] },
@@ -124,6 +127,24 @@ test('a set with another digest, and one that is not there, end the start', asyn
     message: expect.stringContaining('the golden set cannot be read'),
   });
 }, 20_000);
+
+test('a preflight pod waits for a set that is not there yet, or not the right one', async () => {
+  const path = join(directory, 'late.json');
+  const output = { name: 'label', datatype: 'INT64', shape: [1], data: [0] };
+  const text = JSON.stringify({ requests: [{ request, response: { outputs: [output] } }] });
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  const starting = startPodIn(
+    { environment: { SLIPWAY_PREFLIGHT: '1' } },
+    ...['--model', iris, '--golden-set', path, '--golden-set-sha256', sha256],
+  );
+  await sleep(1500);
+  await writeFile(path, 'another');
+  await sleep(1500);
+  await writeFile(path, text);
+  const pod = await starting;
+  await pod.stop();
+  expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the golden set is waited for' }));
+}, 30_000);
 
 test('a pod of a revision that was healthy once only warns', async () => {
   await writeFile(join(directory, 'healthy-revisions.json'), '["iris-good"]');

@@ -79,6 +79,24 @@ describe('reflection', () => {
   });
 });
 
+test('a call that has nothing in hand does not hold up the end', async () => {
+  const pod = await startPod(...model);
+  const inference = clientOf(pod.grpcAddress, 'open_inference_grpc.proto', 'inference.GRPCInferenceService');
+  const reflected = clientOf(pod.grpcAddress, 'reflection.proto', 'grpc.reflection.v1.ServerReflection');
+  const idle = inference['ModelStreamInfer']?.();
+  const answered = reflected['ServerReflectionInfo']?.();
+  answered.write({ list_services: '' });
+  await new Promise((resolve) => answered.once('data', resolve));
+  const ends = [answersOf(idle), answersOf(answered)];
+  const start = performance.now();
+  await pod.stop();
+  // Far below what a request may take, which is 30 s.
+  expect(performance.now() - start).toBeLessThan(15_000);
+  expect((await Promise.all(ends)).map(({ code }) => code)).toEqual([status.UNAVAILABLE, status.UNAVAILABLE]);
+  inference.close();
+  reflected.close();
+}, 60_000);
+
 test('who watches the health is told of the end before it comes, and the end does not wait for it', async () => {
   const pod = await startPod(...model, '--drain-seconds', '1');
   const client = clientOf(pod.grpcAddress, 'health.proto', 'grpc.health.v1.Health');

@@ -249,7 +249,12 @@ describe('the Open Inference Protocol', () => {
     expect(await refused('DELETE', '/v2/models/iris')).toEqual([405, 'GET, HEAD']);
     expect(await refused('GET', '/v1/models/iris:predict')).toEqual([405, 'POST']);
     expect(await refused('PUT', '/v1/models/iris/labels/3:predict')).toEqual([405, 'POST']);
+    expect(await refused('GET', '/v1/models/iris/versions/3:predict')).toEqual([405, 'POST']);
     expect(await refused('OPTIONS', '/openapi.json')).toEqual([405, 'GET, HEAD']);
+    expect(await refused('POST', '/page.js')).toEqual([405, 'GET, HEAD']);
+    // A method that no model has is no path at all.
+    expect(await refused('GET', '/v1/models/iris:bogus')).toEqual([404, null]);
+    expect(await refused('POST', '/v1/models/iris:bogus')).toEqual([404, null]);
   });
 
   test('a client that looks at the answer only after it has sent a body that is too large gets it', async () => {

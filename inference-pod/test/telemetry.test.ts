@@ -61,6 +61,42 @@ test('a collector that is away costs no request', async () => {
   expect(await pod.exit).toBe(0);
 });
 
+test.each<[string, Record<string, string>]>([
+  ['is switched off', { OTEL_SDK_DISABLED: 'true' }],
+  ['exports no traces', { OTEL_TRACES_EXPORTER: 'none' }],
+  ['samples nothing', { OTEL_TRACES_SAMPLER: 'parentbased_always_off' }],
+])('a pod that %s by the variables of OpenTelemetry sends nothing', async (_name, environment) => {
+  const pod = await startPodIn({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: url, ...environment } }, ...model);
+  await post(`${pod.url}/v2/models/iris/infer`, { inputs: [input] });
+  await pod.stop();
+  expect(received).toEqual([]);
+});
+
+test('empty variables of OpenTelemetry are none, and those of the resource are told', async () => {
+  const environment = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: url,
+    OTEL_TRACES_SAMPLER_ARG: '',
+    OTEL_SERVICE_NAME: '',
+    OTEL_RESOURCE_ATTRIBUTES: 'k8s.pod.name=iris-0',
+  };
+  const pod = await startPodIn({ environment }, ...model);
+  await post(`${pod.url}/v2/models/iris/infer`, { inputs: [input] });
+  await pod.stop();
+  const text = Buffer.concat(received.map(({ body }) => body)).toString('latin1');
+  for (const told of ['compute', 'iris-0', 'service.name']) expect(text).toContain(told);
+});
+
+test('a log that nobody reads does not hold up the pod', async () => {
+  const pod = await startPod(...model, '--access-log-percent', '100');
+  pod.process.stdout?.pause();
+  const path = `/v2/${'x'.repeat(4000)}`;
+  for (let index = 0; index < 3000; index++) await fetch(`${pod.url}${path}`).then((answer) => answer.text());
+  expect((await get(`${pod.url}/v2/health/live`)).status).toBe(200);
+  pod.process.stdout?.resume();
+  await pod.stop();
+  expect(await pod.exit).toBe(0);
+}, 60_000);
+
 test('the access log has the share of requests that was asked for, without queries, and every failure', async () => {
   const whole = await startPod(...model, '--access-log-percent', '100');
   await post(`${whole.url}/v2/models/iris/infer?key=secret`, { inputs: [input] });

@@ -1,5 +1,6 @@
-import { access, mkdir, rm, symlink } from 'node:fs/promises';
+import { access, mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from 'pino';
 
 const installed = '/usr/lib/locale';
 
@@ -11,16 +12,24 @@ const installed = '/usr/lib/locale';
  * @param directory where the name is made
  * @returns the variables by which a process that is started with them finds it
  */
-export async function localeVariables(directory: string): Promise<Readonly<Record<string, string>>> {
+export async function localeVariables(directory: string, log?: Logger): Promise<Readonly<Record<string, string>>> {
   const plain = join(installed, 'C.utf8');
   const others = await Promise.all(['en_US.utf8', 'locale-archive'].map((name) => isThere(join(installed, name))));
   if (process.env['LOCPATH'] !== undefined || others.includes(true) || !(await isThere(plain))) return {};
   const folder = join(directory, 'locales');
   const link = join(folder, 'en_US.utf8');
-  await mkdir(folder, { recursive: true });
-  await rm(link, { force: true });
-  await symlink(plain, link);
-  return { LOCPATH: folder };
+  const beside = `${link}.${process.pid}`;
+  try {
+    await mkdir(folder, { recursive: true });
+    await rm(beside, { force: true });
+    await symlink(plain, beside);
+    // Another process may have made it, and use it.
+    await rename(beside, link);
+    return { LOCPATH: folder };
+  } catch (error) {
+    log?.warn({ err: error }, 'models that fold the case of texts cannot be loaded: the locale en_US.UTF-8 is missing');
+    return {};
+  }
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -66,6 +66,11 @@ export class Messages {
     this.#wake?.();
   }
 
+  /** Whether a message comes, or is being answered. */
+  get hasBegun(): boolean {
+    return this.#transfer !== undefined;
+  }
+
   /** Ends the waiting for messages. */
   fail(failure: RequestError): void {
     this.#failure ??= failure;

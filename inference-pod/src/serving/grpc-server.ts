@@ -180,6 +180,11 @@ async function answerMessages(
   const deadline = readDeadline(headers['grpc-timeout'], start);
   const call = { deadline, isCancelled: () => isGone(stream) };
   const messages = new Messages(stream, headers['grpc-encoding'], method.mostMessageBytes, options.transfers);
+  // A call with nothing in hand does not hold up the end.
+  const onEnding = () => {
+    if (!messages.hasBegun) messages.fail(endsError());
+  };
+  ending.addEventListener('abort', onEnding);
   const late = new AbortController();
   const timer =
     deadline === undefined
@@ -193,15 +198,16 @@ async function answerMessages(
       if ('follow' in method) {
         await followMessage(method, message, stream, answer, AbortSignal.any([late.signal, ending]));
         late.signal.throwIfAborted();
-        throw new RequestError(503, 'the server ends: go on elsewhere');
+        throw endsError();
       }
       await answer.write(await answerMessage(method, message, call), method.isStreaming);
       messages.answered();
       if (!method.isStreaming) return;
-      if (ending.aborted) throw new RequestError(503, 'the server ends: go on elsewhere');
+      if (ending.aborted) throw endsError();
     }
   } finally {
     clearTimeout(timer);
+    ending.removeEventListener('abort', onEnding);
     messages.end();
   }
   if (!method.isStreaming) throw new RequestError(400, 'the call has no message');
@@ -227,6 +233,10 @@ function methodOf(headers: IncomingHttpHeaders, { methods }: GrpcServerOptions):
   const method = methods.get(path);
   if (method === undefined) throw new Unimplemented(path);
   return method;
+}
+
+function endsError(): RequestError {
+  return new RequestError(503, 'the server ends: go on elsewhere');
 }
 
 async function followMessage(

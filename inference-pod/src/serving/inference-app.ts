@@ -108,7 +108,7 @@ export function createInferenceApp({
   const knownToTensorflow: RequestHandler = (request, _response, next) => {
     const { name = '', version = '', label = '' } = request.params;
     // NAME:predict is no name, but a path of its own.
-    if (String(name).startsWith(`${model.name}:`)) {
+    if ([name, version, label].some((part) => String(part).includes(':'))) {
       next('route');
       return;
     }
@@ -134,7 +134,7 @@ export function createInferenceApp({
     '/openapi.json',
     answer(() => openApiDocument(model, loaded().signature)),
   );
-  if (hasPage) servePage(app, model, transfers);
+  if (hasPage) servePage(get, model, transfers);
   for (const refuseOthers of refusals) refuseOthers();
 
   app.use((request) => {
@@ -151,7 +151,12 @@ export function createInferenceApp({
 
 /** Refuses every other method of a path. */
 function only(allowed: string): RequestHandler {
-  return (request, response) => {
+  return (request, response, next) => {
+    // What stands behind a colon is a method of a model, and no part of a name.
+    if (Object.values(request.params).some((part) => String(part).includes(':'))) {
+      next('route');
+      return;
+    }
     response.setHeader('allow', allowed);
     throw new RequestError(405, `${request.path} takes ${allowed}, not ${request.method}`);
   };

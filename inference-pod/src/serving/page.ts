@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Express } from 'express';
+import type { RequestHandler } from 'express';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { type HttpAnswer, send } from './answer.ts';
 import type { Transfers } from './transfers.ts';
@@ -16,8 +16,11 @@ const headers = {
   'cache-control': 'no-cache',
 };
 
+/** Registers what answers a path. */
+type Get = (path: string, handler: RequestHandler) => void;
+
 /** A page for people at `/`: what the model takes and gives, and a form to ask it. */
-export function servePage(app: Express, model: ModelIdentity, transfers: Transfers): void {
+export function servePage(get: Get, model: ModelIdentity, transfers: Transfers): void {
   const html = readFileSync(join(folder, 'index.html'), 'utf8')
     .replaceAll('MODEL_NAME', () => escaped(model.name))
     .replaceAll('MODEL_VERSION', () => escaped(model.version));
@@ -28,7 +31,7 @@ export function servePage(app: Express, model: ModelIdentity, transfers: Transfe
   ];
   for (const [path, contentType, body] of files) {
     const answer: HttpAnswer = { status: 200, contentType, headers, body };
-    app.get(path, (_request, response) => send(response, answer, transfers));
+    get(path, (_request, response) => send(response, answer, transfers));
   }
 }
 

@@ -1,4 +1,5 @@
-import type { Logger } from 'pino';
+import { pino } from 'pino';
+import { shorten } from '../protocol/json-reader.ts';
 import type { RequestRoute } from './routes.ts';
 
 /** One request that has ended, however it did. */
@@ -15,16 +16,27 @@ export interface EndedRequest {
 /** Undefined writes nothing. */
 export type AccessLog = ((request: EndedRequest) => void) | undefined;
 
+/** Lines that nobody takes from standard output are kept up to this, and then lost: they must not hold up the pod. */
+const mostBufferedBytes = 1_000_000;
+const flushMilliseconds = 500;
+
 /**
  * Writes a line for so many of a hundred requests, chosen at random, and for each that the server failed at.
  *
+ * @param fields what every line has
  * @param percent 0 writes none at all
  */
-export function createAccessLog(log: Logger, percent: number, random: () => number = Math.random): AccessLog {
+export function createAccessLog(
+  fields: Readonly<Record<string, string | undefined>>,
+  percent: number,
+  random: () => number = Math.random,
+): AccessLog {
   if (percent === 0) return undefined;
-  const requests = log.child({ access: true });
+  const destination = { dest: 1, sync: false, maxLength: mostBufferedBytes, periodicFlush: flushMilliseconds };
+  const base = { component: 'inference-pod', ...fields, access: true };
+  const requests = pino({ base }, pino.destination(destination));
   return (request) => {
     if (request.status < 500 && random() * 100 >= percent) return;
-    requests.info(request, 'request');
+    requests.info({ ...request, path: shorten(request.path) }, 'request');
   };
 }

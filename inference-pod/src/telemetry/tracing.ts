@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Span, SpanContext, Tracer } from '@opentelemetry/api';
+import type { DiagLogger, Span, SpanContext, Tracer } from '@opentelemetry/api';
+import type { Logger } from 'pino';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 
 /** When the stages of an inference ended, in milliseconds of performance.now(). */
@@ -44,23 +45,27 @@ const endpoints = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_END
 export async function openTracing(
   model: ModelIdentity,
   revision: string | undefined,
+  log: Logger,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<Tracing | undefined> {
-  if (!endpoints.some((name) => environment[name] !== undefined && environment[name] !== '')) return undefined;
-  const [api, sdk, { OTLPTraceExporter }, { resourceFromAttributes }] = await Promise.all([
+  if (!isWanted(environment)) return undefined;
+  const [api, sdk, { OTLPTraceExporter }, resources] = await Promise.all([
     import('@opentelemetry/api'),
     import('@opentelemetry/sdk-trace'),
     import('@opentelemetry/exporter-trace-otlp-proto'),
     import('@opentelemetry/resources'),
   ]);
-  const share = Number(environment['OTEL_TRACES_SAMPLER_ARG'] ?? 1);
-  const root = new sdk.TraceIdRatioBasedSampler(share >= 0 && share <= 1 ? share : 1);
+  api.diag.setLogger(complaints(log), api.DiagLogLevel.WARN);
+  const own = resources.resourceFromAttributes({
+    'service.name': environment['OTEL_SERVICE_NAME'] || model.name,
+    'service.version': model.version,
+    ...(revision === undefined ? {} : { 'slipway.revision': revision }),
+  });
+  // OTEL_RESOURCE_ATTRIBUTES
+  const resource = own.merge(resources.detectResources({ detectors: [resources.envDetector] }));
+  const root = new sdk.TraceIdRatioBasedSampler(shareOf(environment));
   const provider = new sdk.TracerProvider({
-    resource: resourceFromAttributes({
-      'service.name': environment['OTEL_SERVICE_NAME'] ?? model.name,
-      'service.version': model.version,
-      ...(revision === undefined ? {} : { 'slipway.revision': revision }),
-    }),
+    resource,
     sampler: new sdk.ParentBasedSampler({ root }),
     spanProcessors: [new sdk.BatchSpanProcessor({ exporter: new OTLPTraceExporter() })],
   });
@@ -94,6 +99,36 @@ export async function openTracing(
       ]);
     },
   };
+}
+
+/** As OpenTelemetry's specification has it: an empty variable is none, and an endpoint is not all. */
+function isWanted(environment: NodeJS.ProcessEnv): boolean {
+  if (environment['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return false;
+  if (environment['OTEL_TRACES_EXPORTER'] === 'none') return false;
+  return endpoints.some((name) => (environment[name] ?? '') !== '');
+}
+
+/** The share of requests without a parent that are traced. */
+function shareOf(environment: NodeJS.ProcessEnv): number {
+  const sampler = environment['OTEL_TRACES_SAMPLER'] ?? '';
+  if (sampler.endsWith('always_off')) return 0;
+  if (sampler.endsWith('always_on')) return 1;
+  const share = Number(environment['OTEL_TRACES_SAMPLER_ARG'] || 1);
+  return share >= 0 && share <= 1 ? share : 1;
+}
+
+const complaintMilliseconds = 60_000;
+
+/** What the library complains of, such as a collector that is away, is told once a minute. */
+function complaints(log: Logger): DiagLogger {
+  let last = Number.NEGATIVE_INFINITY;
+  const warn = (reason: string) => {
+    if (performance.now() - last < complaintMilliseconds) return;
+    last = performance.now();
+    log.warn({ reason }, 'traces are lost');
+  };
+  const nothing = () => undefined;
+  return { error: warn, warn, info: nothing, debug: nothing, verbose: nothing };
 }
 
 type Context = Parameters<Tracer['startSpan']>[2];

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { healthyRevisionsFile } from '../../../contract/src/link.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
@@ -15,6 +16,8 @@ export interface GoldenSettings {
   readonly goldenSet: string | undefined;
   /** Undefined: any text is taken. */
   readonly goldenSetSha256: string | undefined;
+  /** For how long a set that is not there yet, or has another digest, is waited for. */
+  readonly goldenSetPatienceSeconds: number;
   readonly revision: string | undefined;
   readonly linkDirectory: string;
   readonly requestTimeoutMilliseconds: number;
@@ -41,7 +44,8 @@ export async function checkGoldenSet(
   if (path === undefined) return;
   try {
     const start = performance.now();
-    const requests = await readGoldenSet(path, goldenSetSha256, scheduler, limits);
+    const text = await goldenText(path, goldenSetSha256, settings.goldenSetPatienceSeconds, log);
+    const requests = parsed(text, scheduler, limits);
     const found: string[] = [];
     for (const request of requests) {
       found.push(...(await ask(request, scheduler, limits, settings.requestTimeoutMilliseconds)));
@@ -67,12 +71,28 @@ function told(found: readonly string[], requests: number): string {
   return `the model does not answer ${requests} requests as the golden set says: ${found.slice(0, mostTold).join('; ')}${more}`;
 }
 
-async function readGoldenSet(
+const pollMilliseconds = 1000;
+
+/** What is mounted follows a ConfigMap a minute late. */
+async function goldenText(
   path: string,
   sha256: string | undefined,
-  { model }: Scheduler,
-  limits: DecodeLimits,
-): Promise<readonly GoldenRequest[]> {
+  patienceSeconds: number,
+  log: Logger,
+): Promise<Buffer> {
+  const end = performance.now() + patienceSeconds * 1000;
+  for (let isTold = false; ; isTold = true) {
+    try {
+      return await readGoldenText(path, sha256);
+    } catch (error) {
+      if (!(error instanceof StartupError) || performance.now() >= end) throw error;
+      if (!isTold) log.warn({ reason: error.message, patienceSeconds }, 'the golden set is waited for');
+      await sleep(pollMilliseconds);
+    }
+  }
+}
+
+async function readGoldenText(path: string, sha256: string | undefined): Promise<Buffer> {
   const text = await readFile(path).catch((error: unknown) => {
     throw failed(`the golden set cannot be read: ${messageOf(error)}`, error);
   });
@@ -80,6 +100,10 @@ async function readGoldenSet(
   if (sha256 !== undefined && found !== sha256) {
     throw failed(`the golden set has the digest ${found}, not ${sha256}: set its sha256 to the one that is meant`);
   }
+  return text;
+}
+
+function parsed(text: Buffer, { model }: Scheduler, limits: DecodeLimits): readonly GoldenRequest[] {
   try {
     return parseGoldenSet(text, model.signature, limits);
   } catch (error) {

@@ -39,7 +39,8 @@ export function parseGoldenSet(text: Buffer, signature: Signature, limits: Decod
   let tolerance = defaultTolerance;
   eachKey(reader, (key) => {
     if (key === 'tolerance') tolerance = readTolerance(reader, defaultTolerance);
-    else reader.skip();
+    else if (key === 'requests') reader.skip();
+    else throw badRequest(`a golden set has requests and tolerance, not '${shorten(key)}'`);
   });
   reader.end();
   reader.returnTo(start);
@@ -104,7 +105,7 @@ function readRequest(
         expected = readResponse(reader, where, signature, limits);
         break;
       default:
-        reader.skip();
+        throw badRequest(`${where} has name, request, response and tolerance, not '${shorten(key)}'`);
     }
   });
   if (body === undefined) throw badRequest(`${where}.request must be the body of an inference request, not missing`);
