@@ -34,7 +34,7 @@ const firstPort = 17_100;
 /** What is compiled, proven and grown at first is not what is measured. */
 const warmUp = { connections: 8, seconds: 2 };
 /** How much longer than it should a client may take before it is ended. */
-const patienceMilliseconds = 30_000;
+const patienceMilliseconds = 120_000;
 
 export const peerNames = peers.map(({ name }) => name);
 export const caseNames = plans.map(({ name }) => name);
