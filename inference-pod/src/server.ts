@@ -25,7 +25,7 @@ import { Transfers } from './serving/transfers.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
-import { grpcRouteOf } from './telemetry/routes.ts';
+import { grpcRouteOf, pathOf } from './telemetry/routes.ts';
 import { openTracing, type Tracing } from './telemetry/tracing.ts';
 import { checkGoldenSet } from './validation/golden-check.ts';
 
@@ -219,8 +219,9 @@ async function openPorts(
       const route = grpcRouteOf(path);
       const seconds = (end - start) / 1000;
       telemetry.answered(route, status, seconds);
-      accessLog?.({ method: 'gRPC', path: shorten(path), route, status, seconds });
-      tracing?.record({ method: 'gRPC', route, path: shorten(path), status, traceparent, start, end, stages: {} });
+      const shown = shorten(pathOf(path));
+      accessLog?.({ method: 'gRPC', path: shown, route, status, seconds });
+      tracing?.record({ method: 'gRPC', route, path: shown, status, traceparent, start, end, stages: {} });
     },
     onFault: (error) => log.error({ err: error }, 'a request failed'),
   });

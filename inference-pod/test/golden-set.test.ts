@@ -105,6 +105,8 @@ test.each<[string, unknown, string]>([
     "request 'empty': was refused: input 'X': missing",
   ],
   ['a misspelt tolerance', { tolerence: {}, requests: [] }, "has requests and tolerance, not 'tolerence'"],
+  ['two lists of requests', '{"requests":[],"requests":[]}', "'requests' is given twice"],
+  ['an endless tolerance', '{"tolerance":{"absolute":1e999},"requests":[]}', 'tolerance.absolute must be a number'],
   ['a misspelt request', { requests: [{ requst: {} }] }, "has name, request, response and tolerance, not 'requst'"],
   [
     'a wrong tolerance',

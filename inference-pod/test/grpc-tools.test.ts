@@ -1,3 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Caller, clientOf, type Message } from './grpc-client.ts';
@@ -77,6 +81,56 @@ describe('reflection', () => {
     );
     expect(answers.map(({ error_response }) => error_response.error_code)).toEqual([5, 5, 5]);
   });
+});
+
+describe('who watches', () => {
+  const place = '/grpc.health.v1.Health/Watch';
+  let pod: RunningPod;
+  beforeAll(async () => {
+    pod = await startPod(...model);
+  });
+  afterAll(() => pod.stop());
+
+  const watch = (session: ClientHttp2Session) => {
+    const headers = { ':method': 'POST', ':path': place, 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' };
+    const stream = session.request(headers);
+    stream.on('error', () => undefined);
+    return stream;
+  };
+
+  test('and goes away while its message is inflated leaves its place', async () => {
+    const message = gzipSync(Buffer.alloc(0));
+    const framed = Buffer.concat([Buffer.from([1, 0, 0, 0, message.length]), message]);
+    for (let connection = 0; connection < 3; connection++) {
+      const session = connectHttp2(`http://${pod.grpcAddress}`);
+      session.on('error', () => undefined);
+      const streams = Array.from({ length: 500 }, () => watch(session));
+      for (const stream of streams) stream.write(framed);
+      await sleep(2);
+      for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
+      await sleep(500);
+      session.destroy();
+    }
+    const client = clientOf(pod.grpcAddress, 'health.proto', 'grpc.health.v1.Health');
+    const late = await answersOf(client['Watch']?.({}, { deadline: Date.now() + 3000 }));
+    client.close();
+    expect(late).toEqual({ answers: [{ status: 'SERVING' }], code: status.DEADLINE_EXCEEDED });
+  }, 60_000);
+
+  test('and goes on sending parks nothing in the pod', async () => {
+    const held = () => Number(readFileSync(`/proc/${pod.process.pid}/statm`, 'utf8').split(' ')[1]) * 4096;
+    const before = held();
+    const sessions = Array.from({ length: 80 }, () => connectHttp2(`http://${pod.grpcAddress}`));
+    for (const session of sessions) {
+      session.on('error', () => undefined);
+      const stream = watch(session);
+      stream.write(Buffer.alloc(5));
+      stream.write(Buffer.alloc(3_900_000));
+    }
+    await sleep(5000);
+    expect(held() - before).toBeLessThan(160 * 2 ** 20);
+    for (const session of sessions) session.destroy();
+  }, 60_000);
 });
 
 test('a call that has nothing in hand does not hold up the end', async () => {

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect as connectHttp2 } from 'node:http2';
+import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { call, clientOf } from './grpc-client.ts';
@@ -84,6 +86,27 @@ test('empty variables of OpenTelemetry are none, and those of the resource are t
   await pod.stop();
   const text = Buffer.concat(received.map(({ body }) => body)).toString('latin1');
   for (const told of ['compute', 'iris-0', 'service.name']) expect(text).toContain(told);
+});
+
+test('neither queries nor who stands before a host are in the access log', async () => {
+  const pod = await startPod(...model, '--access-log-percent', '100');
+  const client = connect(Number(new URL(pod.url).port), '127.0.0.1');
+  client.write('GET http://user:hidden@host/v2?token=hidden HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+  client.resume();
+  await once(client, 'close');
+  const session = connectHttp2(`http://${pod.grpcAddress}`);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/inference.GRPCInferenceService/ServerLive?token=hidden',
+    'content-type': 'application/grpc',
+  });
+  stream.resume().end(Buffer.alloc(5));
+  await once(stream, 'close');
+  session.close();
+  await pod.stop();
+  const paths = pod.logs.filter(({ access }) => access === true).map(({ path }) => path);
+  expect(paths).toEqual(['/v2', '/inference.GRPCInferenceService/ServerLive']);
+  expect(pod.output()).not.toContain('hidden');
 });
 
 test('a log that nobody reads does not hold up the pod', async () => {

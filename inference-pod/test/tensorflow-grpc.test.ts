@@ -293,6 +293,80 @@ test('Regress answers each example with one value', async () => {
   }
 });
 
+describe('what a client can ask for with few bytes', () => {
+  let pod: RunningPod;
+  let client: Caller;
+  beforeAll(async () => {
+    pod = await startPod('--model', exampleModel('iris', '1').path, '--model-name', 'iris');
+    client = predictions(pod.grpcAddress);
+  });
+  afterAll(async () => {
+    client.close();
+    await pod.stop();
+  });
+
+  test('an answer of many small parts does not hold up those behind it', async () => {
+    const context = example(rows[0] ?? []);
+    const examples = Array.from({ length: 20_000 }, () => ({}));
+    const input = { example_list_with_context: { examples, context } };
+    const { result } = await call(client, 'Classify', { model_spec: spec, input });
+    expect(result.classifications).toHaveLength(20_000);
+    const next = { model_spec: spec, input: { example_list: { examples: [context] } } };
+    const { result: one } = await call(client, 'Classify', next, { deadline: Date.now() + 10_000 });
+    expect(one.classifications).toHaveLength(1);
+  }, 60_000);
+
+  test('health is answered while a million examples are read', async () => {
+    const context = example(rows[0] ?? []);
+    const examples = Array.from({ length: 300_000 }, () => ({}));
+    const message = { model_spec: spec, input: { example_list_with_context: { examples, context } } };
+    let isOver = false;
+    const answered = call(client, 'Classify', message)
+      .catch((error: unknown) => error)
+      .finally(() => {
+        isOver = true;
+      });
+    const other = clientOf(pod.grpcAddress, 'health.proto', 'grpc.health.v1.Health');
+    let checks = 0;
+    while (!isOver) {
+      expect((await call(other, 'Check', {}, { deadline: Date.now() + 10_000 })).status).toBe('SERVING');
+      checks++;
+    }
+    other.close();
+    await answered;
+    expect(checks).toBeGreaterThan(0);
+  }, 60_000);
+
+  test('one string for many is counted as many', async () => {
+    const types = await startPod('--model', testModel('types'), '--max-body-bytes', '4000000');
+    const caller = predictions(types.grpcAddress);
+    const text = { dtype: 'DT_STRING', tensor_shape: shapeOf(3000, 2), string_val: [Buffer.alloc(100_000, 'a')] };
+    const answer = call(caller, 'Predict', { model_spec: { name: 'types' }, inputs: { BYTES: text } });
+    await expect(answer).rejects.toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: "input 'BYTES': its last string stands for 5999 more, which take too much",
+    });
+    const { json } = await post(`${types.url}/v1/models/types:classify`, { examples: [{}] });
+    expect(json.error).toContain('classify needs a model with one output of floats');
+    caller.close();
+    await types.stop();
+  });
+});
+
+test('examples are answered one by one, or not at all', async () => {
+  const pod = await startPod('--model', testModel('wide'));
+  try {
+    const ask = (count: number) => post(`${pod.url}/v1/models/wide:regress`, { examples: [{ count }] });
+    expect((await ask(1)).json).toEqual({ results: [0] });
+    expect(await ask(5)).toMatchObject({
+      status: 400,
+      json: { error: 'the model answers 1 examples with scores of shape [5]: use predict' },
+    });
+  } finally {
+    await pod.stop();
+  }
+});
+
 test('every type goes there and back, as values and as bytes', async () => {
   const pod = await startPod('--model', testModel('types'));
   const client = predictions(pod.grpcAddress);

@@ -1,6 +1,10 @@
 import { readSync, writevSync } from 'node:fs';
 import { alignedBuffer, headBytes, type Message, readHead } from './frames.ts';
 
+/** Linux takes so many pieces in one call. */
+const mostVectors = 1024;
+const noBytes = new Uint8Array();
+
 /** Frames over a file descriptor, read and written while the thread waits: an executor has nothing else to do. */
 export class FrameChannel {
   readonly #descriptor: number;
@@ -54,14 +58,22 @@ export class FrameChannel {
 
   /** Waits until all is written. */
   write(pieces: readonly Uint8Array[]): void {
-    let left = pieces.filter(({ length }) => length > 0);
-    while (left.length > 0) {
-      let written = writevSync(this.#descriptor, left);
-      while (written > 0) {
-        const [first, ...others] = left;
-        if (first === undefined) break;
-        left = first.length <= written ? others : [first.subarray(written), ...others];
-        written -= Math.min(written, first.length);
+    const left = pieces.filter(({ length }) => length > 0);
+    let index = 0;
+    let offset = 0;
+    while (index < left.length) {
+      const next = left.slice(index, index + mostVectors);
+      if (offset > 0) next[0] = (next[0] ?? noBytes).subarray(offset);
+      let written = writevSync(this.#descriptor, next);
+      for (let piece = left[index]; piece !== undefined && written > 0; piece = left[index]) {
+        const rest = piece.length - offset;
+        if (written < rest) {
+          offset += written;
+          break;
+        }
+        written -= rest;
+        offset = 0;
+        index++;
       }
     }
   }

@@ -32,7 +32,12 @@ export class ProtobufElements {
    * @throws RequestError 400 that names the input and the element
    */
   read(reader: ProtobufReader): boolean {
-    if (this.#datatype === 'BYTES' || reader.wireType !== wireTypes.length) return this.#readOne(reader);
+    if (this.#datatype === 'BYTES' || reader.wireType !== wireTypes.length) {
+      if (reader.wireType !== wireTypeOf(this.#datatype)) {
+        throw badRequest(`input '${this.#name}': its elements are not laid out as those of ${this.#datatype}`);
+      }
+      return this.#readOne(reader);
+    }
     const view = reader.view();
     for (const packed = new ProtobufReader(view); !packed.isAtEnd; ) if (!this.#readOne(packed)) return false;
     return true;
@@ -43,6 +48,29 @@ export class ProtobufElements {
     readElement(reader, this.#name, this.#datatype, this.data, this.#length++);
     return true;
   }
+}
+
+/** How one element is laid out by itself. */
+function wireTypeOf(datatype: Datatype): number {
+  switch (datatype) {
+    case 'BYTES':
+      return wireTypes.length;
+    case 'FP32':
+      return wireTypes.fixed32;
+    case 'FP64':
+      return wireTypes.fixed64;
+    default:
+      return wireTypes.varint;
+  }
+}
+
+/** A whole number of up to 32 bits, as Protocol Buffers reads one from what has more: it takes the lowest. */
+function readWhole(reader: ProtobufReader, datatype: Datatype): number {
+  const value = reader.varint64();
+  if (datatype === 'BOOL') return value === 0n ? 0 : 1;
+  // Some write the bits of a half with the sign of a number.
+  if (datatype === 'FP16') return Number(BigInt.asUintN(32, value)) & 0xffff;
+  return Number(datatype === 'UINT32' ? BigInt.asUintN(32, value) : BigInt.asIntN(32, value));
 }
 
 function readElement(reader: ProtobufReader, name: string, datatype: Datatype, data: TensorData, index: number): void {
@@ -57,9 +85,9 @@ function readElement(reader: ProtobufReader, name: string, datatype: Datatype, d
   } else if (data instanceof Float64Array) {
     data[index] = reader.fixed(8).readDoubleLE();
   } else {
-    const value = datatype.startsWith('INT') ? Number(BigInt.asIntN(64, reader.varint64())) : reader.varint();
+    const value = readWhole(reader, datatype);
     data[index] = value;
-    if (data[index] !== value || (datatype === 'BOOL' && value > 1)) {
+    if (data[index] !== value) {
       throw badRequest(`input '${name}': element ${index} is ${value}, which is no ${datatype}`);
     }
   }

@@ -126,32 +126,50 @@ const minusOne = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
 
 const floatView = new DataView(new ArrayBuffer(4));
 
+/** Pieces up to this size are copied together: each piece of its own costs whoever sends it. */
+const mostCopiedBytes = 1024;
+/** So much is copied together at most. */
+const mostTogetherBytes = 65_536;
+
 /** Writes a message of Protocol Buffers, whose large parts stay where they are. */
 export class ProtobufWriter {
   readonly #pieces: Uint8Array[] = [];
-  #small: number[] = [];
+  #together = new Uint8Array(32);
+  #used = 0;
   #length = 0;
 
   /** The bytes that were written so far. */
   get length(): number {
-    return this.#length + this.#small.length;
+    return this.#length + this.#used;
+  }
+
+  #room(bytes: number): void {
+    if (this.#used + bytes <= this.#together.length) return;
+    const larger = new Uint8Array(Math.max(2 * this.#together.length, this.#used + bytes));
+    larger.set(this.#together.subarray(0, this.#used));
+    this.#together = larger;
+  }
+
+  #byte(value: number): void {
+    this.#room(1);
+    this.#together[this.#used++] = value;
   }
 
   #varint(value: number): void {
     let rest = value;
     while (rest >= 128) {
-      this.#small.push((rest % 128) + 128);
+      this.#byte((rest % 128) + 128);
       rest = Math.floor(rest / 128);
     }
-    this.#small.push(rest);
+    this.#byte(rest);
   }
 
   #cut(): void {
-    if (this.#small.length === 0) return;
-    const piece = Uint8Array.from(this.#small);
-    this.#pieces.push(piece);
-    this.#length += piece.length;
-    this.#small = [];
+    if (this.#used === 0) return;
+    this.#pieces.push(this.#together.subarray(0, this.#used));
+    this.#length += this.#used;
+    this.#together = new Uint8Array(32);
+    this.#used = 0;
   }
 
   /** A whole number from -1 to 2^53, or a boolean. */
@@ -163,13 +181,13 @@ export class ProtobufWriter {
 
   #whole(value: number): void {
     if (value >= 0) this.#varint(value);
-    else this.#small.push(...minusOne);
+    else for (const byte of minusOne) this.#byte(byte);
   }
 
   float(field: number, value: number): this {
     this.#varint(field * 8 + wireTypes.fixed32);
     floatView.setFloat32(0, value, true);
-    for (let index = 0; index < 4; index++) this.#small.push(floatView.getUint8(index));
+    for (let index = 0; index < 4; index++) this.#byte(floatView.getUint8(index));
     return this;
   }
 
@@ -193,18 +211,23 @@ export class ProtobufWriter {
 
   /** Bytes that are fields already. */
   piece(bytes: Uint8Array): this {
-    this.#cut();
-    this.#pieces.push(bytes);
-    this.#length += bytes.length;
+    if (bytes.length > mostCopiedBytes) {
+      this.#cut();
+      this.#pieces.push(bytes);
+      this.#length += bytes.length;
+      return this;
+    }
+    if (this.#used + bytes.length > mostTogetherBytes) this.#cut();
+    this.#room(bytes.length);
+    this.#together.set(bytes, this.#used);
+    this.#used += bytes.length;
     return this;
   }
 
   message(field: number, message: ProtobufWriter): this {
     this.#varint(field * 8 + wireTypes.length);
     this.#varint(message.length);
-    this.#cut();
-    for (const piece of message.finish()) this.#pieces.push(piece);
-    this.#length += message.length;
+    for (const piece of message.finish()) this.piece(piece);
     return this;
   }
 
@@ -212,4 +235,31 @@ export class ProtobufWriter {
     this.#cut();
     return this.#pieces;
   }
+}
+
+/** All that a message has in one field that is itself a message: several occurrences mean the same as one of all their bytes. */
+export function mergedField(message: Buffer, wanted: number): Buffer | undefined {
+  return mergedMember(message, [wanted])?.bytes;
+}
+
+/** The member of a oneof that stands last, which is the one that counts, with its occurrences in one. */
+export function mergedMember(
+  message: Buffer,
+  members: readonly number[],
+): { readonly field: number; readonly bytes: Buffer } | undefined {
+  const reader = new ProtobufReader(message);
+  let last = 0;
+  let parts: Buffer[] = [];
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (!members.includes(field)) {
+      reader.skip();
+      continue;
+    }
+    if (field !== last) parts = [];
+    last = field;
+    parts.push(reader.view());
+  }
+  const [only, ...others] = parts;
+  if (only === undefined) return undefined;
+  return { field: last, bytes: others.length === 0 ? only : Buffer.concat(parts) };
 }

@@ -1,9 +1,10 @@
 import { elementBytes, stringBytes } from './binary-tensors.ts';
-import type { Signature, Tensor, TensorData, TensorSignature } from './datatypes.ts';
+import type { Datatype, Signature, Tensor, TensorData, TensorSignature } from './datatypes.ts';
 import { tooLarge } from './json-text.ts';
 import type { ModelIdentity } from './open-inference.ts';
 import type { DecodeLimits, InferenceRequest } from './open-inference-request.ts';
-import { ProtobufReader, ProtobufWriter, wireTypes } from './protobuf.ts';
+import type { Patience } from './patience.ts';
+import { mergedField, mergedMember, ProtobufReader, ProtobufWriter, wireTypes } from './protobuf.ts';
 import { ProtobufElements } from './protobuf-elements.ts';
 import { badRequest } from './request-error.ts';
 import { type ExampleMethod, ExampleRows, labelOf, outputsOf, resultsOf } from './tensorflow-examples.ts';
@@ -42,32 +43,27 @@ export function decodeExamplesMessage(
     readFeatureMessages(example, `examples[${row}]`, rows, limits, put);
     rows.endRow(row);
   }
-  return { id: undefined, inputs: rows.inputs(), outputs, nonFinite: 'bare' };
+  return { id: undefined, inputs: rows.inputs(), outputs, nonFinite: 'bare', rows: examples.length };
 }
 
 function findExampleMessages(message: Buffer, { patience }: DecodeLimits) {
+  const input = mergedField(message, inputField) ?? Buffer.alloc(0);
+  const kind = mergedMember(input, Object.values(kinds));
+  if (kind === undefined) return { examples: [], context: undefined };
   const examples: Buffer[] = [];
-  let context: Buffer | undefined;
-  for (const input of viewsOf(message, inputField)) {
-    const lists = [...viewsOf(input, kinds.exampleList), ...viewsOf(input, kinds.exampleListWithContext)];
-    for (const list of lists) {
-      patience?.spend();
-      for (const example of viewsOf(list, exampleList.examples)) {
-        if (examples.length === mostRows) throw badRequest(`there are more than ${mostRows} examples`, 413);
-        examples.push(example);
-      }
-    }
-    for (const list of viewsOf(input, kinds.exampleListWithContext)) {
-      for (const common of viewsOf(list, exampleList.context)) context = common;
-    }
+  for (const example of viewsOf(kind.bytes, exampleList.examples, patience)) {
+    if (examples.length === mostRows) throw badRequest(`there are more than ${mostRows} examples`, 413);
+    examples.push(example);
   }
-  return { examples, context };
+  const hasContext = kind.field === kinds.exampleListWithContext;
+  return { examples, context: hasContext ? mergedField(kind.bytes, exampleList.context) : undefined };
 }
 
 /** The messages in one field of a message. */
-function* viewsOf(message: Buffer, wanted: number): Generator<Buffer> {
+function* viewsOf(message: Buffer, wanted: number, patience: Patience | undefined): Generator<Buffer> {
   const reader = new ProtobufReader(message);
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    patience?.spend();
     if (field === wanted) yield reader.view();
     else reader.skip();
   }
@@ -80,13 +76,12 @@ function readFeatureMessages(
   limits: DecodeLimits,
   onFeature: (input: TensorSignature, values: TensorData) => void,
 ): void {
-  for (const features of viewsOf(example, 1)) {
-    for (const pair of viewsOf(features, 1)) {
-      limits.patience?.spend();
-      const [key] = viewsOf(pair, 1);
-      const [feature] = viewsOf(pair, 2);
-      const input = rows.inputOf(key?.toString() ?? '');
-      if (input !== undefined) onFeature(input, readFeatureMessage(feature ?? Buffer.alloc(0), where, input, limits));
+  for (const features of viewsOf(example, 1, limits.patience)) {
+    for (const pair of viewsOf(features, 1, limits.patience)) {
+      const name = mergedField(pair, 1)?.toString() ?? '';
+      const input = rows.inputOf(name);
+      const feature = mergedField(pair, 2) ?? Buffer.alloc(0);
+      if (input !== undefined) onFeature(input, readFeatureMessage(feature, where, input, limits));
     }
   }
 }
@@ -98,10 +93,11 @@ function readFeatureMessage(
   { mostTensorBytes, patience }: DecodeLimits,
 ): TensorData {
   const kind = datatype === 'BYTES' ? 'bytes' : datatype.startsWith('FP') ? 'float' : 'int64';
-  const [list] = viewsOf(feature, listFields[kind]);
-  if (list === undefined) {
+  const member = mergedMember(feature, Object.values(listFields));
+  if (member === undefined || member.field !== listFields[kind]) {
     throw badRequest(`${where}: feature '${name}': has no ${kind}_list, which ${datatype} needs`);
   }
+  const list = member.bytes;
   // Floats of every size come as floats of 32 bits.
   const readAs = kind === 'float' ? 'FP32' : datatype;
   const count = countOf(list, kind);
@@ -115,11 +111,14 @@ function readFeatureMessage(
     if (field === valuesField) elements.read(reader);
     else reader.skip();
   }
-  if (datatype === 'FP64' && !Array.isArray(elements.data)) return Float64Array.from(elements.data, Number);
-  if (datatype === 'FP16' && !Array.isArray(elements.data)) {
-    return new Uint16Array(Float16Array.from(elements.data, Number).buffer);
-  }
-  return elements.data;
+  return converted(elements.data, datatype);
+}
+
+/** Floats of 32 bits as those of another size. */
+function converted(data: TensorData, datatype: Datatype): TensorData {
+  if (Array.isArray(data)) return data;
+  if (datatype === 'FP64') return Float64Array.from(data, Number);
+  return datatype === 'FP16' ? new Uint16Array(Float16Array.from(data, Number).buffer) : data;
 }
 
 /** How many values a list has, packed or not. */

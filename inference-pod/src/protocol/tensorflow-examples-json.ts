@@ -38,7 +38,7 @@ export function decodeExamples(
     readFeatures(reader, `examples[${row}]`, rows, limits, (input, values) => rows.put(row, input, values));
     rows.endRow(row);
   }
-  return { id: undefined, inputs: rows.inputs(), outputs, nonFinite: 'bare' };
+  return { id: undefined, inputs: rows.inputs(), outputs, nonFinite: 'bare', rows: count };
 }
 
 /** Where the examples and their context stand, in a body that has been looked through to its end. */

@@ -71,16 +71,16 @@ export class ExampleRows {
 
   put(row: number, { name, datatype }: TensorSignature, values: TensorData): void {
     const size = values.length;
+    if (Array.isArray(values)) {
+      for (const text of values) this.#bytes += Buffer.byteLength(text);
+      this.#refuseMore(name);
+    }
     let input = this.#inputs.get(name);
     if (input === undefined) {
       const count = size * this.#rows;
       this.#bytes += count * (elementBytes(datatype) ?? stringBytes);
-      if (this.#bytes > this.#limits.mostTensorBytes) {
-        throw badRequest(
-          `input '${name}': takes more than the ${this.#limits.mostTensorBytes} bytes that a request may take`,
-          413,
-        );
-      }
+      this.#refuseMore(name);
+      this.#limits.patience?.spend(count);
       input = { data: zeros(datatype, count), size, filled: 0 };
       this.#inputs.set(name, input);
     }
@@ -92,8 +92,15 @@ export class ExampleRows {
     input.filled = row + 1;
   }
 
+  #refuseMore(name: string): void {
+    const { mostTensorBytes } = this.#limits;
+    if (this.#bytes <= mostTensorBytes) return;
+    throw badRequest(`input '${name}': takes more than the ${mostTensorBytes} bytes that a request may take`, 413);
+  }
+
   /** Ends a row: what it has not said is taken from the context. @throws RequestError 400 for what is missing */
   endRow(row: number): void {
+    this.#limits.patience?.spend();
     for (const input of this.#signature.inputs) {
       if (this.#inputs.get(input.name)?.filled === row + 1) continue;
       const values = this.#context.get(input.name);
@@ -145,13 +152,22 @@ export interface Results {
   readonly labels: readonly string[] | undefined;
 }
 
-export function resultsOf({ outputs: asked }: InferenceRequest, outputs: ReadonlyMap<string, Tensor>): Results {
+/** @throws RequestError 400 when they are not as many as the examples */
+export function resultsOf(
+  { outputs: asked, rows: examples }: InferenceRequest,
+  outputs: ReadonlyMap<string, Tensor>,
+): Results {
   const [scores, labels] = asked.map(({ name }) => outputs.get(name));
   if (scores === undefined) throw new Error('the model has not computed its scores');
   const rows = scores.shape[0] ?? 0;
   const classes = elementCount(scores.shape.slice(1));
   const texts = labels !== undefined && Array.isArray(labels.data) ? labels.data : undefined;
-  return { rows, classes, scores, labels: texts?.length === rows * classes ? texts : undefined };
+  if (rows !== examples || (texts !== undefined && texts.length !== rows * classes)) {
+    throw badRequest(
+      `the model answers ${examples} examples with scores of shape [${scores.shape.join(', ')}]${labels === undefined ? '' : ` and labels of shape [${labels.shape.join(', ')}]`}: use predict`,
+    );
+  }
+  return { rows, classes, scores, labels: texts };
 }
 
 /** The label of a class: what the model says, or its place. */

@@ -1,9 +1,10 @@
+import { stringBytes } from './binary-tensors.ts';
 import type { Signature, Tensor } from './datatypes.ts';
 import { shorten } from './json-reader.ts';
 import { tooLarge } from './json-text.ts';
 import type { ModelIdentity } from './open-inference.ts';
 import type { DecodeLimits, InferenceRequest } from './open-inference-request.ts';
-import { ProtobufReader, ProtobufWriter } from './protobuf.ts';
+import { mergedField, ProtobufReader, ProtobufWriter } from './protobuf.ts';
 import { badRequest } from './request-error.ts';
 import { describeSignature, quotedNames } from './tensor-shape.ts';
 import { entry, modelSpecMessage, readModelSpec, signatureName } from './tensorflow-metadata.ts';
@@ -31,7 +32,7 @@ export function decodePredictMessage(message: Buffer, signature: Signature, limi
       const { name, tensor } = readInput(reader.view(), signature, limits, room);
       if (inputs.has(name)) throw badRequest(`input '${name}': given twice`);
       inputs.set(name, tensor);
-      room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
+      room -= bytesOf(tensor);
     } else if (field === requestField.outputFilter) filter.add(knownOutput(reader.view(), signature));
     else reader.skip();
   }
@@ -54,18 +55,23 @@ export function refuseOtherSignature(message: Buffer): void {
 function readInput(bytes: Buffer, signature: Signature, { patience }: DecodeLimits, room: number) {
   const reader = new ProtobufReader(bytes);
   let name = '';
-  let tensor: Buffer | undefined;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    patience?.spend();
     if (field === entryField.key) name = reader.text();
-    else if (field === entryField.value) tensor = reader.view();
     else reader.skip();
   }
+  const tensor = mergedField(bytes, entryField.value);
   const expected = signature.inputs.find((input) => input.name === name);
   if (expected === undefined || tensor === undefined) {
     throw badRequest(`input '${shorten(name)}': the model has no such input, it has ${quotedNames(signature.inputs)}`);
   }
-  patience?.spend(tensor.length / 4);
-  return { name, tensor: readTensorProto(tensor, expected, room) };
+  return { name, tensor: readTensorProto(tensor, expected, room, patience) };
+}
+
+/** What a tensor takes. */
+function bytesOf({ data }: Tensor): number {
+  if (!Array.isArray(data)) return data.byteLength;
+  return data.reduce((sum, text) => sum + stringBytes + Buffer.byteLength(text), 0);
 }
 
 function knownOutput(bytes: Buffer, { outputs }: Signature): string {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Datatype, Signature, TensorSignature } from './datatypes.ts';
 import type { ModelIdentity } from './open-inference.ts';
-import { ProtobufReader, ProtobufWriter } from './protobuf.ts';
+import { mergedField, ProtobufReader, ProtobufWriter } from './protobuf.ts';
 import { badRequest } from './request-error.ts';
 
 /** The data types of TensorFlow: their names, and their numbers in tensorflow/core/framework/types.proto. */
@@ -58,13 +58,12 @@ const mostFields = 10_000;
 /** Reads the ModelSpec of a request, which is its first field in all of them. */
 export function readModelSpec(message: Buffer): ModelSpec {
   const reader = new ProtobufReader(message);
-  let spec: Buffer | undefined;
   let fields = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     if (++fields > mostFields) throw badRequest(`the message has more than ${mostFields} fields`);
-    if (field === 1) spec = reader.view();
-    else reader.skip();
+    reader.skip();
   }
+  const spec = mergedField(message, 1);
   return spec === undefined ? { name: '', version: undefined, label: undefined, signatureName: '' } : readSpec(spec);
 }
 
@@ -75,6 +74,9 @@ function readSpec(bytes: Buffer): ModelSpec {
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     if (++fields > mostFields) throw badRequest(`the message has more than ${mostFields} fields`);
     views.set(field, reader.view());
+    // Of the two that say the version, the last counts.
+    if (field === modelSpec.version) views.delete(modelSpec.label);
+    else if (field === modelSpec.label) views.delete(modelSpec.version);
   }
   const version = views.get(modelSpec.version);
   return {

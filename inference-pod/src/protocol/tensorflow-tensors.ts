@@ -1,6 +1,7 @@
 import { elementBytes, readBinaryTensor, readText, stringBytes } from './binary-tensors.ts';
 import { type Datatype, elementCount, type Tensor, type TensorData, type TensorSignature } from './datatypes.ts';
 import { tooLarge } from './json-text.ts';
+import type { Patience } from './patience.ts';
 import { ProtobufReader, ProtobufWriter } from './protobuf.ts';
 import { ProtobufElements, packedElements } from './protobuf-elements.ts';
 import { badRequest } from './request-error.ts';
@@ -34,9 +35,14 @@ const mostDimensions = 32;
  * @param room what it may take
  * @throws RequestError 400 that names the input and what was expected, 413
  */
-export function readTensorProto(bytes: Buffer, expected: TensorSignature, room: number): Tensor {
+export function readTensorProto(
+  bytes: Buffer,
+  expected: TensorSignature,
+  room: number,
+  patience: Patience | undefined,
+): Tensor {
   const { name, datatype } = expected;
-  const { typeNumber, shape, content } = readDescription(bytes, name);
+  const { typeNumber, shape, content } = readDescription(bytes, name, patience);
   const type = tensorflowTypes[datatype];
   if (typeNumber !== type.number) {
     throw badRequest(`input '${name}': dtype is ${nameOf(typeNumber)}, expected ${type.name}`);
@@ -48,10 +54,12 @@ export function readTensorProto(bytes: Buffer, expected: TensorSignature, room: 
     throw badRequest(`input '${name}': takes ${most} bytes, more than the ${room} that a request may take`, 413);
   }
   if (content !== undefined && content.length > 0) {
+    if (datatype === 'BYTES') patience?.spend(count);
     if (datatype === 'BYTES') return { datatype, shape, data: readContentStrings(name, count, content) };
     return readBinaryTensor(name, datatype, shape, content, room);
   }
-  return { datatype, shape, data: readValues(bytes, expected, shape, count) };
+  patience?.spend(count);
+  return { datatype, shape, data: readValues(bytes, expected, shape, count, room - most) };
 }
 
 function nameOf(typeNumber: number): string {
@@ -59,28 +67,30 @@ function nameOf(typeNumber: number): string {
   return known?.name ?? String(typeNumber);
 }
 
-function readDescription(bytes: Buffer, name: string) {
+function readDescription(bytes: Buffer, name: string, patience: Patience | undefined) {
   const reader = new ProtobufReader(bytes);
   let typeNumber = 0;
   let shape: readonly number[] = [];
   let content: Buffer | undefined;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    patience?.spend();
     if (field === tensorField.datatype) typeNumber = reader.number();
-    else if (field === tensorField.shape) shape = readShape(reader.view(), name);
+    else if (field === tensorField.shape)
+      shape = [...shape, ...readShape(reader.view(), name, mostDimensions - shape.length)];
     else if (field === tensorField.content) content = reader.view();
     else reader.skip();
   }
   return { typeNumber, shape, content };
 }
 
-function readShape(bytes: Buffer, name: string): readonly number[] {
+function readShape(bytes: Buffer, name: string, most: number): readonly number[] {
   const reader = new ProtobufReader(bytes);
   const shape: number[] = [];
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     if (field === 2) shape.push(readSize(reader.view()));
     else if (field === 3 && reader.number() !== 0) throw badRequest(`input '${name}': its shape is of unknown rank`);
     else if (field !== 3) reader.skip();
-    if (shape.length > mostDimensions) throw badRequest(`input '${name}': more than ${mostDimensions} dimensions`);
+    if (shape.length > most) throw badRequest(`input '${name}': more than ${mostDimensions} dimensions`);
   }
   if (shape.every((size) => Number.isSafeInteger(size))) return shape;
   throw badRequest(`input '${name}': a shape must be whole numbers that are not negative`);
@@ -102,6 +112,7 @@ function readValues(
   { name, datatype }: TensorSignature,
   shape: readonly number[],
   count: number,
+  room: number,
 ): TensorData {
   const elements = new ProtobufElements(name, datatype, count);
   const reader = new ProtobufReader(bytes);
@@ -116,8 +127,20 @@ function readValues(
       `input '${name}': no values are given: ${tensorflowTypes[datatype].name} has them in field ${valueField[datatype]} of TensorProto, or in tensor_content`,
     );
   }
+  refuseLongTexts(name, elements.data, elements.length, room);
   fillWithLast(elements.data, elements.length);
   return elements.data;
+}
+
+/** A string that stands for many is as many when the model is given it. */
+function refuseLongTexts(name: string, data: TensorData, length: number, room: number): void {
+  if (!Array.isArray(data)) return;
+  const bytes = (data.length - length) * Buffer.byteLength(data[length - 1] ?? '');
+  if (bytes <= room) return;
+  throw badRequest(
+    `input '${name}': its last string stands for ${data.length - length} more, which take too much`,
+    413,
+  );
 }
 
 function fillWithLast(data: TensorData, length: number): void {

@@ -196,6 +196,8 @@ async function answerMessages(
   try {
     for (let message = await messages.next(); message !== undefined; message = await messages.next()) {
       if ('follow' in method) {
+        // There is no other message: what comes is thrown away, and is not held.
+        messages.end();
         await followMessage(method, message, stream, answer, AbortSignal.any([late.signal, ending]));
         late.signal.throwIfAborted();
         throw endsError();
@@ -249,6 +251,8 @@ async function followMessage(
   const gone = new AbortController();
   const onClose = () => gone.abort();
   stream.once('close', onClose);
+  // It may have gone before, while its message was inflated.
+  if (isGone(stream)) gone.abort();
   try {
     const whole = AbortSignal.any([end, gone.signal]);
     for await (const pieces of method.follow(message, whole)) await answer.write(pieces, true);

@@ -3,7 +3,7 @@ import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
 import { abandonedCode, type Telemetry } from '../telemetry/metrics.ts';
-import { type RequestRoute, routeOf } from '../telemetry/routes.ts';
+import { pathOf, type RequestRoute, routeOf } from '../telemetry/routes.ts';
 import type { Stages, Tracing } from '../telemetry/tracing.ts';
 import type { Inference } from './inference-route.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -48,7 +48,7 @@ export function createServingListener(options: ServingListenerOptions): RequestL
       telemetry.answered(route, code, (end - start) / 1000);
       if (accessLog === undefined && tracing === undefined) return;
       const { method = '' } = request;
-      const path = url.replace(/[?#].*$/s, '');
+      const path = pathOf(url);
       accessLog?.({ method, path, route, status: code, seconds: (end - start) / 1000 });
       const traceparent = request.headers['traceparent'];
       const parent = typeof traceparent === 'string' ? traceparent : undefined;

@@ -64,6 +64,11 @@ function isKnown(route: string): route is RequestRoute {
   return known.has(route);
 }
 
+/** A request's target without what may be secret: its query, and whoever stands before the host of a whole URL. */
+export function pathOf(target: string): string {
+  return target.replace(/[?#].*$/s, '').replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '');
+}
+
 /** The route of a request's target, whoever's model it names. */
 export function routeOf(url: string): RequestRoute {
   const path = url.replace(/[?#].*$/s, '');

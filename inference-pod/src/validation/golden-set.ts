@@ -54,8 +54,13 @@ export function parseGoldenSet(text: Buffer, signature: Signature, limits: Decod
 }
 
 function eachKey(reader: JsonReader, read: (key: string) => void): void {
+  const given = new Set<string>();
   reader.beginObject();
-  for (let key = reader.key(true); key !== undefined; key = reader.key(false)) read(key);
+  for (let key = reader.key(true); key !== undefined; key = reader.key(false)) {
+    if (given.has(key)) throw badRequest(`'${shorten(key)}' is given twice`);
+    given.add(key);
+    read(key);
+  }
 }
 
 function readRequests(
@@ -94,13 +99,9 @@ function readRequest(
       case 'tolerance':
         tolerance = readTolerance(reader, common);
         break;
-      case 'request': {
-        if (reader.peek() !== 'object') throw badRequest(`${where}.request must be an object`);
-        const start = reader.position;
-        reader.skip();
-        body = reader.bytes.subarray(start, reader.position);
+      case 'request':
+        body = readBody(reader, where);
         break;
-      }
       case 'response':
         expected = readResponse(reader, where, signature, limits);
         break;
@@ -113,6 +114,14 @@ function readRequest(
     throw badRequest(`${where}.response must have outputs: the answer that is expected`);
   }
   return { name, body, expected, tolerance };
+}
+
+/** The text of an object, as it stands. */
+function readBody(reader: JsonReader, where: string): Buffer {
+  if (reader.peek() !== 'object') throw badRequest(`${where}.request must be an object, not ${reader.describe()}`);
+  const start = reader.position;
+  reader.skip();
+  return reader.bytes.subarray(start, reader.position);
 }
 
 function readResponse(reader: JsonReader, where: string, signature: Signature, limits: DecodeLimits) {
@@ -133,7 +142,8 @@ function readTolerance(reader: JsonReader, common: Tolerance): Tolerance {
       throw badRequest(`tolerance has absolute and relative, not '${shorten(key)}'`);
     }
     const value = reader.peek() === 'number' ? reader.number() : Number.NaN;
-    if (!(value >= 0)) throw badRequest(`tolerance.${key} must be a number that is not negative`);
+    if (!(value >= 0 && Number.isFinite(value)))
+      throw badRequest(`tolerance.${key} must be a number that is not negative`);
     if (key === 'absolute') absolute = value;
     else relative = value;
   });
