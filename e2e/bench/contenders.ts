@@ -42,7 +42,7 @@ export const pod: Contender = {
       command: [
         process.execPath,
         // As the image has it.
-        '--max-semi-space-size=4',
+        ...['--max-semi-space-size=4', '--single-threaded-gc'],
         join(repository, 'dist/inference-pod/src/main.js'),
         ...['--model', model, '--model-name', 'model', '--host', '127.0.0.1', '--log-level', 'error'],
         ...['--port', String(ports.http), '--grpc-port', String(ports.grpc), '--control-port', String(ports.control)],
