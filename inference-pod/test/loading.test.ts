@@ -253,7 +253,12 @@ describe('a start that fails ends with one clear error', () => {
       'ModelInvalid',
       'the model fails on its first run: Non-zero status code returned while running ConstantOfShape',
     ],
-    ['a type that cannot be sent', async () => ['--model', testModel('bfloat16')], 'ModelInvalid', ''],
+    [
+      'a type that cannot be sent',
+      async () => ['--model', testModel('bfloat16')],
+      'ModelInvalid',
+      'is of type bfloat16',
+    ],
     [
       'a path that leaves its volume',
       async () => ['--model-uri', 'pvc://claim/../../etc/passwd'],

@@ -46,7 +46,7 @@ export async function openSession(path: string, threads: number): Promise<ModelS
       logSeverityLevel: 4,
     });
   } catch (error) {
-    throw new StartupError('ModelInvalid', `the model is not an ONNX model that can be loaded: ${messageOf(error)}`, {
+    throw new StartupError('ModelInvalid', `the model is not an ONNX model that can be loaded: ${reasonOf(error)}`, {
       cause: error,
     });
   }
@@ -59,7 +59,10 @@ export async function openSession(path: string, threads: number): Promise<ModelS
   });
   const outputs = session.outputMetadata.flatMap((metadata) => readSignature(metadata, unranked) ?? []);
   if (outputs.length === 0) {
-    throw new StartupError('ModelInvalid', 'the model has no output that is a tensor: convert it without ZipMap');
+    throw new StartupError(
+      'ModelInvalid',
+      'the model has no output that is a tensor: use one whose outputs are tensors (scikit-learn: convert without ZipMap)',
+    );
   }
   const carried = new Set(outputs.map(({ name }) => name));
   return {
@@ -116,6 +119,30 @@ export async function warmUp(session: ModelSession): Promise<string | undefined>
     if (error instanceof RequestError) return error.message;
     throw new StartupError('ModelInvalid', `the model fails on its first run: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Types of ONNX that onnxruntime's binding does not carry, by their numbers in onnx.proto. */
+const uncarriedTypes: Readonly<Record<string, string>> = {
+  14: 'complex64',
+  15: 'complex128',
+  16: 'bfloat16',
+  17: 'float8e4m3fn',
+  18: 'float8e4m3fnuz',
+  19: 'float8e5m2',
+  20: 'float8e5m2fnuz',
+  21: 'uint4',
+  22: 'int4',
+  23: 'float4e2m1',
+};
+
+/** The binding tells a type that it does not carry by its number alone. */
+function reasonOf(error: unknown): string {
+  const message = messageOf(error);
+  const [, number = ''] = /^Unsupported data type: (\d+)$/.exec(message.trim()) ?? [];
+  const type = uncarriedTypes[number];
+  return type === undefined
+    ? message
+    : `an input or output is of type ${type}, which cannot be sent: cast it in the model, to float32 for instance`;
 }
 
 /** Models above this size are not read a second time. */
