@@ -56,7 +56,7 @@ export async function startInProcessOperator(
         if (proxy.writes.length !== last) [last, since] = [proxy.writes.length, performance.now()];
         return performance.now() - since;
       };
-      await eventually(millisecondsOfQuiet, (quiet) => quiet > 500, { seconds: 60 });
+      await eventually(millisecondsOfQuiet, (quiet) => quiet > 1000, { seconds: 60 });
     },
     async crash() {
       await proxy.close();

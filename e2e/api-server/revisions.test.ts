@@ -76,7 +76,9 @@ describe('revisions', () => {
       // The log tells of a write a moment after it was made.
       (writes) => writes.includes('apply Deployment'),
     );
-    expect(made.slice(0, 3)).toEqual(['create-revision', 'write-status', 'apply Deployment']);
+    // A status that somebody else has written in between is written again.
+    const steps = made.filter((write, index) => write !== made[index - 1]);
+    expect(steps.slice(0, 3)).toEqual(['create-revision', 'write-status', 'apply Deployment']);
     const model = await models.get('ordered');
     const deployment = await models.requireChild('Deployment', 'ordered');
     expect(deployment.spec.template.metadata.annotations['serving.slipway.dev/revision']).toBe(
