@@ -13,7 +13,8 @@ beforeAll(async () => {
   await scenario.kubectl(['delete', 'mdeploy', '--all']);
   await ask('1', { uri: 'configmap://iris-1/model.onnx' });
   await scenario.waitReady('iris');
-  before = await pods();
+  // Those of the example may still be on their way out.
+  before = await eventually(pods, (names) => names.trim().split('\n').length === 2);
 });
 afterAll(() => scenario.end());
 
