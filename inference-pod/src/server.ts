@@ -9,6 +9,7 @@ import { fetchModel } from './model/fetch.ts';
 import { localeVariables } from './model/locale.ts';
 import { parseModelSource } from './model/source.ts';
 import { shorten } from './protocol/json-reader.ts';
+import type { ModelIdentity } from './protocol/open-inference.ts';
 import { createControlApp } from './serving/control-app.ts';
 import { healthMethods } from './serving/grpc-health-service.ts';
 import { inferenceMethods } from './serving/grpc-inference-service.ts';
@@ -123,8 +124,7 @@ export async function startServer(
     transferBytes: transfers.bytes,
     loading: loading.progress,
   }));
-  const identity = { name: settings.modelName, version: settings.modelVersion };
-  const tracing = await openTracing(identity, settings.revision, log);
+  const tracing = await openTracing(identityOf(settings), settings.revision, log);
   const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, tracing, onTold: events.onTold });
 
   const start = performance.now();
@@ -182,7 +182,7 @@ async function openPorts(
   { lifecycle, transfers, telemetry, tracing, onTold }: PortOptions,
 ): Promise<{ readonly serving: HttpServer; readonly grpc: GrpcServer; readonly control: HttpServer }> {
   const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
-  const model = { name: settings.modelName, version: settings.modelVersion };
+  const model = identityOf(settings);
   const link = createPodLink({
     pod: settings.podUid ?? '',
     directory: settings.linkDirectory,
@@ -228,6 +228,10 @@ async function openPorts(
   return { serving, grpc, control };
 }
 
+function identityOf({ modelName, modelVersion }: ServerSettings): ModelIdentity {
+  return { name: modelName, version: modelVersion };
+}
+
 function portOf(server: HttpServer): number {
   return (server.address() as AddressInfo).port;
 }
@@ -255,7 +259,7 @@ async function loadModel(
   });
   loading.enter('opening');
   log.info({ bytes: file.bytes, sha256: file.sha256, fetched: file.isFetched }, 'the model file is here');
-  const model = { name: settings.modelName, version: settings.modelVersion };
+  const model = identityOf(settings);
   const limits = {
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
     mostAnswerBytes: settings.maxAnswerBytes,

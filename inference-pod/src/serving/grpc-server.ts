@@ -185,22 +185,17 @@ async function answerMessages(
     if (!messages.hasBegun) messages.fail(endsError());
   };
   ending.addEventListener('abort', onEnding);
-  const late = new AbortController();
   const timer =
     deadline === undefined
       ? undefined
-      : setTimeout(() => {
-          messages.fail(new DeadlinePassed(deadline));
-          late.abort(new DeadlinePassed(deadline));
-        }, deadline.at - performance.now());
+      : setTimeout(() => messages.fail(new DeadlinePassed(deadline)), deadline.at - performance.now());
   try {
     for (let message = await messages.next(); message !== undefined; message = await messages.next()) {
       if ('follow' in method) {
         // There is no other message: what comes is thrown away, and is not held.
         messages.end();
-        await followMessage(method, message, stream, answer, AbortSignal.any([late.signal, ending]));
-        late.signal.throwIfAborted();
-        throw endsError();
+        await followMessage(method, message, stream, answer, ending, deadline);
+        return;
       }
       await answer.write(await answerMessage(method, message, call), method.isStreaming);
       messages.answered();
@@ -241,24 +236,30 @@ function endsError(): RequestError {
   return new RequestError(503, 'the server ends: go on elsewhere');
 }
 
+/** @throws RequestError when the deadline has passed, or the server ends */
 async function followMessage(
   method: FollowingMethod,
   message: Buffer,
   stream: ServerHttp2Stream,
   answer: GrpcAnswer,
-  end: AbortSignal,
+  ending: AbortSignal,
+  deadline: Deadline | undefined,
 ): Promise<void> {
   const gone = new AbortController();
   const onClose = () => gone.abort();
   stream.once('close', onClose);
   // It may have gone before, while its message was inflated.
   if (isGone(stream)) gone.abort();
+  const late = new AbortController();
+  const timer = deadline === undefined ? undefined : setTimeout(() => late.abort(), deadline.at - performance.now());
   try {
-    const whole = AbortSignal.any([end, gone.signal]);
-    for await (const pieces of method.follow(message, whole)) await answer.write(pieces, true);
+    const end = AbortSignal.any([ending, gone.signal, late.signal]);
+    for await (const pieces of method.follow(message, end)) await answer.write(pieces, true);
   } finally {
+    clearTimeout(timer);
     stream.off('close', onClose);
   }
+  throw deadline !== undefined && late.signal.aborted ? new DeadlinePassed(deadline) : endsError();
 }
 
 async function answerMessage(method: AnsweringMethod, message: Buffer, call: GrpcCall): Promise<readonly Uint8Array[]> {

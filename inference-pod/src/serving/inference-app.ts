@@ -1,4 +1,4 @@
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { routes } from '../../../contract/src/ports.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
@@ -107,8 +107,7 @@ export function createInferenceApp({
     ['', '/versions/:version', '/labels/:label'].map((which) => `/v1/models/:name${which}${suffix}`);
   const knownToTensorflow: RequestHandler = (request, _response, next) => {
     const { name = '', version = '', label = '' } = request.params;
-    // NAME:predict is no name, but a path of its own.
-    if ([name, version, label].some((part) => String(part).includes(':'))) {
+    if (namesMethod(request)) {
       next('route');
       return;
     }
@@ -149,11 +148,15 @@ export function createInferenceApp({
   return app;
 }
 
+/** What stands behind a colon is a method of a model: NAME:predict is no name, but a path of its own. */
+function namesMethod({ params }: Request): boolean {
+  return Object.values(params).some((part) => String(part).includes(':'));
+}
+
 /** Refuses every other method of a path. */
 function only(allowed: string): RequestHandler {
   return (request, response, next) => {
-    // What stands behind a colon is a method of a model, and no part of a name.
-    if (Object.values(request.params).some((part) => String(part).includes(':'))) {
+    if (namesMethod(request)) {
       next('route');
       return;
     }
