@@ -5,7 +5,7 @@ import { parseLinkAnswer, parseModelSignature } from './link-answer.ts';
 
 const greeting = { version: 1, pod: 'u', nonce: 'n', clock: 12.5 };
 const signature = { inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, 4] }], outputs: [] };
-const model = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature };
+const model = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature, goldenSet: 'Passed' };
 const counters = { requests: 1, refused: 0, failed: 0, abandoned: 0 };
 const figures = {
   ...greeting,
@@ -20,6 +20,8 @@ test('what a pod of ours tells is read, and nothing else of it', () => {
   expect(parseLinkAnswer({ ...figures, more: 'x', model: { ...model, more: 'x' } })).toEqual(figures);
   expect(parseLinkAnswer({ ...greeting, kind: 'greeting' })).toEqual({ ...greeting, kind: 'greeting' });
   expect(parseLinkAnswer({ ...greeting, kind: 'refused', refusal: 'Late' })).toMatchObject({ refusal: 'Late' });
+  const unchecked = { ...model, goldenSet: undefined };
+  expect(parseLinkAnswer({ ...figures, model: unchecked })).toEqual({ ...figures, model: unchecked });
   expect(parseLinkAnswer({ ...figures, model: null, table: null })).toMatchObject({
     model: undefined,
     table: undefined,
@@ -45,6 +47,7 @@ describe('what a hostile pod tells is refused:', () => {
     ['a digest that is an object', { ...figures, model: { ...model, digest: {} } }],
     ['half a character', { ...figures, model: { ...model, name: '\ud800' } }],
     ['a long name', { ...figures, model: { ...model, name: 'x'.repeat(300) } }],
+    ['another verdict on the golden set', { ...figures, model: { ...model, goldenSet: 'Fine' } }],
     ['no signature', { ...figures, model: { ...model, signature: undefined } }],
     ['a tensor that is nothing', { ...figures, model: { ...model, signature: { inputs: [null], outputs: [] } } }],
     [

@@ -1,13 +1,13 @@
 import { type Histogram, mostBuckets } from './histogram.ts';
 import {
   type Counters,
+  goldenVerdicts,
   type LinkAnswer,
   type LinkedModel,
   type LinkGreeting,
   type Measures,
   type ModelSignature,
   type PodFigures,
-  type Refusal,
   refusals,
   type Table,
   type TensorDescription,
@@ -33,7 +33,7 @@ export function parseLinkAnswer(value: unknown): LinkAnswer {
     case 'greeting':
       return { kind: 'greeting', ...greeting };
     case 'refused':
-      return { kind: 'refused', ...greeting, refusal: refusalOf(answer['refusal']) };
+      return { kind: 'refused', ...greeting, refusal: oneOf(refusals, answer['refusal'], 'refusal') };
     case 'figures':
       return { kind: 'figures', ...greeting, ...figures(answer) };
     default:
@@ -61,7 +61,7 @@ function figures(answer: Fields): PodFigures {
   };
 }
 
-function linkedModel({ name, version, digest, signature }: Fields): LinkedModel {
+function linkedModel({ name, version, digest, signature, goldenSet }: Fields): LinkedModel {
   const bytes = text(digest, 'digest');
   if (!/^sha256:[a-f0-9]{64}$/.test(bytes)) throw wrong('digest');
   return {
@@ -69,6 +69,7 @@ function linkedModel({ name, version, digest, signature }: Fields): LinkedModel 
     version: text(version, 'version'),
     digest: bytes,
     signature: parseModelSignature(signature),
+    goldenSet: isNothing(goldenSet) ? undefined : oneOf(goldenVerdicts, goldenSet, 'goldenSet'),
   };
 }
 
@@ -138,10 +139,10 @@ function amount(value: unknown, what: string): number {
   return value;
 }
 
-function refusalOf(value: unknown): Refusal {
-  const known = refusals.find((refusal) => refusal === value);
-  if (known === undefined) throw wrong('refusal');
-  return known;
+function oneOf<T>(known: readonly T[], value: unknown, what: string): T {
+  const found = known.find((one) => one === value);
+  if (found === undefined) throw wrong(what);
+  return found;
 }
 
 /** What a pod has told is no answer of the pod link. */

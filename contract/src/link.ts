@@ -99,7 +99,13 @@ export interface LinkedModel {
   /** `sha256:` and 64 hexadecimal digits: of the bytes that were really loaded. */
   readonly digest: string;
   readonly signature: ModelSignature;
+  /** Whether it answers as the golden set says; undefined when the pod has checked none. */
+  readonly goldenSet: GoldenVerdict | undefined;
 }
+
+/** Only a revision that was healthy once serves although it failed. */
+export const goldenVerdicts = ['Passed', 'Failed'] as const;
+export type GoldenVerdict = (typeof goldenVerdicts)[number];
 
 /** What a model takes and gives, in the words of the Open Inference Protocol v2. */
 export interface ModelSignature {

@@ -7,6 +7,8 @@ export const routes = {
   ready: '/v2/health/ready',
   /** On the control port: which model this pod serves, as a ModelReport. */
   model: '/model',
+  /** On the control port: how far the pod is with loading its model, as a LoadingProgress; 404 once it is loaded. */
+  loading: '/loading',
   /** On the control port: the pod link. */
   link: '/link',
   metrics: '/metrics',

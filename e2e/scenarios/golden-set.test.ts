@@ -60,6 +60,10 @@ test('pods of a version that was healthy start with a warning when the set is ed
   await scenario.kubectl(['rollout', 'status', 'deployment/iris', '--timeout=60s']);
   const logs = await scenario.kubectl(['logs', 'deployment/iris']);
   expect(logs).toContain('the golden set fails: the revision was healthy once, so it serves all the same');
+  await eventually(
+    () => condition('ModelLoaded', 'reason'),
+    (reason) => reason === 'GoldenSetDiffers',
+  );
 });
 
 test('a version that answers otherwise never serves, and what it answers is told', async () => {

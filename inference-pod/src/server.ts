@@ -125,7 +125,14 @@ export async function startServer(
     loading: loading.progress,
   }));
   const tracing = await openTracing(identityOf(settings), settings.revision, log);
-  const servers = await openPorts(settings, log, { lifecycle, transfers, telemetry, tracing, onTold: events.onTold });
+  const servers = await openPorts(settings, log, {
+    lifecycle,
+    loading,
+    transfers,
+    telemetry,
+    tracing,
+    onTold: events.onTold,
+  });
 
   const start = performance.now();
   const model = await loadModel(settings, log, events, loading, signal);
@@ -170,6 +177,7 @@ const grpcServices = [
 
 interface PortOptions {
   readonly lifecycle: Lifecycle;
+  readonly loading: Loading;
   readonly transfers: Transfers;
   readonly telemetry: ReturnType<typeof createTelemetry>;
   readonly tracing: Tracing | undefined;
@@ -179,7 +187,7 @@ interface PortOptions {
 async function openPorts(
   settings: ServerSettings,
   log: Logger,
-  { lifecycle, transfers, telemetry, tracing, onTold }: PortOptions,
+  { lifecycle, loading, transfers, telemetry, tracing, onTold }: PortOptions,
 ): Promise<{ readonly serving: HttpServer; readonly grpc: GrpcServer; readonly control: HttpServer }> {
   const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
   const model = identityOf(settings);
@@ -190,7 +198,7 @@ async function openPorts(
     now: () => performance.now(),
   });
   const control = await listen({
-    listener: createControlApp({ telemetry, link, lifecycle, onTold }),
+    listener: createControlApp({ telemetry, link, lifecycle, loading, onTold }),
     port: settings.controlPort,
     host,
   });
@@ -237,7 +245,8 @@ function portOf(server: HttpServer): number {
 }
 
 function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
-  return model === undefined ? undefined : { ...model.report, signature: model.scheduler.model.signature };
+  if (model === undefined) return undefined;
+  return { ...model.report, signature: model.scheduler.model.signature, goldenSet: model.goldenSet };
 }
 
 async function loadModel(
@@ -279,7 +288,7 @@ async function loadModel(
     onHopeless,
   });
   loading.enter('checking');
-  await checkGoldenSet(settings, scheduler, limits, log);
+  const goldenSet = await checkGoldenSet(settings, scheduler, limits, log);
   // Requests that are to be run together go to an executor, all of them.
   if (scheduler.batching?.kind !== 'on') await scheduler.openServingThread(settings.workDirectory);
   const { omittedOutputs, warmUpRefused } = scheduler.model;
@@ -291,5 +300,5 @@ async function loadModel(
     log[level]({ batching: inWords(scheduler.batching) }, 'requests that come together');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
-  return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` } };
+  return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` }, goldenSet };
 }

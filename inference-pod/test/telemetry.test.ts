@@ -167,6 +167,8 @@ test('a pod that is loading says how far it is, in its metrics', async () => {
   expect(metrics).toContain('slipway_model_fetched_bytes 250000');
   expect(metrics).toContain('slipway_model_file_bytes 1000000');
   expect(metrics).toMatch(/slipway_model_loading_seconds\{stage="fetching"\} [\d.]+/);
+  const progress = JSON.parse((await get(`http://127.0.0.1:${port}/loading`)).text);
+  expect(progress).toEqual({ stage: 'fetching', bytes: 250_000, totalBytes: 1_000_000, seconds: expect.any(Number) });
   expect((await failure).terminationMessage).toMatchObject({ reason: 'ModelFetchFailed' });
   slow.closeAllConnections();
   slow.close();
@@ -175,6 +177,7 @@ test('a pod that is loading says how far it is, in its metrics', async () => {
 test('what a loaded model holds in memory is measured', async () => {
   const pod = await startPod(...model);
   const { text } = await get(`${pod.controlUrl}/metrics`);
+  expect((await get(`${pod.controlUrl}/loading`)).status).toBe(404);
   await pod.stop();
   const [, bytes] = /^slipway_model_memory_bytes (\d+)$/m.exec(text) ?? [];
   expect(Number(bytes)).toBeGreaterThan(20e6);

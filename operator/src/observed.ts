@@ -3,6 +3,7 @@ import type { IHorizontalPodAutoscalerSpec, IHorizontalPodAutoscalerStatus } fro
 import type { IPodDisruptionBudgetSpec } from 'kubernetes-models/policy/v1';
 import type { IContainerStatus, IPodCondition, IServiceSpec } from 'kubernetes-models/v1';
 import type { PodFigures } from '../../contract/src/link.ts';
+import type { LoadingProgress } from '../../contract/src/loading-progress.ts';
 import type { ModelReport } from '../../contract/src/model-report.ts';
 import type { ModelDeployment } from './api/model-deployment.ts';
 import type { ChildKind } from './desired/children.ts';
@@ -75,6 +76,8 @@ export interface Observed {
   readonly links: ReadonlyMap<string, LinkState>;
   /** What ready pods say of their model, by the name of the pod. */
   readonly reports: ReadonlyMap<string, ModelReport>;
+  /** How far pods are that have been loading their model for a while, by the name of the pod. */
+  readonly loading: ReadonlyMap<string, LoadingProgress>;
   /** Why volumes of pods cannot be mounted, by the name of the pod. */
   readonly mountFailures: ReadonlyMap<string, string>;
   /** Names of children that are taken, the link's apart: nothing can be done until they are free. */

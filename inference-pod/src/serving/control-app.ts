@@ -1,5 +1,6 @@
 import express, { type ErrorRequestHandler, type Express } from 'express';
 import { maxCallBytes } from '../../../contract/src/link.ts';
+import type { LoadingProgress } from '../../../contract/src/loading-progress.ts';
 import { routes } from '../../../contract/src/ports.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -9,12 +10,13 @@ export interface ControlAppOptions {
   readonly telemetry: Telemetry;
   readonly link: PodLink;
   readonly lifecycle: Lifecycle;
+  readonly loading: { readonly progress: LoadingProgress | undefined };
   /** Called each time that a caller who may know has been told which model this pod has loaded. */
   readonly onTold: () => void;
 }
 
 /** The control port: health, metrics, which model this pod serves, and the pod link. It is on no Service. */
-export function createControlApp({ telemetry, link, lifecycle, onTold }: ControlAppOptions): Express {
+export function createControlApp({ telemetry, link, lifecycle, loading, onTold }: ControlAppOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.get(routes.live, (_request, response) => void response.json({ live: true }));
@@ -29,6 +31,11 @@ export function createControlApp({ telemetry, link, lifecycle, onTold }: Control
     const report = lifecycle.model?.report;
     if (report === undefined) response.status(503).json({ error: 'the model is still being loaded' });
     else response.json(report);
+  });
+  app.get(routes.loading, (_request, response) => {
+    const { progress } = loading;
+    if (progress === undefined) response.status(404).json({ error: 'no model is being loaded' });
+    else response.json(progress);
   });
   app.post(routes.link, express.json({ limit: maxCallBytes, type: () => true }), async (request, response) => {
     const call = parseLinkCall(request.body);

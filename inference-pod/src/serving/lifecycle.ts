@@ -1,3 +1,4 @@
+import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
 
@@ -5,6 +6,8 @@ import type { Scheduler } from '../execution/scheduler.ts';
 export interface ServedModel {
   readonly scheduler: Scheduler;
   readonly report: ModelReport;
+  /** Undefined when there is no golden set. */
+  readonly goldenSet: GoldenVerdict | undefined;
 }
 
 /** What the pod does now. */

@@ -1,18 +1,5 @@
 import type { Logger } from 'pino';
-
-/** What a pod does before its model can be asked. */
-export type LoadingStage = 'fetching' | 'opening' | 'checking';
-
-/** How far that is. */
-export interface LoadingProgress {
-  readonly stage: LoadingStage;
-  /** Of the model file, so far. */
-  readonly bytes: number;
-  /** Of the whole file, where the store tells it. */
-  readonly totalBytes: number | undefined;
-  /** Since the pod began to load. */
-  readonly seconds: number;
-}
+import type { LoadingProgress, LoadingStage } from '../../../contract/src/loading-progress.ts';
 
 /** So often a log says how far it is. */
 const logMilliseconds = 10_000;

@@ -1,12 +1,12 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { GrowingHistogram } from '../../../contract/src/histogram.ts';
 import type { Measures } from '../../../contract/src/link.ts';
+import type { LoadingProgress } from '../../../contract/src/loading-progress.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
 import type { BatchingDecision } from '../execution/batch-gain.ts';
 import type { InferenceStatistics } from '../serving/model-description.ts';
 import { Buckets } from './buckets.ts';
 import { type Family, formatFamilies } from './exposition.ts';
-import type { LoadingProgress } from './loading.ts';
 import { isInference, type RequestRoute } from './routes.ts';
 
 export interface Telemetry {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { healthyRevisionsFile } from '../../../contract/src/link.ts';
+import { type GoldenVerdict, healthyRevisionsFile } from '../../../contract/src/link.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
 import { messageOf } from '../model/error-message.ts';
 import { StartupError } from '../model/startup-error.ts';
@@ -32,6 +32,7 @@ const mostTold = 5;
  * A revision that was healthy once only warns: another processor, or somebody who edited the set, must not make its pods
  * unready.
  *
+ * @returns undefined when there is no set
  * @throws StartupError GoldenSetFailed that names the differences, or what is wrong with the set
  */
 export async function checkGoldenSet(
@@ -39,9 +40,9 @@ export async function checkGoldenSet(
   scheduler: Scheduler,
   limits: DecodeLimits,
   log: Logger,
-): Promise<void> {
+): Promise<GoldenVerdict | undefined> {
   const { goldenSet: path, goldenSetSha256 } = settings;
-  if (path === undefined) return;
+  if (path === undefined) return undefined;
   try {
     const start = performance.now();
     const text = await goldenText(path, goldenSetSha256, settings.goldenSetPatienceSeconds, log);
@@ -53,12 +54,14 @@ export async function checkGoldenSet(
     if (found.length > 0) throw failed(told(found, requests.length));
     const seconds = (performance.now() - start) / 1000;
     log.info({ requests: requests.length, seconds }, 'the model answers as the golden set says');
+    return 'Passed';
   } catch (error) {
     if (!(error instanceof StartupError) || !(await wasHealthy(settings))) throw error;
     log.warn(
       { reason: error.message },
       'the golden set fails: the revision was healthy once, so it serves all the same',
     );
+    return 'Failed';
   }
 }
 

@@ -51,6 +51,7 @@ export class Controller {
       if (before === undefined || after !== undefined) return;
       link.forget(before.metadata.uid);
       inquiries.reports.forget(before.metadata.uid);
+      inquiries.loading.forget(before.metadata.uid);
       inquiries.mountFailures.forget(before.metadata.uid);
     });
   }

@@ -63,6 +63,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     preflightPods,
     links,
     reports: readReports(model, pods, links, options),
+    loading: readLoading(model, pods, options),
     mountFailures: readMountFailures(model, [...pods, ...preflightPods], options),
     attempts,
     refusals,
@@ -201,6 +202,30 @@ function hasTold({ phase, metadata }: LivePod): boolean {
   return phase === 'Succeeded' && metadata.labels?.[labels.track] === preflightTrack;
 }
 
+/** What loads more quickly is not told of. */
+const loadingPatienceMilliseconds = 5000;
+/** Pods of one model load the same, as a rule. */
+const mostLoadingPods = 3;
+
+function readLoading(model: ModelDeployment, pods: readonly LivePod[], { inquiries, now }: ObserveOptions) {
+  const startedBefore = now() - loadingPatienceMilliseconds;
+  const loading = pods.filter((pod) => isLoading(pod, startedBefore));
+  return new Map(
+    newestFirst(loading)
+      .slice(0, mostLoadingPods)
+      .flatMap((pod) => {
+        const progress = inquiries.loading.get(questionOf(model, pod))?.progress;
+        return progress === undefined ? [] : [[pod.metadata.name, progress] as const];
+      }),
+  );
+}
+
+function isLoading(pod: LivePod, startedBefore: number): boolean {
+  const state = pod.containers.find(({ name }) => name === modelContainer)?.state;
+  const isStarted = Date.parse(state?.running?.startedAt ?? '') < startedBefore;
+  return isStarted && pod.ip !== undefined && !isReady(pod) && pod.metadata.deletionTimestamp === undefined;
+}
+
 /** A volume that is not mounted after so long probably never will be. */
 const mountPatienceMilliseconds = 5000;
 /** Pods of one model are stuck for the same reason, as a rule. */
@@ -216,15 +241,20 @@ function readMountFailures(
     (pod) =>
       isBeingCreated(pod) && now() - Date.parse(pod.metadata.creationTimestamp ?? '') > mountPatienceMilliseconds,
   );
-  // The newest are the ones of the revision that is rolled out.
-  const newest = stuck.toSorted((a, b) =>
-    (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1,
-  );
   return new Map(
-    newest.slice(0, mostStuckPods).flatMap((pod) => {
-      const message = inquiries.mountFailures.get(questionOf(model, pod))?.message;
-      return message === undefined ? [] : [[pod.metadata.name, message] as const];
-    }),
+    newestFirst(stuck)
+      .slice(0, mostStuckPods)
+      .flatMap((pod) => {
+        const message = inquiries.mountFailures.get(questionOf(model, pod))?.message;
+        return message === undefined ? [] : [[pod.metadata.name, message] as const];
+      }),
+  );
+}
+
+/** The newest pods are the ones of the revision that is rolled out. */
+function newestFirst(pods: readonly LivePod[]): readonly LivePod[] {
+  return pods.toSorted((a, b) =>
+    (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1,
   );
 }
 

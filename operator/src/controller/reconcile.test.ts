@@ -36,7 +36,7 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
     caches,
     client,
     memory,
-    inquiries: { reports: none, mountFailures: none },
+    inquiries: { reports: none, loading: none, mountFailures: none },
     events: { record: async (_, { reason }) => void recorded.push(reason) },
     link: {
       follow: () => ({ kind: 'pending' }),

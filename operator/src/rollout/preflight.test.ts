@@ -18,7 +18,13 @@ const live = ({ deployment }: Observed) => templateRevision(deployment?.spec.tem
 const input = (name: string): TensorDescription => ({ name, datatype: 'FP32', shape: [-1, 4] });
 const linked = (inputName: string): LinkState => {
   const signature = { inputs: [input(inputName)], outputs: [input('y')] };
-  const model: LinkedModel = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature };
+  const model: LinkedModel = {
+    name: 'iris',
+    version: '1',
+    digest: `sha256:${'a'.repeat(64)}`,
+    signature,
+    goldenSet: undefined,
+  };
   return { kind: 'linked', figures: { revision: undefined, model, measures: noMeasures, table: undefined } };
 };
 

@@ -1,7 +1,10 @@
+import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
+import { annotations } from '../api/names.ts';
 import type { Observed, WhyUnlinked } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';
+import { loadingInWords } from './loading.ts';
 import { reportedDigests } from './reported-digests.ts';
 import type { RolloutState } from './rollout-state.ts';
 
@@ -21,8 +24,12 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
       `pods of one revision loaded different models: ${groups.join('; ')}: ${uri} was changed; set spec.model.sha256`,
     );
   }
-  if ((observed.deployment?.status?.readyReplicas ?? 0) === 0)
-    return found('Unknown', 'NoPodServes', 'no pod has loaded the model yet');
+  if ((observed.deployment?.status?.readyReplicas ?? 0) === 0) {
+    const busy = loadingInWords(observed, current.metadata.name);
+    return found('Unknown', busy === '' ? 'NoPodServes' : 'Loading', `no pod has loaded the model yet${busy}`);
+  }
+  const golden = goldenFinding(observed, current);
+  if (golden !== undefined) return golden;
   return sha256 === undefined
     ? found(
         'True',
@@ -30,6 +37,31 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
         'the model is loaded; without spec.model.sha256 nothing guarantees that a rollback brings the same bytes',
       )
     : found('True', 'Verified', `the model is loaded, and its sha256 is ${sha256}`);
+}
+
+/** What pods that serve say of the golden set, where it is not that they answer as it says. */
+function goldenFinding({ pods, links }: Observed, { metadata, data }: Revision): Finding | undefined {
+  if (data.inputs.goldenSet === undefined) return undefined;
+  const told = (verdict: GoldenVerdict | undefined) =>
+    pods
+      .filter((pod) => {
+        const state = links.get(pod.metadata.name);
+        const model = state?.kind === 'linked' ? state.figures.model : undefined;
+        const isOf = pod.metadata.annotations?.[annotations.revision] === metadata.name;
+        return isOf && model !== undefined && model.goldenSet === verdict;
+      })
+      .map((pod) => pod.metadata.name)
+      .join(', ');
+  const [failed, unchecked] = [told('Failed'), told(undefined)];
+  if (failed !== '') {
+    const message = `the model is loaded, but ${failed} does not answer as the golden set says: it serves because the revision was healthy once; see its log`;
+    return found('True', 'GoldenSetDiffers', message);
+  }
+  if (unchecked !== '') {
+    const message = `the model is loaded, but ${unchecked} has not checked the golden set: its image is too old to; set spec.runtime.image to a newer one`;
+    return found('True', 'GoldenSetUnchecked', message);
+  }
+  return undefined;
 }
 
 /** Whether an autoscaler sets the number of pods, with what to do where that is known. */

@@ -33,6 +33,9 @@ export const conditionReasons = {
   // ModelLoaded
   Verified: 'the model is loaded, and its digest is the one of the spec',
   Unpinned: 'the model is loaded, and nothing guarantees the same bytes next time',
+  Loading: 'no pod serves yet, and one tells how far it is with loading the model',
+  GoldenSetDiffers: 'the model is loaded and serves, for the revision was healthy once, and fails its golden set',
+  GoldenSetUnchecked: 'the model is loaded, by an image that is too old to check the golden set',
   DigestsDiffer: 'pods of one revision loaded different bytes',
   // AutoscalingActive
   NotRequested: 'the number of pods is fixed',

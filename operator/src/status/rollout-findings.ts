@@ -4,6 +4,7 @@ import { inWords, renderVersion } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';
 import type { Problem } from './diagnosis.ts';
 import { retryCommand } from './events.ts';
+import { loadingInWords } from './loading.ts';
 import type { ConditionReason } from './reasons.ts';
 import type { RolloutState } from './rollout-state.ts';
 import type { StatusInput } from './status.ts';
@@ -146,7 +147,12 @@ export function readyFinding(input: StatusInput, available: Finding, stalled: Fi
     case 'progressing':
     case 'overdue': {
       const counts = state.kind === 'progressing' ? `: ${state.updated} of ${state.wanted} pods` : '';
-      return found('False', problem?.reason ?? reason, problem?.message ?? `version ${version} is ${verb}${counts}`);
+      const busy = loadingInWords(observed, wanted.revision.metadata.name);
+      return found(
+        'False',
+        problem?.reason ?? reason,
+        problem?.message ?? `version ${version} is ${verb}${counts}${busy}`,
+      );
     }
     case 'scaling':
     case 'complete':

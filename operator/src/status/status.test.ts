@@ -1,8 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
+import type { GoldenVerdict } from '../../../contract/src/link.ts';
+import { noMeasures } from '../../../contract/src/measures.ts';
 import { decide } from '../controller/decide.ts';
-import type { LiveDeployment, Observed } from '../observed.ts';
-import { change, kinds, now, pass, policy, settle } from '../testing/simulation.ts';
-import { modelDeployment, observed } from '../testing/test-objects.ts';
+import type { LinkState, LiveDeployment, Observed } from '../observed.ts';
+import { change, kinds, now, pass, perform, policy, settle } from '../testing/simulation.ts';
+import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
 
 const model = { version: '1', uri: 'https://models.example/iris.onnx' };
 
@@ -22,6 +24,57 @@ describe('the conditions', () => {
       Reconciling: 'False Settled',
       Stalled: 'False NotStalled',
       ModelLoaded: 'True Unpinned',
+    });
+  });
+
+  describe('of one with a golden set', () => {
+    const goldenSet = { configMapName: 'golden', key: 'golden.json', sha256: 'a'.repeat(64) };
+    const { state } = settle(observed({ model: modelDeployment({ validation: { goldenSet } }) }));
+    const linked = (verdict: GoldenVerdict | undefined): LinkState => {
+      const signature = { inputs: [], outputs: [] };
+      const model = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature, goldenSet: verdict };
+      return { kind: 'linked', figures: { revision: undefined, model, measures: noMeasures, table: undefined } };
+    };
+    const told = (...verdicts: (GoldenVerdict | undefined)[]) => {
+      const revision = state.model.status?.currentRevision ?? '';
+      const pods = verdicts.map((_, index) => pod(`iris-${index}`, revision));
+      const links = new Map(verdicts.map((verdict, index) => [`iris-${index}`, linked(verdict)]));
+      const { status } = settle({ ...state, pods, links }).state.model;
+      return status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+    };
+
+    test('that every pod answers as', () => {
+      expect(told('Passed', 'Passed')).toMatchObject({ status: 'True', reason: 'Unpinned' });
+    });
+
+    test('that one of them does not', () => {
+      const message = expect.stringContaining('iris-1 does not answer as the golden set says');
+      expect(told('Passed', 'Failed', undefined)).toMatchObject({
+        status: 'True',
+        reason: 'GoldenSetDiffers',
+        message,
+      });
+    });
+
+    test('that an old image knows nothing of', () => {
+      const message = expect.stringContaining('iris-0, iris-2 has not checked the golden set');
+      expect(told(undefined, 'Passed', undefined)).toMatchObject({ reason: 'GoldenSetUnchecked', message });
+    });
+  });
+
+  test('of one whose pods are loading', () => {
+    const starting = pass(observed()).writes.reduce(perform, observed());
+    const loading = new Map([['iris-1', { stage: 'opening' as const, bytes: 5, totalBytes: 5, seconds: 12 }]]);
+    const [revision] = starting.revisions;
+    const pods = [pod('iris-1', revision?.metadata.name ?? '')];
+    const { writes } = pass({ ...starting, pods, loading });
+    const status = writes.find(({ kind }) => kind === 'write-status');
+    const conditions = status?.kind === 'write-status' ? (status.status.conditions ?? []) : [];
+    const told = Object.fromEntries(conditions.map(({ type, reason, message }) => [type, `${reason}: ${message}`]));
+    const busy = 'pod iris-1 opens the model, 12 s after it began to load it';
+    expect(told).toMatchObject({
+      ModelLoaded: `Loading: no pod has loaded the model yet: ${busy}`,
+      Ready: `RollingOut: version 1 is being rolled out: 0 of 1 pods: ${busy}`,
     });
   });
 

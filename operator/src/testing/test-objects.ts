@@ -27,6 +27,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     preflightPods: [],
     links: new Map(),
     reports: new Map(),
+    loading: new Map(),
     mountFailures: new Map(),
     conflicts: [],
     linkConflict: undefined,
