@@ -1,6 +1,6 @@
 /** What a run may take that the serving thread does itself, in seconds: health and refusals wait for so long. */
 const cheapSeconds = 0.001;
-/** How many runs of a shape have to be as cheap, one after another. */
+/** How many runs of a shape have to be as cheap; one that is not takes back half of those before it. */
 const provenRuns = 20;
 /** How quickly the mean of the runs here follows them. */
 const smoothing = 1 / 64;
@@ -12,7 +12,7 @@ const mostReturns = 3;
 const mostShapes = 256;
 
 interface Cost {
-  /** Cheap ones in a row, in an executor. */
+  /** Cheap ones in an executor, less those that others have taken back. */
   cheapRuns: number;
   /** Of the runs here, in seconds. */
   mean: number;
@@ -32,12 +32,14 @@ export class CostOfShapes {
   measured(shapes: string, seconds: number): void {
     const cost = this.#costs.get(shapes) ?? this.#add(shapes);
     if (cost === undefined || cost.takenOff > mostReturns) return;
-    cost.cheapRuns = seconds <= cheapSeconds ? cost.cheapRuns + 1 : 0;
+    // One that took longer may have waited for a processor.
+    cost.cheapRuns = seconds <= cheapSeconds ? cost.cheapRuns + 1 : Math.floor(cost.cheapRuns / 2);
   }
 
   /**
    * A run on the serving thread has been measured.
    *
+   * @param seconds that the thread computed: however long it had to wait for a processor, which is no cost of the run
    * @returns whether the shape was taken off it
    */
   ranHere(shapes: string, seconds: number): boolean {

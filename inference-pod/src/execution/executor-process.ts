@@ -56,6 +56,7 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
     const [call, ...others] = calls;
     if (call !== undefined && others.length === 0) reply(0, await infer(call, session, model, limits));
     else await inferTogether(calls, session, model, limits, mostRows, reply);
+    channel.release(batch);
   }
 }
 

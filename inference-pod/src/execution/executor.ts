@@ -28,6 +28,11 @@ export interface ExecutorEnd {
   readonly lastWords: string;
 }
 
+interface Job {
+  readonly number: number;
+  readonly resolve: (answer: InferenceAnswer | ExecutorEnd) => void;
+}
+
 const lastJobNumber = 0xffff_fffe;
 
 /** Numbers of jobs have 32 bits; then they begin again, long after those of the first are done. */
@@ -42,7 +47,8 @@ const lastWordsLength = 2000;
 export class Executor {
   readonly model: LoadedModel;
   readonly #process: ExecutorProcess;
-  readonly #jobs = new Map<number, (answer: InferenceAnswer | ExecutorEnd) => void>();
+  /** Not a Map: see `UnderWay`. There are as many as one batch has, and one more. */
+  readonly #jobs: Job[] = [];
   #lastJob = openedJob;
   #lastProgress = performance.now();
 
@@ -88,17 +94,17 @@ export class Executor {
   }
 
   get running(): number {
-    return this.#jobs.size;
+    return this.#jobs.length;
   }
 
   /** For how long nothing was answered, in milliseconds, while something should have been. */
   get silence(): number {
-    return this.#jobs.size === 0 ? 0 : performance.now() - this.#lastProgress;
+    return this.#jobs.length === 0 ? 0 : performance.now() - this.#lastProgress;
   }
 
   /** Sends calls that may be answered together. Each promise resolves with the answer, or with the end of the process. */
   run(calls: readonly InferenceCall[]): readonly Promise<InferenceAnswer | ExecutorEnd>[] {
-    if (this.#jobs.size === 0) this.#lastProgress = performance.now();
+    if (this.#jobs.length === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
     const answers = calls.map(({ wire, body, headerLength }, index) => {
       const job = jobAfter(this.#lastJob);
@@ -114,7 +120,7 @@ export class Executor {
       };
       this.#process.socket.write(writeHead(head));
       this.#process.socket.write(body);
-      return new Promise<InferenceAnswer | ExecutorEnd>((resolve) => this.#jobs.set(job, resolve));
+      return new Promise<InferenceAnswer | ExecutorEnd>((resolve) => this.#jobs.push({ number: job, resolve }));
     });
     this.#process.socket.uncork();
     return answers;
@@ -127,17 +133,17 @@ export class Executor {
 
   #answered({ frame: { job, code, headerLength, seconds }, body }: Message): void {
     this.#lastProgress = performance.now();
-    this.#jobs.get(job)?.(
+    const place = this.#jobs.findIndex(({ number }) => number === job);
+    const [answering] = place === -1 ? [] : this.#jobs.splice(place, 1);
+    answering?.resolve(
       code === answered
         ? { kind: 'answered', body: [body], headerLength, seconds }
         : { kind: 'refused', status: code, message: body.toString(), seconds },
     );
-    this.#jobs.delete(job);
   }
 
   #ended(end: ExecutorEnd): void {
-    for (const resolve of this.#jobs.values()) resolve(end);
-    this.#jobs.clear();
+    for (const { resolve } of this.#jobs.splice(0)) resolve(end);
   }
 }
 

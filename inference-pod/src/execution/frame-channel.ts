@@ -1,5 +1,7 @@
 import { readSync, writevSync } from 'node:fs';
 import { alignedBuffer, headBytes, type Message, readHead } from './frames.ts';
+import { ReusableMemory } from './reusable-memory.ts';
+import { leaveBehind } from './young-garbage.ts';
 
 /** Linux takes so many pieces in one call. */
 const mostVectors = 1024;
@@ -9,6 +11,7 @@ const noBytes = new Uint8Array();
 export class FrameChannel {
   readonly #descriptor: number;
   readonly #buffer = Buffer.allocUnsafeSlow(65_536);
+  readonly #memory = new ReusableMemory();
   #start = 0;
   #end = 0;
 
@@ -27,11 +30,20 @@ export class FrameChannel {
     }
   }
 
+  /** Nobody looks at the bodies of a batch any more: each has its answer, which is written. */
+  release(batch: readonly Message[]): void {
+    for (const { body } of batch) {
+      if (body.buffer instanceof ArrayBuffer) this.#memory.give(body.buffer);
+      // The tensors that were made of it are about as large.
+      leaveBehind(body.length);
+    }
+  }
+
   #read(): Message | undefined {
     if (!this.#fill(headBytes)) return undefined;
     const frame = readHead(this.#buffer, this.#start);
     this.#start += headBytes;
-    const body = alignedBuffer(frame.bodyLength, frame.headerLength);
+    const body = alignedBuffer(frame.bodyLength, frame.headerLength, this.#memory);
     let filled = this.#buffer.copy(body, 0, this.#start, Math.min(this.#end, this.#start + body.length));
     this.#start += filled;
     while (filled < body.length) {

@@ -1,3 +1,5 @@
+import type { ReusableMemory } from './reusable-memory.ts';
+
 /**
  * What the serving process and an executor say to one another over a socket pair: frames of a fixed head and a body.
  * Numbers are little-endian.
@@ -52,10 +54,9 @@ export interface Message {
  * Room for a body whose tensors in binary form, which begin behind the header, then lie where typed arrays can be laid
  * over them.
  */
-export function alignedBuffer(length: number, headerLength: number | undefined): Buffer {
+export function alignedBuffer(length: number, headerLength: number | undefined, memory: ReusableMemory): Buffer {
   const shift = headerLength === undefined ? 0 : (8 - (headerLength % 8)) % 8;
-  // Memory of its own begins where anything can be laid over it, and is not filled with zeros first.
-  return Buffer.allocUnsafeSlow(length + shift).subarray(shift);
+  return Buffer.from(memory.take(length + shift), shift, length);
 }
 
 /** Puts frames together from the chunks in which a stream brings them. */

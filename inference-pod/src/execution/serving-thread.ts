@@ -14,6 +14,7 @@ import { areCheapByShape } from './cheap-operators.ts';
 import { CostOfShapes } from './cost-of-shapes.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
 import { answerOf, failure, type InferenceAnswer, type InferenceLimits } from './inference.ts';
+import { leaveBehind } from './young-garbage.ts';
 
 /** A larger file is not read to see what it does. */
 const mostFileBytes = 8 * 2 ** 20;
@@ -21,6 +22,15 @@ const mostFileBytes = 8 * 2 ** 20;
 const mostAnswerTextBytes = 65_536;
 /** A larger text takes longer to read, even where all of it has a quick way. */
 const mostTextBytes = 2 * 2 ** 20;
+/** Reading a longer text twice costs more than running the model here would save. */
+const longTextBytes = 65_536;
+/** So many have to be read twice until their shapes can be proven, and some more. */
+const mostVainReads = 40;
+/** So many are then not read here at all. */
+const unreadTexts = 2000;
+/** A run that took so long by the clock has cost no more. */
+const quickSeconds = 0.0005;
+const closeRuns = 64;
 /** So many elements of a request may have none. */
 const patientElements = 2000;
 /** Tensors in binary form are not read, only looked at. */
@@ -75,8 +85,14 @@ export class ServingThread {
   #running = 0;
   #runs = 0;
   #idle: (() => void)[] = [];
-  /** When the last run had ended and was answered; the next cannot have begun before. */
+  /** When the last request was read or answered here: no run that has not ended can have begun before. */
   #free = 0;
+  /** What the thread had computed then, in seconds, while runs are looked at closely. */
+  #freeCompute = 0;
+  /** So many more runs are. */
+  #closelyLeft = 0;
+  /** Long texts that were read here, and then again by an executor, since the last that was not. */
+  #vainReads = 0;
 
   private constructor(session: ModelSession, { settings, log }: ServingThreadOptions) {
     this.#session = session;
@@ -108,7 +124,8 @@ export class ServingThread {
 
   /** @returns undefined for a call that is none of its business */
   take(call: InferenceCall): Taken | undefined {
-    if (!isShort(call)) return undefined;
+    const isLong = textBytes(call) > longTextBytes;
+    if (!isShort(call) || (isLong && this.#isVain())) return undefined;
     let request: InferenceRequest;
     try {
       const { mostTensorBytes } = this.#limits;
@@ -117,9 +134,23 @@ export class ServingThread {
       if (error instanceof OutOfPatience) return undefined;
       return { kind: 'answered', answer: Promise.resolve(failure(error)) };
     }
+    if (isLong) leaveBehind(bytesOf(request));
     const shapes = `${call.wire};${shapesOf(request)}`;
-    if (!this.#costs.isProven(shapes)) return { kind: 'measure', shapes };
+    if (!this.#costs.isProven(shapes)) {
+      if (isLong) this.#vainReads++;
+      return { kind: 'measure', shapes };
+    }
+    if (isLong) this.#vainReads = 0;
     return { kind: 'answered', answer: this.#run(call.wire, request, shapes) };
+  }
+
+  /** Whether a long text would be read twice: most of those before it were. */
+  #isVain(): boolean {
+    if (this.#vainReads < mostVainReads) return false;
+    // Some are, so that shapes can still be proven.
+    this.#vainReads++;
+    if (this.#vainReads === mostVainReads + unreadTexts) this.#vainReads = 0;
+    return true;
   }
 
   /** A call of these shapes was run by an executor. */
@@ -130,25 +161,50 @@ export class ServingThread {
   }
 
   async #run(wire: Wire, request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
-    const called = performance.now();
+    this.#done();
     this.#running++;
     this.#runs++;
     try {
       const outputs = await this.#session.run(request.inputs, request.outputs);
-      const begin = Math.max(called, this.#free);
-      const seconds = (performance.now() - begin) / 1000;
+      const seconds = (performance.now() - this.#free) / 1000;
       const answer = answerOf(wire, request, outputs, this.#model, this.#limits, seconds);
-      if (this.#costs.ranHere(shapes, (performance.now() - begin) / 1000)) {
-        this.#log.warn({ shapes, seconds }, 'runs are not cheap any more: executors run these shapes from now on');
+      const cost = this.#costOfRun();
+      if (cost !== undefined && this.#costs.ranHere(shapes, cost)) {
+        this.#log.warn(
+          { shapes, seconds: cost },
+          'runs are not cheap any more: executors run these shapes from now on',
+        );
       }
       return answer;
     } catch (error) {
       return failure(error);
     } finally {
-      this.#free = performance.now();
+      this.#done();
       this.#running--;
       if (this.#running === 0 && this.#idle.length > 0) this.#tellIdle();
     }
+  }
+
+  #done(): void {
+    this.#free = performance.now();
+    if (this.#closelyLeft > 0) this.#freeCompute = computedSeconds();
+  }
+
+  /**
+   * What the run that ends now has cost, in seconds. A quick one is judged by the clock; from one that was not, which may
+   * only have waited for a processor, the next are judged by what the thread has computed, which takes longer to ask.
+   *
+   * @returns undefined when that is not known
+   */
+  #costOfRun(): number | undefined {
+    if (this.#closelyLeft > 0) {
+      this.#closelyLeft--;
+      return computedSeconds() - this.#freeCompute;
+    }
+    const seconds = (performance.now() - this.#free) / 1000;
+    if (seconds <= quickSeconds) return seconds;
+    this.#closelyLeft = closeRuns;
+    return undefined;
   }
 
   /** Calls that are computed here. */
@@ -172,6 +228,12 @@ export class ServingThread {
   }
 }
 
+/** By this thread since its start. */
+function computedSeconds(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1e6;
+}
+
 async function isCheapByShape(path: string): Promise<boolean> {
   if ((await stat(path)).size > mostFileBytes) return false;
   const operators = operatorsOf(await readFile(path));
@@ -184,6 +246,10 @@ function isShort(call: InferenceCall): boolean {
 
 function lengthOfBody(body: AnswerBody): number {
   return typeof body === 'string' ? body.length : body.reduce((sum, { length }) => sum + length, 0);
+}
+
+function bytesOf({ inputs }: InferenceRequest): number {
+  return inputs.values().reduce((sum, { data }) => sum + (Array.isArray(data) ? 0 : data.byteLength), 0);
 }
 
 /** The shapes of a request's inputs, the length of strings, and the form of the answer, as one text. */

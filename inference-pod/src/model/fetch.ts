@@ -4,7 +4,7 @@ import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Agent, type Dispatcher, interceptors, request } from 'undici';
+import type { Dispatcher } from 'undici';
 import { guardedLookup, refusedHost } from './address-guard.ts';
 import type { ModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
@@ -164,6 +164,8 @@ async function openFile({ path, volume }: FileSource, options: FetchOptions): Pr
 
 /** Follows redirects by hand, because each target has to be allowed: https never goes back to http. */
 async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): Promise<OpenedSource> {
+  // A pod whose model lies on a volume does without it, and without its memory.
+  const { Agent, interceptors, request } = await import('undici');
   const dispatcher = new Agent({
     connect: { lookup: guardedLookup, timeout: 10_000 },
     headersTimeout: stallMilliseconds,

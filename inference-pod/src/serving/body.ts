@@ -2,6 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { createGunzip, createInflate } from 'node:zlib';
 import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
+import { alignedBuffer } from '../execution/frames.ts';
+import { ReusableMemory } from '../execution/reusable-memory.ts';
+import { leaveBehind } from '../execution/young-garbage.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 import type { Transfer, Transfers } from './transfers.ts';
@@ -10,7 +13,11 @@ import type { Transfer, Transfers } from './transfers.ts';
 export interface Body {
   readonly bytes: Buffer;
   readonly transfer: Transfer | undefined;
+  /** Nobody looks at the bytes any more, nor ever will: their memory may be used again. */
+  release(): void;
 }
+
+const memory = new ReusableMemory();
 
 /**
  * Reads a request's body, and inflates it.
@@ -51,10 +58,11 @@ export function readBody(
     };
     stream.on('data', (chunk: Buffer) => {
       if (isOver) return;
-      const isWhole = chunk.length === announced && chunk.length <= unwatchedBytes;
-      if (!isWhole) transfer ??= transfers.begin((reason) => fail(reason === 'slow' ? tooSlow() : slowest()));
+      // Bodies of this size are bounded by the number of requests in flight.
+      if (chunk.length === announced && chunk.length <= unwatchedBytes) return collected.add(chunk);
+      transfer ??= transfers.begin((reason) => fail(reason === 'slow' ? tooSlow() : slowest()));
       if (collected.length + chunk.length > maxBytes) fail(tooLarge(maxBytes));
-      else if (transfer?.reserve(chunk.length) === false) fail(noRoom());
+      else if (!transfer.reserve(chunk.length)) fail(noRoom());
       else collected.add(chunk);
     });
     stream.on('end', () => {
@@ -62,7 +70,7 @@ export function readBody(
       isOver = true;
       clearTimeout(timer);
       transfer?.settle();
-      resolve({ bytes: collected.whole(), transfer });
+      resolve({ bytes: collected.whole(), transfer, release: () => collected.release() });
     });
     if (stream !== request) {
       stream.on('error', (error) => fail(new RequestError(400, `the body is not ${encoding}: ${error.message}`)));
@@ -73,7 +81,6 @@ export function readBody(
   });
 }
 
-/** Bodies of this size are bounded by the number of requests in flight. */
 const unwatchedBytes = 65_536;
 
 function tooSlow(): RequestError {
@@ -109,7 +116,9 @@ function decoded(request: IncomingMessage, encoding: string): Readable {
 class Chunks {
   readonly #announced: number;
   readonly #headerLength: number | undefined;
-  readonly #collected = new GrowingBuffer();
+  #collected = new GrowingBuffer();
+  /** What the collected were put into, if nothing made them move. */
+  #room: Buffer | undefined;
   #only: Buffer | undefined;
 
   constructor(announced: number, headerLength: number | undefined) {
@@ -126,12 +135,21 @@ class Chunks {
       this.#only = chunk;
       return;
     }
-    if (this.length === 0) this.#collected.expect(this.#announced || 0, this.#headerLength);
+    if (this.length === 0 && this.#announced > chunk.length) {
+      this.#room = alignedBuffer(this.#announced, this.#headerLength, memory);
+      this.#collected = new GrowingBuffer(this.#room);
+    }
     this.#collected.add(chunk);
+    leaveBehind(chunk.length);
   }
 
   whole(): Buffer {
     return this.#only ?? this.#collected.take(this.#collected.length);
+  }
+
+  release(): void {
+    if (this.#room?.buffer instanceof ArrayBuffer) memory.give(this.#room.buffer);
+    this.#room = undefined;
   }
 }
 

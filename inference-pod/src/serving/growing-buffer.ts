@@ -1,23 +1,22 @@
-import { alignedBuffer } from '../execution/frames.ts';
-
 const firstBytes = 65_536;
 
 /** Collects bytes that come in pieces of any size, in memory that grows with them and not with their number. */
 export class GrowingBuffer {
-  #bytes: Buffer = Buffer.alloc(0);
+  #bytes: Buffer;
   #length = 0;
 
   get length(): number {
     return this.#length;
   }
 
-  /**
-   * Makes room at once for what is known to come.
-   *
-   * @param headerLength where tensors in binary form begin, see `alignedBuffer`
-   */
-  expect(bytes: number, headerLength: number | undefined): void {
-    if (bytes > this.#bytes.length) this.#move(alignedBuffer(bytes, headerLength));
+  /** @param room for what is known to come */
+  constructor(room: Buffer = Buffer.alloc(0)) {
+    this.#bytes = room;
+  }
+
+  /** Makes room at once for what is known to come. */
+  expect(bytes: number): void {
+    if (bytes > this.#bytes.length) this.#move(Buffer.allocUnsafeSlow(bytes));
   }
 
   add(piece: Buffer): void {

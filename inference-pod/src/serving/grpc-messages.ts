@@ -87,7 +87,7 @@ export class Messages {
     const isCompressed = prefix[0] !== 0;
     const length = prefix.readUInt32BE(1);
     if (length > this.#mostBytes) throw this.#tooLarge();
-    this.#collected.expect(prefixBytes + length, undefined);
+    this.#collected.expect(prefixBytes + length);
     if (!(await this.#has(prefixBytes + length))) throw new RequestError(400, 'the message ended early');
     const message = this.#collected.take(prefixBytes + length).subarray(prefixBytes);
     this.#transfer?.settle();

@@ -83,7 +83,7 @@ const pollMilliseconds = 20;
 /** @throws StartupError InvalidConfiguration when the port cannot be opened */
 export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
   const sessions = new Set<ServerHttp2Session>();
-  const streams = new Set<ServerHttp2Stream>();
+  let streams = 0;
   const server: Http2Server = createServer({
     settings: { maxConcurrentStreams: mostStreams, initialWindowSize: windowBytes, enablePush: false },
     maxSessionInvalidFrames: 100,
@@ -104,8 +104,10 @@ export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
   // Each call listens for the end.
   setMaxListeners(0, ending.signal);
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-    streams.add(stream);
-    stream.on('close', () => streams.delete(stream));
+    streams++;
+    stream.on('close', () => {
+      streams--;
+    });
     answerStream(stream, headers, options, ending.signal).catch(options.onFault);
   });
   return new Promise((resolve, reject) => {
@@ -126,7 +128,7 @@ export function listenGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
           for (const session of sessions) session.close();
         },
         async close(milliseconds) {
-          for (let waited = 0; streams.size > 0 && waited < milliseconds; waited += pollMilliseconds) {
+          for (let waited = 0; streams > 0 && waited < milliseconds; waited += pollMilliseconds) {
             await sleep(pollMilliseconds);
           }
           for (const session of sessions) session.destroy();

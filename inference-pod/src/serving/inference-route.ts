@@ -53,6 +53,8 @@ async function answer(
     const deadline = named ?? deadlineFrom(stages.received, requestTimeoutMilliseconds);
     const call = { wire, body: body.bytes, headerLength };
     const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
+    // Without an answer, an executor may still be reading the body.
+    if (answered?.kind === 'answered') body.release();
     if (answered === undefined || response.destroyed) return;
     stages.answered = performance.now();
     if (answered.seconds !== undefined) {

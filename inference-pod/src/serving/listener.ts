@@ -1,5 +1,6 @@
 import { type RequestListener, Server, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { UnderWay } from '../execution/under-way.ts';
 import { StartupError } from '../model/startup-error.ts';
 
 /** Above the idle time of common load balancers (60 s), so that it is the balancer that closes an idle connection. */
@@ -22,7 +23,7 @@ export interface ListenerOptions {
 /** A server that knows which requests it has not answered whole. */
 export class HttpServer extends Server {
   /** From the head of a request to the end of its answer. */
-  readonly open = new Set<ServerResponse>();
+  readonly open = new UnderWay<ServerResponse>();
 
   /** Those whose answers are not sent yet are not idle, whatever Node says. */
   override closeIdleConnections(): void {
@@ -33,9 +34,9 @@ export class HttpServer extends Server {
 /** @throws StartupError InvalidConfiguration when the port cannot be opened */
 export function listen({ listener, port, host, onMalformed }: ListenerOptions): Promise<HttpServer> {
   const answer: RequestListener = (request, response) => {
-    server.open.add(response);
+    const member = server.open.add(response);
     response.on('close', () => {
-      server.open.delete(response);
+      server.open.remove(member);
       // A connection that is answered while the server ends would be kept for its client's next request.
       if (!server.listening) request.socket.end();
     });
@@ -116,7 +117,7 @@ export async function close(
   }
   // A body that was whole by now is answered as well, and an answer that its client reads is sent.
   await Promise.race([answered(), within(mostMilliseconds)]);
-  while (Array.from(server.open).some(isBeingSent) && performance.now() < end) await within(pollMilliseconds);
+  while (server.open.values.some(isBeingSent) && performance.now() < end) await within(pollMilliseconds);
   server.closeAllConnections();
   await closed;
 }

@@ -1,3 +1,5 @@
+import { type Member, UnderWay } from '../execution/under-way.ts';
+
 /** Bytes that the pod holds for clients that send or read slowly, within one budget and at a minimum rate. */
 export interface Transfer {
   /**
@@ -26,11 +28,19 @@ class Held implements Transfer {
   readonly abort: (reason: 'slow' | 'full') => void;
   readonly expected: number;
   readonly #transfers: Transfers;
+  readonly member: Member<Held>;
   bytes = 0;
   isSettled = false;
 
-  constructor(transfers: Transfers, start: number, expected: number, abort: (reason: 'slow' | 'full') => void) {
+  constructor(
+    transfers: Transfers,
+    all: UnderWay<Held>,
+    start: number,
+    expected: number,
+    abort: (reason: 'slow' | 'full') => void,
+  ) {
     this.#transfers = transfers;
+    this.member = all.add(this);
     this.start = start;
     this.expected = expected;
     this.abort = abort;
@@ -57,7 +67,7 @@ const youngMilliseconds = 1000;
 export class Transfers {
   readonly #limits: TransferLimits;
   readonly #now: () => number;
-  readonly #held = new Set<Held>();
+  readonly #held = new UnderWay<Held>();
   #bytes = 0;
 
   /** @param now a clock that never jumps, in milliseconds */
@@ -76,13 +86,11 @@ export class Transfers {
    * @param abort ends it: it was too slow, or the room is needed
    */
   begin(abort: (reason: 'slow' | 'full') => void, expected = 0): Transfer {
-    const held = new Held(this, this.#now(), expected, abort);
-    this.#held.add(held);
-    return held;
+    return new Held(this, this.#held, this.#now(), expected, abort);
   }
 
   reserve(held: Held, bytes: number): boolean {
-    if (!this.#held.has(held)) return false;
+    if (held.member.place === -1) return false;
     while (this.#bytes + bytes > this.#limits.mostBytes) {
       const slowest = this.#slowest(held);
       if (slowest === undefined) return false;
@@ -95,7 +103,7 @@ export class Transfers {
   }
 
   end(held: Held): void {
-    if (!this.#held.delete(held)) return;
+    if (!this.#held.remove(held.member)) return;
     this.#bytes -= held.bytes;
     held.bytes = 0;
   }
@@ -103,7 +111,7 @@ export class Transfers {
   /** Ends the transfers that are below the minimum rate. */
   sweep(): void {
     const { graceMilliseconds, leastBytesPerSecond } = this.#limits;
-    for (const held of this.#held) {
+    for (const held of this.#held.values) {
       if (held.isSettled) continue;
       const bytes = Math.max(held.bytes, held.expected);
       const allowed = graceMilliseconds + (bytes / leastBytesPerSecond) * 1000;
@@ -117,7 +125,7 @@ export class Transfers {
   #slowest(than: Held): Held | undefined {
     let slowest: Held | undefined;
     let least = this.#rate(than);
-    for (const held of this.#held) {
+    for (const held of this.#held.values) {
       if (held === than || held.isSettled || held.bytes === 0 || this.#now() - held.start < youngMilliseconds) continue;
       const rate = this.#rate(held);
       if (rate < least) [slowest, least] = [held, rate];

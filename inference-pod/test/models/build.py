@@ -12,6 +12,8 @@ anyrank.onnx  hands on a tensor of any shape, and adds a scalar
 bfloat16.onnx takes a type that the protocol does not have
 offset.onnx   looks up rows 10 to 13 of a table of four: it refuses zeros
 greedy.onnx   wants more memory for each run than there can be
+echo.onnx     hands its input on, by operators that would not have to copy it
+through.onnx  has its input among its outputs
 """
 
 from pathlib import Path
@@ -228,4 +230,24 @@ save(
     ),
     # The checker wants shapes, which exporters leave out all the same.
     is_checked=False,
+)
+
+save(
+    "echo",
+    helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["copy"]), helper.make_node("Flatten", ["x"], ["flat"], axis=1)],
+        "echo",
+        [info("x", TensorProto.FLOAT, ["rows", "columns"])],
+        [info("copy", TensorProto.FLOAT, ["rows", "columns"]), info("flat", TensorProto.FLOAT, ["rows", "columns"])],
+    ),
+)
+
+save(
+    "through",
+    helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["negative"])],
+        "through",
+        [info("x", TensorProto.FLOAT, ["rows", "columns"])],
+        [info("negative", TensorProto.FLOAT, ["rows", "columns"]), info("x", TensorProto.FLOAT, ["rows", "columns"])],
+    ),
 )
