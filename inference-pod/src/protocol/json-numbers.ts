@@ -1,3 +1,4 @@
+import { plainNumbersModule } from './generated/plain-numbers.ts';
 import type { JsonReader } from './json-reader.ts';
 
 const comma = 0x2c;
@@ -15,6 +16,34 @@ const exactIntegers = 2 ** 53;
 const mostPieceBytes = 16_384;
 const leastPieceBytes = 32;
 
+/** Numbers that are read at once. */
+const mostNumbers = 4096;
+/** Shorter lists are not worth the way to the module and back. */
+const leastNumbers = 32;
+/** The module's memory: tables, then the numbers that it reads, then the bytes it reads them from. */
+const numbersAt = 1024;
+const bytesAt = numbersAt + 8 * mostNumbers;
+const mostWindowBytes = 65_536;
+const leastWindowBytes = 256;
+/** Behind them stand bytes that are no digits, so that a number that is cut off is none. */
+const endBytes = 16;
+
+const module = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(plainNumbersModule, 'base64')));
+const { memory, behind, read: readPlain } = exportsOf(module);
+const window = new Uint8Array(memory.buffer, bytesAt, mostWindowBytes + endBytes);
+new Float64Array(memory.buffer, 0, 9).set(Float64Array.from({ length: 9 }, (_, power) => 10 ** power));
+new BigInt64Array(memory.buffer, 128, 9).set(BigInt64Array.from({ length: 9 }, (_, power) => 10n ** BigInt(power)));
+
+/** Where numbers are read to. */
+export const numbers = new Float64Array(memory.buffer, numbersAt, mostNumbers);
+
+function exportsOf({ exports: { memory, behind, read } }: WebAssembly.Instance) {
+  const isWhole =
+    memory instanceof WebAssembly.Memory && behind instanceof WebAssembly.Global && typeof read === 'function';
+  if (!isWhole) throw new Error('the module plain-numbers is not the one that is meant');
+  return { memory, behind, read };
+}
+
 /**
  * Reads plain numbers of lists: digits with or without a sign and a fraction, followed at once by a comma or the end of
  * the list. Everything here is also done by `JsonReader.number`; this is the same in one loop, for lists of 100,000.
@@ -23,6 +52,8 @@ export class PlainNumbers {
   readonly #reader: JsonReader;
   /** Smaller after each piece that was read in vain, so that no body makes most of them vain. */
   #pieceBytes = mostPieceBytes;
+  /** How much the module is given, which is more after each piece of which it took most. */
+  #windowBytes = leastWindowBytes;
 
   constructor(reader: JsonReader) {
     this.#reader = reader;
@@ -32,11 +63,31 @@ export class PlainNumbers {
    * Reads from where the reader stands, which is at a value, and stops behind the last plain number: the next value is
    * for the caller to read or to refuse.
    *
-   * @param most how many numbers are read at most, into `into` from 0 on
+   * @param most how many numbers are read at most, into `numbers` from 0 on
    * @returns how many were read
    */
+  read(most: number): number {
+    const count = most >= leastNumbers ? this.#readByModule(Math.min(most, mostNumbers)) : 0;
+    return count > 0 ? count : this.#readHere(Math.min(most, mostNumbers));
+  }
+
+  /** Reads numbers of few digits, eight bytes at a time. */
+  #readByModule(most: number): number {
+    const { bytes, position } = this.#reader;
+    const given = bytes.subarray(position, position + this.#windowBytes);
+    window.set(given);
+    window.fill(0, given.length, given.length + endBytes);
+    const count = Number(readPlain(bytesAt, numbersAt, most));
+    const taken = Number(behind.value) - bytesAt;
+    // So never much more is copied than is read.
+    this.#windowBytes = taken > given.length / 2 ? Math.min(mostWindowBytes, 2 * this.#windowBytes) : leastWindowBytes;
+    this.#reader.moveTo(position + taken);
+    return count;
+  }
+
   // biome-ignore lint/complexity/noExcessiveCognitiveComplexity: calls would cost more than the work they divide
-  read(into: Float64Array, most: number): number {
+  #readHere(most: number): number {
+    const into = numbers;
     const { bytes } = this.#reader;
     let position = this.#reader.position;
     // Behind the last number that was read.
@@ -81,7 +132,7 @@ export class PlainNumbers {
         into[count++] = isNegative ? -value : value;
         behind = position;
       } else {
-        const read = this.#readPiece(start, into, count, most);
+        const read = this.#readPiece(start, count, most);
         if (read === undefined) break;
         ({ count, behind } = read);
       }
@@ -99,14 +150,14 @@ export class PlainNumbers {
    *
    * @returns undefined when it holds anything else than numbers, or more than there is room for
    */
-  #readPiece(start: number, into: Float64Array, from: number, to: number) {
+  #readPiece(start: number, from: number, to: number) {
     const values = this.#parsePiece(start, to - from);
     if (values === undefined) {
       this.#pieceBytes = leastPieceBytes;
       return undefined;
     }
     this.#pieceBytes = Math.min(mostPieceBytes, 2 * this.#pieceBytes);
-    into.set(values.numbers, from);
+    numbers.set(values.numbers, from);
     return { count: from + values.numbers.length, behind: start + values.length };
   }
 

@@ -70,6 +70,29 @@ describe('the numbers of a tensor', () => {
     );
   });
 
+  test('are what JSON.parse gives around eight digits on each side of the point, wherever they stand', () => {
+    const some = fc.integer({ min: 1, max: 17 }).chain((length) => fc.stringMatching(new RegExp(`^\\d{${length}}$`)));
+    const whole = fc.oneof(fc.constant('0'), some).map((each) => each.replace(/^0+(?=\d)/, ''));
+    const number = fc
+      .tuple(fc.constantFrom('', '-'), whole, fc.option(some))
+      .map(([sign, left, right]) => `${sign}${left}${right === null ? '' : `.${right}`}`);
+    fc.assert(
+      fc.property(
+        fc.array(number, { minLength: 40, maxLength: 200 }),
+        fc.constantFrom(',', ', '),
+        fc.constantFrom(1, 60),
+        (few, separator, times) => {
+          const texts = Array.from({ length: times }, () => few).flat();
+          const text = `[${texts.join(separator)}]`;
+          expect(tensor(text, 'FP64', [texts.length])).toEqual(Float64Array.from(JSON.parse(text)));
+          const wrong = `[${texts.with(20, '00').join(separator)}]`;
+          expect(() => tensor(wrong, 'FP64', [texts.length])).toThrow();
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
   test('of 64 bits keep all their digits', () => {
     const integer = fc.oneof(
       fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),

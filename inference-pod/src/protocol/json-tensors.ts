@@ -1,6 +1,6 @@
 import { elementBytes, readText, stringBytes } from './binary-tensors.ts';
 import { type Datatype, elementCount, type Tensor, type TensorData } from './datatypes.ts';
-import { PlainNumbers } from './json-numbers.ts';
+import { PlainNumbers, numbers as piece } from './json-numbers.ts';
 import { type JsonReader, shorten } from './json-reader.ts';
 import { badRequest, type RequestError } from './request-error.ts';
 
@@ -211,16 +211,16 @@ function elementsOf(
   }
 }
 
-/** Numbers are read into this in pieces, judged there, and copied by the engine, which also converts them. */
-const piece = new Float64Array(4096);
-
 /** What a typed array of numbers can do that takes a piece. */
 interface NumberArray {
   [index: number]: number;
   set(values: ArrayLike<number>, offset: number): void;
 }
 
-/** Reads plain numbers in pieces, which are smaller after each that was refused: no body makes most of them vain. */
+/**
+ * Reads plain numbers in pieces, which are judged here and copied by the engine, which also converts them. They are smaller
+ * after each that was refused: no body makes most of them vain.
+ */
 class Pieces {
   readonly #reader: JsonReader;
   readonly #numbers: PlainNumbers;
@@ -239,7 +239,7 @@ class Pieces {
    */
   read(room: number, accepts: (count: number) => boolean): number {
     const start = this.#reader.position;
-    const count = this.#numbers.read(piece, Math.min(this.#most, room));
+    const count = this.#numbers.read(Math.min(this.#most, room));
     if (accepts(count)) {
       this.#most = Math.min(piece.length, 2 * this.#most);
       return count;
