@@ -294,5 +294,14 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
 
 /** @param stopBeforehand the handler of signals until there is one that knows what to do */
 export async function command(stopBeforehand: () => void): Promise<void> {
+  // It has written to standard error what is wrong.
+  program.exitOverride(({ exitCode, message }) => {
+    const terminationLog = process.env[environment.terminationLog];
+    if (exitCode !== 0 && terminationLog !== undefined) {
+      const failure = { reason: 'InvalidConfiguration', message: message.replace(/^error: /, '') } as const;
+      writeFileSync(terminationLog, terminationMessage(failure));
+    }
+    process.exit(exitCode);
+  });
   await run(program.parse().opts<Options>(), stopBeforehand);
 }

@@ -308,6 +308,11 @@ describe('a start that fails ends with one clear error', () => {
     expect(failure.output).toContain(
       "option '--threads <n>' argument '0' is invalid. It must be a whole number from 1 to 1024.",
     );
+    expect(failure.terminationMessage).toEqual({
+      reason: 'InvalidConfiguration',
+      message: expect.stringContaining("option '--threads <n>' argument '0' is invalid"),
+    });
+    expect(failure.exitCode).toBe(1);
     expect(failure.exitCode).toBe(1);
   });
 });

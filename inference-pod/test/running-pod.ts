@@ -69,7 +69,7 @@ export async function failToStart(...args: string[]): Promise<FailedStart> {
   const directory = await mkdtemp(join(tmpdir(), 'slipway-test-'));
   const terminationLog = join(directory, 'termination-log');
   try {
-    const { output, exit } = launch([...args, '--termination-log', terminationLog]);
+    const { output, exit } = launch(args, { environment: { SLIPWAY_TERMINATION_LOG: terminationLog } });
     const exitCode = await exit;
     const terminationMessage: unknown = await readFile(terminationLog, 'utf8').then(JSON.parse, () => undefined);
     return { exitCode, terminationMessage, output: output() };
