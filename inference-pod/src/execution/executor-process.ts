@@ -14,7 +14,7 @@ import { type InferenceAnswer, infer } from './inference.ts';
 
 const channel = new FrameChannel(executorChannel);
 
-function send(job: number, answer: InferenceAnswer): void {
+function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
   const body = answer.kind === 'answered' ? answer.body : answer.message;
   const pieces = typeof body === 'string' ? [Buffer.from(body)] : body;
   const head = {
@@ -23,6 +23,7 @@ function send(job: number, answer: InferenceAnswer): void {
     following: 0,
     headerLength: answer.kind === 'answered' ? answer.headerLength : undefined,
     seconds: answer.seconds,
+    busySeconds,
     bodyLength: pieces.reduce((sum, { length }) => sum + length, 0),
   };
   channel.write([writeHead(head), ...pieces]);
@@ -52,7 +53,12 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
       body,
       headerLength: frame.headerLength,
     }));
-    const reply = (place: number, answer: InferenceAnswer) => send(batch[place]?.frame.job ?? openedJob, answer);
+    let since = performance.now();
+    const reply = (place: number, answer: InferenceAnswer) => {
+      const now = performance.now();
+      send(batch[place]?.frame.job ?? openedJob, answer, (now - since) / 1000);
+      since = now;
+    };
     const [call, ...others] = calls;
     if (call !== undefined && others.length === 0) reply(0, await infer(call, session, model, limits));
     else await inferTogether(calls, session, model, limits, mostRows, reply);

@@ -28,9 +28,12 @@ export interface ExecutorEnd {
   readonly lastWords: string;
 }
 
+/** An answer, and for how long it has kept the executor busy, in seconds. */
+export type ExecutorAnswer = InferenceAnswer & { readonly busySeconds: number };
+
 interface Job {
   readonly number: number;
-  readonly resolve: (answer: InferenceAnswer | ExecutorEnd) => void;
+  readonly resolve: (answer: ExecutorAnswer | ExecutorEnd) => void;
 }
 
 const lastJobNumber = 0xffff_fffe;
@@ -103,7 +106,7 @@ export class Executor {
   }
 
   /** Sends calls that may be answered together. Each promise resolves with the answer, or with the end of the process. */
-  run(calls: readonly InferenceCall[]): readonly Promise<InferenceAnswer | ExecutorEnd>[] {
+  run(calls: readonly InferenceCall[]): readonly Promise<ExecutorAnswer | ExecutorEnd>[] {
     if (this.#jobs.length === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
     const answers = calls.map(({ wire, body, headerLength }, index) => {
@@ -116,11 +119,12 @@ export class Executor {
         following,
         headerLength,
         seconds: undefined,
+        busySeconds: 0,
         bodyLength: body.length,
       };
       this.#process.socket.write(writeHead(head));
       this.#process.socket.write(body);
-      return new Promise<InferenceAnswer | ExecutorEnd>((resolve) => this.#jobs.push({ number: job, resolve }));
+      return new Promise<ExecutorAnswer | ExecutorEnd>((resolve) => this.#jobs.push({ number: job, resolve }));
     });
     this.#process.socket.uncork();
     return answers;
@@ -131,14 +135,14 @@ export class Executor {
     this.#process.child.kill('SIGKILL');
   }
 
-  #answered({ frame: { job, code, headerLength, seconds }, body }: Message): void {
+  #answered({ frame: { job, code, headerLength, seconds, busySeconds }, body }: Message): void {
     this.#lastProgress = performance.now();
     const place = this.#jobs.findIndex(({ number }) => number === job);
     const [answering] = place === -1 ? [] : this.#jobs.splice(place, 1);
     answering?.resolve(
       code === answered
-        ? { kind: 'answered', body: [body], headerLength, seconds }
-        : { kind: 'refused', status: code, message: body.toString(), seconds },
+        ? { kind: 'answered', body: [body], headerLength, seconds, busySeconds }
+        : { kind: 'refused', status: code, message: body.toString(), seconds, busySeconds },
     );
   }
 

@@ -14,10 +14,12 @@ export interface Frame {
   readonly headerLength: number | undefined;
   /** Of an answer: the time that the model itself took; undefined if it was not run. */
   readonly seconds: number | undefined;
+  /** Of an answer: for how long it has kept the executor busy, in seconds. */
+  readonly busySeconds: number;
   readonly bodyLength: number;
 }
 
-export const headBytes = 28;
+export const headBytes = 36;
 
 export function writeHead(frame: Frame): Buffer {
   const head = Buffer.allocUnsafe(headBytes);
@@ -27,6 +29,7 @@ export function writeHead(frame: Frame): Buffer {
   head.writeUInt16LE(frame.following, 10);
   head.writeDoubleLE(frame.headerLength ?? -1, 12);
   head.writeDoubleLE(frame.seconds ?? -1, 20);
+  head.writeDoubleLE(frame.busySeconds, 28);
   return head;
 }
 
@@ -41,6 +44,7 @@ export function readHead(bytes: Buffer, offset: number): Frame {
     following: bytes.readUInt16LE(offset + 10),
     headerLength: headerLength < 0 ? undefined : headerLength,
     seconds: seconds < 0 ? undefined : seconds,
+    busySeconds: bytes.readDoubleLE(offset + 28),
   };
 }
 

@@ -93,6 +93,16 @@ function within(milliseconds: number): Deadline {
 const isWanted = () => false;
 const withoutEnd = 1_000_000_000;
 
+test('how long a call waits is told by what executors need, however late this thread hears of it', async () => {
+  const scheduler = await start('slow', 200);
+  const first = scheduler.infer(call('times', 1), within(30_000), isWanted);
+  // It has other things to do while the answer comes.
+  for (const end = performance.now() + 800; performance.now() < end; );
+  await first;
+  const many = Array.from({ length: 150 }, () => scheduler.infer(call('times', 1), within(30_000), isWanted));
+  expect((await Promise.all(many)).every((answer) => answer?.kind === 'answered')).toBe(true);
+});
+
 describe('calls that come too late', () => {
   test('leave their places to others', async () => {
     const scheduler = await start('slow', 4);

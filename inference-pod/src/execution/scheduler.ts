@@ -4,7 +4,7 @@ import type { InferenceCall } from '../protocol/wires.ts';
 import { type BatchingDecision, decideBatching } from './batch-gain.ts';
 import { type BatchingSettings, isBatchable } from './batching.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
-import { describeEnd, Executor, type ExecutorEnd, type LoadedModel } from './executor.ts';
+import { describeEnd, Executor, type ExecutorAnswer, type ExecutorEnd, type LoadedModel } from './executor.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
 import { failure, type InferenceAnswer } from './inference.ts';
 import { ServingThread } from './serving-thread.ts';
@@ -70,7 +70,7 @@ export class Scheduler {
   readonly #ends: number[] = [];
   #inFlight = 0;
   #restarts = 0;
-  /** Milliseconds from one answer to the next while an executor is busy. */
+  /** Milliseconds for which an answer keeps an executor busy. */
   #pace: number | undefined;
   #idle: (() => void)[] = [];
   /** What has become of batching; undefined where it was not asked for. */
@@ -243,16 +243,11 @@ export class Scheduler {
       jobs.push(job);
     }
     if (jobs.length === 0) return false;
-    const start = performance.now();
-    const wasIdle = executor.running === 0;
     const answers = executor.run(jobs.map(({ call }) => call));
     for (const [index, answer] of answers.entries()) {
       const job = jobs[index];
       if (job === undefined) continue;
-      void answer.then((answered) => {
-        const took = wasIdle ? (performance.now() - start) / jobs.length : undefined;
-        this.#answered(job, answered, took);
-      });
+      void answer.then((answered) => this.#answered(job, answered));
     }
     return true;
   }
@@ -266,13 +261,13 @@ export class Scheduler {
     return undefined;
   }
 
-  #answered(job: Job, answered: InferenceAnswer | ExecutorEnd, milliseconds: number | undefined): void {
+  #answered(job: Job, answered: ExecutorAnswer | ExecutorEnd): void {
     if ('how' in answered) {
       job.settle?.(failure(new Error(`the process that ran the model ended (${answered.how})`)));
       return;
     }
     if (job.shapes !== undefined) this.#servingThread?.measured(job.shapes, answered);
-    const pace = milliseconds ?? (answered.seconds ?? 0) * 1000;
+    const pace = answered.busySeconds * 1000;
     this.#pace = this.#pace === undefined ? pace : this.#pace + smoothing * (pace - this.#pace);
     job.settle?.(answered);
     this.#feed();
