@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { ServingThread } from '../src/execution/serving-thread.ts';
 import { get, post } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
 import { type RunningPod, startPod } from './running-pod.ts';
@@ -63,6 +65,30 @@ describe('the serving thread', () => {
     } finally {
       await pod.stop();
     }
+  });
+
+  test.each([
+    ['BYTES', Buffer.alloc(4 * 500_000)],
+    ['BOOL', Buffer.alloc(2_000_000)],
+  ])('leaves tensors of %s in binary form to an executor when they are long', async (datatype, data) => {
+    const model = { name: 'types', version: '1' };
+    const limits = { mostTensorBytes: 1e8, mostAnswerBytes: 1e8 };
+    const settings = { path: testModel('types'), threads: 1, model, limits, mostRows: 1 };
+    const thread = await ServingThread.open({ settings, workDirectory: work, log: pino({ level: 'silent' }) });
+    const rows = (bytes: number) => [datatype === 'BYTES' ? bytes / 8 : bytes / 2, 2];
+    const taken = (bytes: Buffer) => {
+      const input = {
+        name: datatype,
+        datatype,
+        shape: rows(bytes.length),
+        parameters: { binary_data_size: bytes.length },
+      };
+      const head = Buffer.from(JSON.stringify({ inputs: [input] }));
+      return thread?.take({ wire: 'open-inference', body: Buffer.concat([head, bytes]), headerLength: head.length });
+    };
+    // It misses the other inputs, which is found once this one has been read.
+    expect(taken(data.subarray(0, 800))).toMatchObject({ kind: 'answered' });
+    expect(taken(data)).toBeUndefined();
   });
 
   test('runs no model whose work goes by its values', async () => {

@@ -2,7 +2,7 @@ import type { Operator } from '../model/graph.ts';
 
 /**
  * Operators whose work goes by the shapes of what they are given, not by its values: nothing that loops as often as it is
- * told, or that makes a tensor as large as it is told. Of ONNX itself, and of its traditional models.
+ * told, or that makes a tensor as large as it is told, and no Mod, which takes long for numbers that are far apart. Of ONNX itself, and of its traditional models.
  */
 const byShape: Readonly<Record<string, ReadonlySet<string>>> = {
   '': new Set(
@@ -12,7 +12,7 @@ const byShape: Readonly<Record<string, ReadonlySet<string>>> = {
     Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM
     LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool
-    Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN
+    Mean MeanVarianceNormalization Min Mish Mul Neg Not Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear RNN
     Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
     ReduceSumSquare Relu Reshape Round Selu Shape Shrink Sigmoid Sign Sin Sinh Size Softmax Softplus Softsign
     SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Transpose Trilu Unsqueeze Where Xor`.split(/\s+/),

@@ -41,6 +41,17 @@ describe('reusable memory', () => {
     expect(memory.kept).toBe(0);
   });
 
+  test('is given back by its own age, whatever else is used meanwhile', () => {
+    const memory = new ReusableMemory();
+    const large = memory.take(6000 * kilobytes);
+    memory.give(large);
+    for (let time = 0; time < 12; time++) {
+      memory.give(memory.take(80 * kilobytes));
+      jest.advanceTimersByTime(1000);
+    }
+    expect(memory.kept).toBe(80 * kilobytes);
+  });
+
   test('is given back to the machine when nobody has wanted it for a while', () => {
     const memory = new ReusableMemory();
     for (let time = 0; time < 3; time++) {

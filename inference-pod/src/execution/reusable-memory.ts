@@ -15,7 +15,7 @@ const idleMilliseconds = 10_000;
  */
 export class ReusableMemory {
   /** The oldest first. */
-  readonly #free: ArrayBuffer[] = [];
+  readonly #free: { readonly memory: ArrayBuffer; readonly since: number }[] = [];
   #kept = 0;
   #idle: NodeJS.Timeout | undefined;
 
@@ -27,11 +27,13 @@ export class ReusableMemory {
   /** At least so many bytes, of any content, that begin where any typed array can be laid over them. */
   take(bytes: number): ArrayBuffer {
     // The last that was given back is the likeliest to be in a cache of the processor.
-    const place = this.#free.findLastIndex(({ byteLength }) => byteLength >= bytes && byteLength <= 2 * bytes);
+    const place = this.#free.findLastIndex(
+      ({ memory: { byteLength } }) => byteLength >= bytes && byteLength <= 2 * bytes,
+    );
     const [found] = place === -1 ? [] : this.#free.splice(place, 1);
     if (found !== undefined) {
-      this.#kept -= found.byteLength;
-      return found;
+      this.#kept -= found.memory.byteLength;
+      return found.memory;
     }
     this.#makeRoom(bytes);
     // Memory of its own, which is not filled with zeros first.
@@ -41,18 +43,27 @@ export class ReusableMemory {
   give(memory: ArrayBuffer): void {
     const { byteLength } = memory;
     if (byteLength < leastBytes || byteLength > mostBytes || this.#free.length >= mostPieces) return;
-    this.#free.push(memory);
+    this.#free.push({ memory, since: performance.now() });
     this.#kept += byteLength;
-    this.#idle ??= setTimeout(() => this.#makeRoom(this.#kept), idleMilliseconds).unref();
+    this.#idle ??= setTimeout(() => this.#sweep(), idleMilliseconds).unref();
     this.#idle.refresh();
+    this.#sweep();
+  }
+
+  #sweep(): void {
+    const before = performance.now() - idleMilliseconds;
+    for (let oldest = this.#free[0]; oldest !== undefined && oldest.since <= before; oldest = this.#free[0]) {
+      this.#free.shift();
+      this.#kept -= oldest.memory.byteLength;
+    }
   }
 
   #makeRoom(bytes: number): void {
     for (let freed = 0; freed < bytes; ) {
       const oldest = this.#free.shift();
       if (oldest === undefined) return;
-      freed += oldest.byteLength;
-      this.#kept -= oldest.byteLength;
+      freed += oldest.memory.byteLength;
+      this.#kept -= oldest.memory.byteLength;
     }
   }
 }

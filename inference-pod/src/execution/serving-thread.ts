@@ -28,9 +28,6 @@ const longTextBytes = 65_536;
 const mostVainReads = 40;
 /** So many are then not read here at all. */
 const unreadTexts = 2000;
-/** A run that took so long by the clock has cost no more. */
-const quickSeconds = 0.0005;
-const closeRuns = 64;
 /** So many elements of a request may have none. */
 const patientElements = 2000;
 /** Tensors in binary form are not read, only looked at. */
@@ -87,10 +84,8 @@ export class ServingThread {
   #idle: (() => void)[] = [];
   /** When the last request was read or answered here: no run that has not ended can have begun before. */
   #free = 0;
-  /** What the thread had computed then, in seconds, while runs are looked at closely. */
+  /** What the thread had computed then, in seconds. */
   #freeCompute = 0;
-  /** So many more runs are. */
-  #closelyLeft = 0;
   /** Long texts that were read here, and then again by an executor, since the last that was not. */
   #vainReads = 0;
 
@@ -124,6 +119,13 @@ export class ServingThread {
 
   /** @returns undefined for a call that is none of its business */
   take(call: InferenceCall): Taken | undefined {
+    const taken = this.#take(call);
+    // Runs that wait for their turn have nothing to do with it.
+    if (this.#running > 0) this.#done();
+    return taken;
+  }
+
+  #take(call: InferenceCall): Taken | undefined {
     const isLong = textBytes(call) > longTextBytes;
     if (!isShort(call) || (isLong && this.#isVain())) return undefined;
     let request: InferenceRequest;
@@ -161,15 +163,17 @@ export class ServingThread {
   }
 
   async #run(wire: Wire, request: InferenceRequest, shapes: string): Promise<InferenceAnswer> {
-    this.#done();
     this.#running++;
     this.#runs++;
     try {
       const outputs = await this.#session.run(request.inputs, request.outputs);
       const seconds = (performance.now() - this.#free) / 1000;
       const answer = answerOf(wire, request, outputs, this.#model, this.#limits, seconds);
-      const cost = this.#costOfRun();
-      if (cost !== undefined && this.#costs.ranHere(shapes, cost)) {
+      // However long it has waited for a processor, which is no cost of the run.
+      const before = this.#freeCompute;
+      this.#done();
+      const cost = this.#freeCompute - before;
+      if (this.#costs.ranHere(shapes, cost)) {
         this.#log.warn(
           { shapes, seconds: cost },
           'runs are not cheap any more: executors run these shapes from now on',
@@ -177,34 +181,18 @@ export class ServingThread {
       }
       return answer;
     } catch (error) {
+      this.#done();
       return failure(error);
     } finally {
-      this.#done();
       this.#running--;
       if (this.#running === 0 && this.#idle.length > 0) this.#tellIdle();
     }
   }
 
+  /** What the thread does from now on is for another call. */
   #done(): void {
     this.#free = performance.now();
-    if (this.#closelyLeft > 0) this.#freeCompute = computedSeconds();
-  }
-
-  /**
-   * What the run that ends now has cost, in seconds. A quick one is judged by the clock; from one that was not, which may
-   * only have waited for a processor, the next are judged by what the thread has computed, which takes longer to ask.
-   *
-   * @returns undefined when that is not known
-   */
-  #costOfRun(): number | undefined {
-    if (this.#closelyLeft > 0) {
-      this.#closelyLeft--;
-      return computedSeconds() - this.#freeCompute;
-    }
-    const seconds = (performance.now() - this.#free) / 1000;
-    if (seconds <= quickSeconds) return seconds;
-    this.#closelyLeft = closeRuns;
-    return undefined;
+    this.#freeCompute = computedSeconds();
   }
 
   /** Calls that are computed here. */

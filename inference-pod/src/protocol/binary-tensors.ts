@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { type Datatype, elementCount, type Tensor, viewOf } from './datatypes.ts';
+import type { Patience } from './patience.ts';
 import { badRequest } from './request-error.ts';
 
 /** What a string takes in memory beside its text; a tensor of strings is counted with it. */
@@ -35,6 +36,7 @@ export function elementBytes(datatype: Datatype): number | undefined {
  * their alignment allows it.
  *
  * @param bytes exactly the tensor's
+ * @param patience is spent on what has to be looked at element by element
  * @throws RequestError 400 that names the input and what was expected; 413 for too many strings
  */
 export function readBinaryTensor(
@@ -43,10 +45,14 @@ export function readBinaryTensor(
   shape: readonly number[],
   bytes: Buffer,
   mostBytes: number,
+  patience: Patience | undefined,
 ): Tensor {
   const count = elementCount(shape);
   const size = elementBytes(datatype);
-  if (size === undefined) return { datatype, shape, data: readStrings(name, count, bytes, mostBytes) };
+  if (size === undefined) {
+    patience?.spend(count);
+    return { datatype, shape, data: readStrings(name, count, bytes, mostBytes) };
+  }
   if (bytes.length !== count * size) {
     throw badRequest(
       `input '${name}': shape [${shape.join(', ')}] of ${datatype} has ${count * size} bytes, but its binary data has ${bytes.length}`,
@@ -55,7 +61,8 @@ export function readBinaryTensor(
   const { buffer, byteOffset } = byteOffsetIsAligned(bytes, size) ? bytes : Buffer.from(bytes);
   const data = viewOf(datatype, buffer, byteOffset, count);
   if (datatype === 'BOOL') {
-    const wrong = bytes.findIndex((value) => value > 1);
+    patience?.spend(count / booleansPerElement);
+    const wrong = firstAbove(bytes, 1);
     if (wrong !== -1) {
       throw badRequest(
         `input '${name}': element ${wrong} is ${bytes[wrong]}, expected 0 or 1, which mean false and true`,
@@ -63,6 +70,15 @@ export function readBinaryTensor(
     }
   }
   return { datatype, shape, data };
+}
+
+/** So many booleans are looked at in the time in which another element is read. */
+const booleansPerElement = 64;
+
+/** @returns -1 when there is none */
+function firstAbove(bytes: Buffer, most: number): number {
+  for (let index = 0; index < bytes.length; index++) if ((bytes[index] ?? 0) > most) return index;
+  return -1;
 }
 
 function byteOffsetIsAligned(bytes: Buffer, size: number): boolean {

@@ -168,15 +168,15 @@ function readInput(
     throw badRequest(`input '${name}': datatype is "${shorten(datatype)}", expected "${expected.datatype}"`);
   }
   checkShape(expected, shape);
-  if (raw === undefined || expected.datatype === 'BYTES') limits.patience?.spend(elementCount(shape));
   if (raw === undefined) {
+    limits.patience?.spend(elementCount(shape));
     const data = readContents(name, expected.datatype, shape, contents ?? Buffer.alloc(0), room);
     return { name, tensor: { datatype: expected.datatype, shape, data } };
   }
   if (contents !== undefined && contents.length > 0) {
     throw badRequest(`input '${name}': has both contents and raw_input_contents`);
   }
-  return { name, tensor: readBinaryTensor(name, expected.datatype, shape, raw, room) };
+  return { name, tensor: readBinaryTensor(name, expected.datatype, shape, raw, room, limits.patience) };
 }
 
 /** Numbers of a list, packed or not. */

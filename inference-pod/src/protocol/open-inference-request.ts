@@ -177,7 +177,8 @@ function readTensors(
   let room = limits.mostTensorBytes;
   reader.beginArray();
   for (let index = 0; reader.element(index === 0); index++) {
-    const { name, tensor } = readInput(reader, index, { signature, earlier: tensors, binary, room });
+    const context = { signature, earlier: tensors, binary, room, patience: limits.patience };
+    const { name, tensor } = readInput(reader, index, context);
     room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
     tensors.set(name, tensor);
   }
@@ -204,6 +205,7 @@ interface InputContext {
   readonly binary: BinaryData;
   /** The bytes that its tensor may take. */
   readonly room: number;
+  readonly patience: Patience | undefined;
 }
 
 function readInput(reader: JsonReader, index: number, context: InputContext): NamedTensor {
@@ -305,7 +307,7 @@ function readData(reader: JsonReader, { expected, shape }: KnownInput, { room }:
   return readJsonTensor(reader, expected.name, expected.datatype, shape, room);
 }
 
-function takeBinary({ expected, shape }: KnownInput, size: number, { binary, room }: InputContext): Tensor {
+function takeBinary({ expected, shape }: KnownInput, size: number, { binary, room, patience }: InputContext): Tensor {
   const end = binary.offset + size;
   if (end > binary.bytes.length) {
     throw badRequest(
@@ -315,7 +317,7 @@ function takeBinary({ expected, shape }: KnownInput, size: number, { binary, roo
   }
   const bytes = binary.bytes.subarray(binary.offset, end);
   binary.offset = end;
-  return readBinaryTensor(expected.name, expected.datatype, shape, bytes, room);
+  return readBinaryTensor(expected.name, expected.datatype, shape, bytes, room, patience);
 }
 
 /** More dimensions than any model has. */

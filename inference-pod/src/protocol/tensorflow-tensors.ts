@@ -56,7 +56,7 @@ export function readTensorProto(
   if (content !== undefined && content.length > 0) {
     if (datatype === 'BYTES') patience?.spend(count);
     if (datatype === 'BYTES') return { datatype, shape, data: readContentStrings(name, count, content) };
-    return readBinaryTensor(name, datatype, shape, content, room);
+    return readBinaryTensor(name, datatype, shape, content, room, patience);
   }
   patience?.spend(count);
   return { datatype, shape, data: readValues(bytes, expected, shape, count, room - most) };
