@@ -8,6 +8,7 @@ import {
   type Measures,
   type ModelSignature,
   type PodFigures,
+  type Refusal,
   refusals,
   type Table,
   type TensorDescription,
@@ -33,7 +34,7 @@ export function parseLinkAnswer(value: unknown): LinkAnswer {
     case 'greeting':
       return { kind: 'greeting', ...greeting };
     case 'refused':
-      return { kind: 'refused', ...greeting, refusal: oneOf(refusals, answer['refusal'], 'refusal') };
+      return { kind: 'refused', ...greeting, refusal: refusalOf(answer['refusal']) };
     case 'figures':
       return { kind: 'figures', ...greeting, ...figures(answer) };
     default:
@@ -69,7 +70,8 @@ function linkedModel({ name, version, digest, signature, goldenSet }: Fields): L
     version: text(version, 'version'),
     digest: bytes,
     signature: parseModelSignature(signature),
-    goldenSet: isNothing(goldenSet) ? undefined : oneOf(goldenVerdicts, goldenSet, 'goldenSet'),
+    // A verdict that a later image may tell is none that is known here.
+    goldenSet: goldenVerdicts.find((verdict) => verdict === goldenSet),
   };
 }
 
@@ -139,10 +141,10 @@ function amount(value: unknown, what: string): number {
   return value;
 }
 
-function oneOf<T>(known: readonly T[], value: unknown, what: string): T {
-  const found = known.find((one) => one === value);
-  if (found === undefined) throw wrong(what);
-  return found;
+function refusalOf(value: unknown): Refusal {
+  const known = refusals.find((refusal) => refusal === value);
+  if (known === undefined) throw wrong('refusal');
+  return known;
 }
 
 /** What a pod has told is no answer of the pod link. */

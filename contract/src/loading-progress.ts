@@ -11,6 +11,8 @@ export interface LoadingProgress {
   readonly totalBytes: number | undefined;
   /** Since the pod began to load. */
   readonly seconds: number;
+  /** When that was, by the pod's clock: seconds since 1970. */
+  readonly startTime: number;
 }
 
 /**
@@ -19,14 +21,15 @@ export interface LoadingProgress {
  * @returns undefined for what is none
  */
 export function parseLoadingProgress(value: unknown): LoadingProgress | undefined {
-  if (typeof value !== 'object' || value === null || !('stage' in value && 'bytes' in value && 'seconds' in value))
-    return undefined;
+  if (typeof value !== 'object' || value === null || !('stage' in value && 'bytes' in value)) return undefined;
   const stage = loadingStages.find((known) => known === value.stage);
-  const { bytes, seconds } = value;
+  const { bytes } = value;
+  const seconds = 'seconds' in value ? value.seconds : undefined;
+  const startTime = 'startTime' in value ? value.startTime : undefined;
   const totalBytes = 'totalBytes' in value ? value.totalBytes : undefined;
-  if (stage === undefined || !isAmount(bytes) || !isAmount(seconds)) return undefined;
+  if (stage === undefined || !isAmount(bytes) || !isAmount(seconds) || !isAmount(startTime)) return undefined;
   if (totalBytes !== undefined && !isAmount(totalBytes)) return undefined;
-  return { stage, bytes, totalBytes, seconds };
+  return { stage, bytes, totalBytes, seconds, startTime };
 }
 
 function isAmount(value: unknown): value is number {

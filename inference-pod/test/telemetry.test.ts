@@ -168,7 +168,10 @@ test('a pod that is loading says how far it is, in its metrics', async () => {
   expect(metrics).toContain('slipway_model_file_bytes 1000000');
   expect(metrics).toMatch(/slipway_model_loading_seconds\{stage="fetching"\} [\d.]+/);
   const progress = JSON.parse((await get(`http://127.0.0.1:${port}/loading`)).text);
-  expect(progress).toEqual({ stage: 'fetching', bytes: 250_000, totalBytes: 1_000_000, seconds: expect.any(Number) });
+  expect(progress).toEqual({
+    ...{ stage: 'fetching', bytes: 250_000, totalBytes: 1_000_000 },
+    ...{ seconds: expect.any(Number), startTime: expect.any(Number) },
+  });
   expect((await failure).terminationMessage).toMatchObject({ reason: 'ModelFetchFailed' });
   slow.closeAllConnections();
   slow.close();

@@ -8,6 +8,7 @@ const logMilliseconds = 10_000;
 export class Loading {
   readonly #log: Logger;
   readonly #start = performance.now();
+  readonly #startTime = Math.round(Date.now() / 1000);
   #stage: LoadingStage = 'fetching';
   #bytes = 0;
   #totalBytes: number | undefined;
@@ -37,7 +38,13 @@ export class Loading {
   get progress(): LoadingProgress | undefined {
     if (this.#timer === undefined) return undefined;
     const seconds = (performance.now() - this.#start) / 1000;
-    return { stage: this.#stage, bytes: this.#bytes, totalBytes: this.#totalBytes, seconds };
+    return {
+      stage: this.#stage,
+      bytes: this.#bytes,
+      totalBytes: this.#totalBytes,
+      seconds,
+      startTime: this.#startTime,
+    };
   }
 
   #tell(): void {

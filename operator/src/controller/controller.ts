@@ -48,6 +48,8 @@ export class Controller {
     });
     caches.pods.onChange(({ before, after }) => {
       if (after !== undefined && !isReady(after)) link.rest(after.metadata.uid);
+      // What it was busy with before it served is of no interest when it does not any more.
+      if (after !== undefined && isReady(after)) inquiries.loading.forget(after.metadata.uid);
       if (before === undefined || after !== undefined) return;
       link.forget(before.metadata.uid);
       inquiries.reports.forget(before.metadata.uid);

@@ -40,25 +40,31 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
 }
 
 /** What pods that serve say of the golden set, where it is not that they answer as it says. */
-function goldenFinding({ pods, links }: Observed, { metadata, data }: Revision): Finding | undefined {
+function goldenFinding({ model, pods, links }: Observed, { metadata, data }: Revision): Finding | undefined {
   if (data.inputs.goldenSet === undefined) return undefined;
+  const states = pods.flatMap((pod) => {
+    const state = links.get(pod.metadata.name);
+    const isOf = pod.metadata.annotations?.[annotations.revision] === metadata.name;
+    return isOf && state !== undefined ? [{ name: pod.metadata.name, state }] : [];
+  });
   const told = (verdict: GoldenVerdict | undefined) =>
-    pods
-      .filter((pod) => {
-        const state = links.get(pod.metadata.name);
-        const model = state?.kind === 'linked' ? state.figures.model : undefined;
-        const isOf = pod.metadata.annotations?.[annotations.revision] === metadata.name;
-        return isOf && model !== undefined && model.goldenSet === verdict;
-      })
-      .map((pod) => pod.metadata.name)
+    states
+      .filter(({ state }) => state.kind === 'linked' && state.figures.model?.goldenSet === verdict)
+      .map(({ name }) => name)
       .join(', ');
   const [failed, unchecked] = [told('Failed'), told(undefined)];
   if (failed !== '') {
     const message = `the model is loaded, but ${failed} does not answer as the golden set says: it serves because the revision was healthy once; see its log`;
     return found('True', 'GoldenSetDiffers', message);
   }
+  // A leader that has just begun has called nobody yet, and a pod that cannot be reached has not changed.
+  const before = model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+  const isSilent =
+    states.some(({ state }) => state.kind !== 'linked') && model.status?.currentRevision === metadata.name;
+  if (isSilent && (before?.reason === 'GoldenSetDiffers' || before?.reason === 'GoldenSetUnchecked'))
+    return found('True', before.reason, before.message);
   if (unchecked !== '') {
-    const message = `the model is loaded, but ${unchecked} has not checked the golden set: its image is too old to; set spec.runtime.image to a newer one`;
+    const message = `the model is loaded, but ${unchecked} does not tell that it has checked the golden set: its image is too old to; set spec.runtime.image to a newer one`;
     return found('True', 'GoldenSetUnchecked', message);
   }
   return undefined;

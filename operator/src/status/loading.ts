@@ -16,20 +16,30 @@ export function loadingInWords({ pods, loading }: Observed, revision: string): s
   return '';
 }
 
-function inWords({ stage, bytes, totalBytes, seconds }: LoadingProgress): string {
-  const since = `${Math.round(seconds)} s`;
+/** Nothing in it changes from look to look, or else each would be a write. */
+function inWords({ stage, bytes, totalBytes, seconds, startTime }: LoadingProgress): string {
+  const since = new Date(startTime * 1000).toISOString().slice(11, 19);
   switch (stage) {
     case 'fetching': {
-      const whole = totalBytes === undefined ? '' : ` of ${megabytes(totalBytes)}`;
-      return `fetches the model: ${megabytes(bytes)}${whole} in ${since}, ${megabytes(bytes / Math.max(1, seconds))}/s`;
+      const rate = `about ${roughly(bytes / Math.max(1, seconds))}/s`;
+      const part = totalBytes === undefined ? `more than ${roughly(bytes)}` : shareOf(bytes, totalBytes);
+      return `fetches the model since ${since}: ${part}, ${rate}`;
     }
     case 'opening':
-      return `opens the model, ${since} after it began to load it`;
+      return `opens the model, which it began to load at ${since}`;
     case 'checking':
-      return `checks the model, ${since} after it began to load it`;
+      return `checks the model, which it began to load at ${since}`;
   }
 }
 
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
+/** In tenths. */
+function shareOf(bytes: number, totalBytes: number): string {
+  const tenths = Math.floor(Math.min(1, bytes / Math.max(1, totalBytes)) * 10);
+  return `${tenths * 10} % of ${(totalBytes / 1e6).toFixed(1)} MB`;
+}
+
+/** To the power of two below it. */
+function roughly(bytes: number): string {
+  const megabytes = bytes / 1e6;
+  return megabytes < 1 ? '1 MB' : `${2 ** Math.floor(Math.log2(megabytes))} MB`;
 }

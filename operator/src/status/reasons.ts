@@ -35,7 +35,7 @@ export const conditionReasons = {
   Unpinned: 'the model is loaded, and nothing guarantees the same bytes next time',
   Loading: 'no pod serves yet, and one tells how far it is with loading the model',
   GoldenSetDiffers: 'the model is loaded and serves, for the revision was healthy once, and fails its golden set',
-  GoldenSetUnchecked: 'the model is loaded, by an image that is too old to check the golden set',
+  GoldenSetUnchecked: 'the model is loaded, by an image that does not tell whether it checks the golden set',
   DigestsDiffer: 'pods of one revision loaded different bytes',
   // AutoscalingActive
   NotRequested: 'the number of pods is fixed',

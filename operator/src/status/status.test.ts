@@ -57,21 +57,36 @@ describe('the conditions', () => {
     });
 
     test('that an old image knows nothing of', () => {
-      const message = expect.stringContaining('iris-0, iris-2 has not checked the golden set');
+      const message = expect.stringContaining('iris-0, iris-2 does not tell that it has checked the golden set');
       expect(told(undefined, 'Passed', undefined)).toMatchObject({ reason: 'GoldenSetUnchecked', message });
+    });
+
+    test.each<[string, LinkState]>([
+      ['was not called yet by a new leader', { kind: 'pending' }],
+      ['cannot be reached', { kind: 'unlinked', why: 'Unreachable' }],
+    ])('that the only pod fails, which %s: what is known of it stays', (_, link) => {
+      const pods = [pod('iris-0', state.model.status?.currentRevision ?? '')];
+      const known = settle({ ...state, pods, links: new Map([['iris-0', linked('Failed')]]) }).state;
+      const unknown = settle({ ...known, links: new Map([['iris-0', link]]) }).state;
+      const of = ({ model }: Observed) => model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+      expect(of(unknown)).toEqual(of(known));
+      const passed = settle({ ...unknown, links: new Map([['iris-0', linked('Passed')]]) }).state;
+      expect(of(passed)).toMatchObject({ reason: 'Unpinned' });
     });
   });
 
   test('of one whose pods are loading', () => {
     const starting = pass(observed()).writes.reduce(perform, observed());
-    const loading = new Map([['iris-1', { stage: 'opening' as const, bytes: 5, totalBytes: 5, seconds: 12 }]]);
+    const loading = new Map([
+      ['iris-1', { stage: 'opening' as const, bytes: 5, totalBytes: 5, seconds: 12, startTime: 0 }],
+    ]);
     const [revision] = starting.revisions;
     const pods = [pod('iris-1', revision?.metadata.name ?? '')];
     const { writes } = pass({ ...starting, pods, loading });
     const status = writes.find(({ kind }) => kind === 'write-status');
     const conditions = status?.kind === 'write-status' ? (status.status.conditions ?? []) : [];
     const told = Object.fromEntries(conditions.map(({ type, reason, message }) => [type, `${reason}: ${message}`]));
-    const busy = 'pod iris-1 opens the model, 12 s after it began to load it';
+    const busy = 'pod iris-1 opens the model, which it began to load at 00:00:00';
     expect(told).toMatchObject({
       ModelLoaded: `Loading: no pod has loaded the model yet: ${busy}`,
       Ready: `RollingOut: version 1 is being rolled out: 0 of 1 pods: ${busy}`,
