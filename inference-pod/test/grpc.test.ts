@@ -407,6 +407,20 @@ describe('gRPC', () => {
     expect(await call(caller, 'ServerLive', {})).toEqual({ live: true });
   });
 
+  test('a client that leaves a stream of many small messages keeps nobody waiting', async () => {
+    served = await startPod('--model', testModel('slow'));
+    const path = '/inference.GRPCInferenceService/ModelStreamInfer';
+    const { session, stream } = rawCall(served.grpcAddress, {}, { ':path': path });
+    stream.resume();
+    // Each is empty, behind its prefix of five bytes.
+    stream.write(Buffer.alloc(1_048_575));
+    await pause(3000);
+    session.destroy();
+    await pause(100);
+    const health = await fetch(`${served.controlUrl}/v2/health/live`, { signal: AbortSignal.timeout(5000) });
+    expect(health.status).toBe(200);
+  }, 30_000);
+
   test('answers that nobody takes are counted, and ended', async () => {
     served = await startPod('--model', testModel('slow'));
     const { session, stream } = rawCall(served.grpcAddress, { initialWindowSize: 0 });

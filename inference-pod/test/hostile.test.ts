@@ -150,6 +150,26 @@ describe('memory', () => {
 });
 
 describe('slow clients', () => {
+  test('answers that wait for those before them on their connection are counted as well', async () => {
+    const limits = ['--max-body-bytes', String(mebibyte), '--max-answer-bytes', String(16 * mebibyte)];
+    const wide = await start('--model', testModel('wide'), ...limits);
+    const body = JSON.stringify({
+      inputs: [{ name: 'count', datatype: 'INT64', shape: [1], data: [4_000_000] }],
+      parameters: { binary_data_output: true },
+    });
+    const { socket } = rawClient(wide);
+    socket.pause();
+    socket.write((head('/v2/models/wide/infer', body.length) + body).repeat(30));
+    let most = 0;
+    for (let time = 0; time < 40; time++) {
+      await sleep(100);
+      most = Math.max(most, memoryOf(wide));
+    }
+    socket.destroy();
+    expect(most / mebibyte).toBeLessThan(500);
+    expect((await get(`${wide.url}/v2/health/ready`)).status).toBe(200);
+  }, 30_000);
+
   test('that send one byte each take no place from anyone', async () => {
     const served = await start('--model', iris.path, '--model-name', 'iris', '--max-in-flight', '4');
     const clients = Array.from({ length: 300 }, () => rawClient(served));

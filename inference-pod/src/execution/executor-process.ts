@@ -10,9 +10,12 @@ import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { writeHead } from './frames.ts';
+import { leaveOutputsBehind } from './garbage.ts';
 import { type InferenceAnswer, infer } from './inference.ts';
 
 const channel = new FrameChannel(executorChannel);
+/** Since the last batch. */
+let answeredBytes = 0;
 
 function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
   const body = answer.kind === 'answered' ? answer.body : answer.message;
@@ -27,6 +30,7 @@ function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
     bodyLength: pieces.reduce((sum, { length }) => sum + length, 0),
   };
   channel.write([writeHead(head), ...pieces]);
+  answeredBytes += head.bodyLength;
 }
 
 function tell(opened: OpenedModel): void {
@@ -63,6 +67,8 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
     if (call !== undefined && others.length === 0) reply(0, await infer(call, session, model, limits));
     else await inferTogether(calls, session, model, limits, mostRows, reply);
     channel.release(batch);
+    leaveOutputsBehind(answeredBytes);
+    answeredBytes = 0;
   }
 }
 

@@ -1,7 +1,7 @@
 import { readSync, writevSync } from 'node:fs';
 import { alignedBuffer, headBytes, type Message, readHead } from './frames.ts';
+import { leaveBehind } from './garbage.ts';
 import { ReusableMemory } from './reusable-memory.ts';
-import { leaveBehind } from './young-garbage.ts';
 
 /** Linux takes so many pieces in one call. */
 const mostVectors = 1024;

@@ -26,7 +26,7 @@ describe('garbage', () => {
   test('of large buffers is collected while it is young', async () => {
     const wholeCollections = async (perChunk: string) => {
       const said = await run(
-        `import { leaveBehind } from ${module('young-garbage.ts')};
+        `import { leaveBehind } from ${module('garbage.ts')};
         process.stdin.on('data', (chunk) => { ${perChunk} });`,
         1e9,
       );
@@ -55,5 +55,23 @@ describe('garbage', () => {
     };
     expect(await promotedBytes('(set.add(request), request)', 'set.delete(oldest)')).toBeGreaterThan(10_000_000);
     expect(await promotedBytes('underWay.add(request)', 'underWay.remove(oldest)')).toBeLessThan(1_000_000);
+  }, 60_000);
+
+  test('of the outputs of a model is collected before a gigabyte of it', async () => {
+    const residentMegabytes = async (perRun: string) => {
+      const said = await run(`
+        import { InferenceSession, Tensor } from 'onnxruntime-node';
+        import { leaveOutputsBehind } from ${module('garbage.ts')};
+        const session = await InferenceSession.create(${module('../../test/models/wide.onnx')});
+        const count = new Tensor('int64', BigInt64Array.of(4_000_000n), [1]);
+        for (let run = 0; run < 60; run++) {
+          await session.run({ count });
+          ${perRun}
+        }
+        console.log('resident', process.memoryUsage.rss());`);
+      return Number(/resident (\d+)/.exec(said)?.[1]) / 1e6;
+    };
+    expect(await residentMegabytes('')).toBeGreaterThan(500);
+    expect(await residentMegabytes('leaveOutputsBehind(16_000_000);')).toBeLessThan(350);
   }, 60_000);
 });

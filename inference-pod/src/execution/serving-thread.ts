@@ -13,8 +13,8 @@ import { decode, type InferenceCall, textBytes, type Wire } from '../protocol/wi
 import { areCheapByShape } from './cheap-operators.ts';
 import { CostOfShapes } from './cost-of-shapes.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
+import { leaveBehind } from './garbage.ts';
 import { answerOf, failure, type InferenceAnswer, type InferenceLimits } from './inference.ts';
-import { leaveBehind } from './young-garbage.ts';
 
 /** A larger file is not read to see what it does. */
 const mostFileBytes = 8 * 2 ** 20;

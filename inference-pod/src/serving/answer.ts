@@ -44,11 +44,13 @@ export function send(response: ServerResponse, answer: HttpAnswer, transfers: Tr
     for (const piece of body) response.write(piece);
     response.end();
   }
-  // What the system has taken is none of this process's business any more.
-  if (response.writableFinished || (response.socket?.writableLength ?? 0) === 0) return;
-  const transfer = transfers.begin(() => response.destroy(), length);
+  // What the system has taken is none of this process's business any more. An answer that waits for those before it on the
+  // same connection has no socket yet.
+  if (response.writableFinished || response.socket?.writableLength === 0) return;
+  const abort = () => response.req.socket.destroy();
+  const transfer = transfers.begin(abort, length);
   response.once('close', () => transfer.end());
-  if (!transfer.reserve(length)) response.destroy();
+  if (!transfer.reserve(length)) abort();
 }
 
 function lengthOf(body: AnswerBody): number {

@@ -203,6 +203,8 @@ async function answerMessages(
       messages.answered();
       if (!method.isStreaming) return;
       if (ending.aborted) throw endsError();
+      // Nobody waits for an answer to what is left.
+      if (call.isCancelled()) return;
     }
   } finally {
     clearTimeout(timer);

@@ -3,11 +3,15 @@ import { runInNewContext } from 'node:vm';
 
 /** Measured for tensors of 600 KB, in binary and in JSON: less collects too often, more comes too late. */
 const collectedBytes = 6 * 2 ** 20;
+/** A collection of everything takes a few milliseconds in an executor. */
+const collectedOutputBytes = 64 * 2 ** 20;
 
 setFlagsFromString('--expose-gc');
-const collect: (options: { readonly type: 'minor'; readonly execution: 'sync' }) => void = runInNewContext('gc');
+const collect: (options: { readonly type: 'minor' | 'major'; readonly execution: 'sync' }) => void =
+  runInNewContext('gc');
 
 let left = 0;
+let leftOutputs = 0;
 
 /**
  * Counts bytes of large buffers that are garbage soon. V8 counts them as memory beside its heap, and answers too much of it
@@ -18,4 +22,15 @@ export function leaveBehind(bytes: number): void {
   if (left < collectedBytes) return;
   left = 0;
   collect({ type: 'minor', execution: 'sync' });
+}
+
+/**
+ * Counts bytes of outputs that are garbage now. They are memory of the runtime's own, which only a collection of everything
+ * lets go, and V8 makes none before a gigabyte of them.
+ */
+export function leaveOutputsBehind(bytes: number): void {
+  leftOutputs += bytes;
+  if (leftOutputs < collectedOutputBytes) return;
+  leftOutputs = 0;
+  collect({ type: 'major', execution: 'sync' });
 }
