@@ -30,3 +30,12 @@ test('a long text is not read twice for ever, when the model is not to be run he
   for (let request = 0; request < 40; request++) expect(taken()).toBe('measure');
   expect(taken()).toBeUndefined();
 });
+
+test('a text with keys without end is read by an executor', async () => {
+  const limits = { mostTensorBytes: 1e7, mostAnswerBytes: 1e7 };
+  const model = { name: 'average', version: '1' };
+  const settings = { path: testModel('average'), threads: 1, model, limits, mostRows: 1 };
+  const thread = await ServingThread.open({ settings, workDirectory, log: pino({ level: 'silent' }) });
+  const body = Buffer.from(`{"parameters":{${new Array(100_000).fill('"binary_data":true').join()}},"inputs":[]}`);
+  expect(thread?.take({ wire: 'open-inference', body, headerLength: undefined })).toBeUndefined();
+});

@@ -170,8 +170,28 @@ describe('what a message cannot make the pod hold', () => {
     const unknown = Buffer.from([15 * 8 + 2, 0]);
     const withFields = (count: number) => Buffer.concat([...new Array(count - 1).fill(unknown), name]);
     expect(addresseeOf(withFields(10_000))).toEqual({ name: 'm', version: '' });
-    const tooMany = expect.objectContaining({ status: 400, message: 'the message has more than 10000 fields' });
+    const tooMany = expect.objectContaining({ status: 400, message: 'a message has more than 10000 fields' });
     expect(() => addresseeOf(withFields(10_001))).toThrow(tooMany);
+  });
+
+  test('fields without end of an input, of its contents, and of an output', () => {
+    const within = (field: number, bytes: Buffer) => {
+      const length = Buffer.from([
+        (bytes.length & 0x7f) | 0x80,
+        ((bytes.length >> 7) & 0x7f) | 0x80,
+        bytes.length >> 14,
+      ]);
+      return Buffer.concat([Buffer.from([field * 8 + 2]), length, bytes]);
+    };
+    const many = (field: number) => Buffer.alloc(2 * 20_000, Buffer.from([field * 8 + 2, 0]));
+    const tooMany = expect.objectContaining({ status: 400, message: 'a message has more than 10000 fields' });
+    const limits = { mostTensorBytes: 1e6 };
+    const decoding = (bytes: Buffer) => () => decodeGrpcInference(bytes, signatureOf('FP32'), limits);
+    expect(decoding(within(5, many(1)))).toThrow(tooMany);
+    expect(decoding(within(6, many(1)))).toThrow(tooMany);
+    const head: Buffer = ModelInfer.requestSerialize({ inputs: [{ name: 'x', datatype: 'FP32', shape: [0] }] });
+    const input = head.subarray(2);
+    expect(decoding(within(5, Buffer.concat([input, within(5, many(6))])))).toThrow(tooMany);
   });
 
   test('names without end, of which the last is meant: the others are not even read', () => {

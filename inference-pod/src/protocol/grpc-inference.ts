@@ -7,7 +7,7 @@ import type { ModelIdentity } from './open-inference.ts';
 import type { DecodeLimits, InferenceRequest, OutputRequest } from './open-inference-request.ts';
 import { ProtobufReader, ProtobufWriter, wireTypes } from './protobuf.ts';
 import { ProtobufElements, packedElements } from './protobuf-elements.ts';
-import { badRequest } from './request-error.ts';
+import { badRequest, type RequestError } from './request-error.ts';
 import { checkShape, describeSignature, quotedNames } from './tensor-shape.ts';
 
 /** The numbers of the fields in open_inference_grpc.proto of the Open Inference Protocol v2. */
@@ -19,8 +19,12 @@ const parameter = { int64: 2 };
 const response = { modelName: 1, modelVersion: 2, id: 3, outputs: 5, rawOutputs: 6 };
 const outputTensor = { name: 1, datatype: 2, shape: 3, contents: 5 };
 
-/** A request has one for each input and output, and a few more. */
+/** A request has one for each input and output, and a few more; an input and an output have fewer. */
 const mostFields = 10_000;
+
+function tooManyFields(): RequestError {
+  return badRequest(`a message has more than ${mostFields} fields`);
+}
 
 /** Reads of which model and version a ModelInferRequest wants an answer; '' for what it does not say. */
 export function addresseeOf(message: Buffer): ModelIdentity {
@@ -29,7 +33,7 @@ export function addresseeOf(message: Buffer): ModelIdentity {
   let version: Buffer | undefined;
   let fields = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
-    if (++fields > mostFields) throw badRequest(`the message has more than ${mostFields} fields`);
+    if (++fields > mostFields) throw tooManyFields();
     if (field === request.modelName) name = reader.view();
     else if (field === request.modelVersion) version = reader.view();
     else reader.skip();
@@ -124,7 +128,9 @@ interface InputFields {
 function readInputFields(bytes: Buffer): InputFields {
   const reader = new ProtobufReader(bytes);
   const fields: InputFields = { name: '', datatype: '', shape: [], contents: undefined };
+  let count = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (++count > mostFields) throw tooManyFields();
     switch (field) {
       case input.name:
         fields.name = reader.text();
@@ -237,7 +243,10 @@ function readContents(
   }
   const elements = new ProtobufElements(name, datatype, count);
   const reader = new ProtobufReader(bytes);
+  let fields = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    // Those that hold no element are no more than those of any other message.
+    if (++fields > count + mostFields) throw tooManyFields();
     if (field !== wanted) {
       throw badRequest(`input '${name}': the contents of ${datatype} are in field ${wanted} of InferTensorContents`);
     }
@@ -251,7 +260,9 @@ function readOutput(bytes: Buffer, signature: Signature, earlier: readonly Outpu
   const reader = new ProtobufReader(bytes);
   let name = '';
   let classes: number | undefined;
+  let fields = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (++fields > mostFields) throw tooManyFields();
     if (field === output.name) name = reader.text();
     else if (field === output.parameters) {
       const pair = reader.view();

@@ -31,6 +31,9 @@ const letterT = 0x74;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
+/** A key takes so much of the time in which an element is read that has no quick way. */
+const elementsPerKey = 1 / 8;
+
 /**
  * Reads JSON (RFC 8259) from its bytes, value by value, in the order in which they stand: nothing is built that the
  * caller does not ask for, so that a body takes no more memory than its bytes and what it means. Stricter than
@@ -133,6 +136,7 @@ export class JsonReader {
       return undefined;
     }
     if (!isFirst) this.#expect(comma);
+    this.#patience?.spend(elementsPerKey);
     if (this.#next() !== quote) throw this.unexpected();
     const key = this.string();
     this.#expect(colon);
