@@ -249,6 +249,24 @@ describe('what is no request', () => {
     expect(await ask(irisInfer, 10)).toMatch(/^HTTP\/1.1 100 Continue/);
   });
 
+  test('a client of HTTP/1.0 is given no answer that it does not know', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    const { socket, answer } = rawClient(served);
+    const body = JSON.stringify({ inputs: iris.inputs });
+    const more = `content-length: ${body.length}\r\nexpect: 100-continue\r\n\r\n`;
+    socket.write(`POST ${irisInfer} HTTP/1.0\r\n${more}${body}`);
+    expect(await eventually(() => answer() !== '' && answer())).toMatch(/^HTTP\/1.1 200/);
+    socket.destroy();
+  });
+
+  test('a path that there is not on the control port is answered as everything else there is', async () => {
+    const served = await start('--model', iris.path, '--model-name', 'iris');
+    const { socket, answer } = rawClient({ ...served, url: served.controlUrl });
+    socket.write('GET /link/% HTTP/1.1\r\nhost: x\r\n\r\n');
+    expect(await eventually(() => answer().includes('}') && answer())).toMatch(/^HTTP\/1.1 404.*application\/json/s);
+    socket.destroy();
+  });
+
   test('a target with a query, or in another spelling, is the same', async () => {
     const served = await start('--model', iris.path, '--model-name', 'iris');
     expect((await post(`${served.url}${irisInfer}?a=b`, { inputs: iris.inputs })).status).toBe(200);

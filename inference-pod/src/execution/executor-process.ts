@@ -10,7 +10,7 @@ import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { writeHead } from './frames.ts';
-import { leaveOutputsBehind } from './garbage.ts';
+import { leaveOldBehind } from './garbage.ts';
 import { type InferenceAnswer, infer } from './inference.ts';
 
 const channel = new FrameChannel(executorChannel);
@@ -67,7 +67,7 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
     if (call !== undefined && others.length === 0) reply(0, await infer(call, session, model, limits));
     else await inferTogether(calls, session, model, limits, mostRows, reply);
     channel.release(batch);
-    leaveOutputsBehind(answeredBytes);
+    leaveOldBehind(answeredBytes);
     answeredBytes = 0;
   }
 }

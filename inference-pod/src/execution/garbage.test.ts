@@ -61,7 +61,7 @@ describe('garbage', () => {
     const residentMegabytes = async (perRun: string) => {
       const said = await run(`
         import { InferenceSession, Tensor } from 'onnxruntime-node';
-        import { leaveOutputsBehind } from ${module('garbage.ts')};
+        import { leaveOldBehind } from ${module('garbage.ts')};
         const session = await InferenceSession.create(${module('../../test/models/wide.onnx')});
         const count = new Tensor('int64', BigInt64Array.of(4_000_000n), [1]);
         for (let run = 0; run < 60; run++) {
@@ -72,6 +72,6 @@ describe('garbage', () => {
       return Number(/resident (\d+)/.exec(said)?.[1]) / 1e6;
     };
     expect(await residentMegabytes('')).toBeGreaterThan(500);
-    expect(await residentMegabytes('leaveOutputsBehind(16_000_000);')).toBeLessThan(350);
+    expect(await residentMegabytes('leaveOldBehind(16_000_000);')).toBeLessThan(350);
   }, 60_000);
 });

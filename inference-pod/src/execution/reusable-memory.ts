@@ -1,3 +1,5 @@
+import { leaveOldBehind } from './garbage.ts';
+
 /** Less comes cheaply from the allocator. */
 const leastBytes = 65_536;
 /** More is not kept: it goes back to the machine. */
@@ -55,6 +57,7 @@ export class ReusableMemory {
     for (let oldest = this.#free[0]; oldest !== undefined && oldest.since <= before; oldest = this.#free[0]) {
       this.#free.shift();
       this.#kept -= oldest.memory.byteLength;
+      leaveOldBehind(oldest.memory.byteLength);
     }
   }
 

@@ -46,6 +46,7 @@ export function createControlApp({ telemetry, link, lifecycle, loading, onTold }
       response.json(answer);
     }
   });
+  app.use((_request, response) => void response.status(404).json({ error: 'there is nothing here' }));
   app.use(refuse);
   return app;
 }

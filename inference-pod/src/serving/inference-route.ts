@@ -45,7 +45,8 @@ async function answer(
     const headerLength = readHeaderLength(request);
     const named = readDeadline(request, start, requestTimeoutMilliseconds);
     const arriving = readBody(request, options.maxBodyBytes, headerLength, transfers, named);
-    if (request.headers.expect !== undefined) response.writeContinue();
+    // HTTP/1.0 knows no such answer.
+    if (request.headers.expect !== undefined && request.httpVersionMinor > 0) response.writeContinue();
     const body = await arriving;
     transfer = body.transfer;
     stages.received = performance.now();
