@@ -2,9 +2,10 @@
  * Makes src/protocol/generated/plain-numbers.ts from src/protocol/plain-numbers.wat. With --check it only says whether it
  * is current.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import wabt from 'wabt';
+import { bringUpToDate } from './generated-file.ts';
 
 const folder = join(import.meta.dirname, 'src/protocol');
 const target = join(folder, 'generated/plain-numbers.ts');
@@ -17,16 +18,4 @@ export const plainNumbersModule =
   '${bytes}';
 `;
 
-const current = (() => {
-  try {
-    return readFileSync(target, 'utf8');
-  } catch {
-    return undefined;
-  }
-})();
-if (current !== text) {
-  if (process.argv.includes('--check')) {
-    console.error('src/protocol/generated does not match plain-numbers.wat: run npm run generate');
-    process.exitCode = 1;
-  } else writeFileSync(target, text);
-}
+bringUpToDate(target, text, 'plain-numbers.wat');

@@ -2,9 +2,10 @@
  * Makes src/serving/generated from protos/: what the reflection service tells of the services. With --check it only says
  * whether it is current.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
+import { bringUpToDate } from './generated-file.ts';
 import { ProtobufWriter } from './src/protocol/protobuf.ts';
 
 const folder = join(import.meta.dirname, 'protos');
@@ -159,16 +160,4 @@ const text = `/** Made by inference-pod/generate.ts from protos/: the files, wha
 export const grpcDescriptors = ${JSON.stringify(files.map(describe), null, 2)} as const;
 `;
 
-const current = (() => {
-  try {
-    return readFileSync(target, 'utf8');
-  } catch {
-    return undefined;
-  }
-})();
-if (current !== text) {
-  if (process.argv.includes('--check')) {
-    console.error('src/serving/generated does not match protos/: run npm run generate');
-    process.exitCode = 1;
-  } else writeFileSync(target, text);
-}
+bringUpToDate(target, text, 'protos/');

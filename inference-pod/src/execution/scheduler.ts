@@ -234,22 +234,21 @@ export class Scheduler {
     this.#feed();
   }
 
-  /** Sends the next jobs together. @returns whether there was any */
-  #send(executor: Executor, most: number): boolean {
+  /** Sends the next jobs together, if there are any. */
+  #send(executor: Executor, most: number): void {
     const jobs: Job[] = [];
     while (jobs.length < most) {
       const job = this.#nextJob();
       if (job === undefined) break;
       jobs.push(job);
     }
-    if (jobs.length === 0) return false;
+    if (jobs.length === 0) return;
     const answers = executor.run(jobs.map(({ call }) => call));
     for (const [index, answer] of answers.entries()) {
       const job = jobs[index];
       if (job === undefined) continue;
       void answer.then((answered) => this.#answered(job, answered));
     }
-    return true;
   }
 
   /** The next job that somebody waits for. */

@@ -49,7 +49,10 @@ function goldenFinding({ model, pods, links }: Observed, { metadata, data }: Rev
   });
   const told = (verdict: GoldenVerdict | undefined) =>
     states
-      .filter(({ state }) => state.kind === 'linked' && state.figures.model?.goldenSet === verdict)
+      .filter(({ state }) => {
+        const loaded = state.kind === 'linked' ? state.figures.model : undefined;
+        return loaded !== undefined && loaded.goldenSet === verdict;
+      })
       .map(({ name }) => name)
       .join(', ');
   const [failed, unchecked] = [told('Failed'), told(undefined)];
