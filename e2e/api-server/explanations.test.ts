@@ -121,8 +121,10 @@ describe('what is wrong is explained', () => {
     await there.create('quota');
     const condition = await there.condition('quota', 'Ready', ({ reason }) => reason === 'PodsCannotBeCreated');
     expect(condition.message).toMatch(/exceeded quota.*raise the quota of the namespace/);
-    const events = await there.events('quota');
-    expect(events.map(({ type, reason }) => `${type} ${reason}`)).toContain('Warning PodsCannotBeCreated');
+    await eventually(
+      () => there.events('quota'),
+      (events) => events.some(({ type, reason }) => `${type} ${reason}` === 'Warning PodsCannotBeCreated'),
+    );
   });
 
   test('pods that Pod Security forbids are none of ours: they are restricted', async () => {
