@@ -6,6 +6,7 @@ import type { Signature } from '../protocol/datatypes.ts';
 import { type InferenceCall, wires } from '../protocol/wires.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameParser, type Message, writeHead } from './frames.ts';
+import { leaveBehind } from './garbage.ts';
 import type { InferenceAnswer } from './inference.ts';
 
 /** What is known of a model once it is loaded. */
@@ -182,7 +183,13 @@ class ExecutorProcess {
     this.socket = socket instanceof Duplex ? socket : new PassThrough();
     let lastWords = '';
     const parser = new FrameParser((message) => this.onMessage(message));
-    if (socket instanceof Duplex) socket.on('data', (chunk: Buffer) => parser.push(chunk));
+    if (socket instanceof Duplex) {
+      socket.on('data', (chunk: Buffer) => {
+        parser.push(chunk);
+        // And the body that it was copied into.
+        leaveBehind(2 * chunk.length);
+      });
+    }
     // That the process is gone is told by its end.
     this.socket.on('error', () => undefined);
     this.child.stderr?.on('data', (chunk: Buffer) => {

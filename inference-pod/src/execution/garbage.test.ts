@@ -36,6 +36,25 @@ describe('garbage', () => {
     expect(await wholeCollections('leaveBehind(chunk.length);')).toBeLessThan(4);
   }, 60_000);
 
+  test('of answers that executors give is collected while it is young', async () => {
+    const said = await run(`
+      import { Executor } from ${module('executor.ts')};
+      // An executor is started with the arguments of its parent, of which one is this script.
+      process.execArgv.splice(0);
+      const executor = await Executor.start({
+        path: ${module('../../test/models/wide.onnx')},
+        threads: 1,
+        model: { name: 'wide', version: '1' },
+        limits: { mostTensorBytes: 1e9, mostAnswerBytes: 1e9 },
+        mostRows: 1,
+      }, new AbortController().signal);
+      const inputs = [{ name: 'count', datatype: 'INT64', shape: [1], data: [65_000] }];
+      const call = { wire: 'open-inference', body: Buffer.from(JSON.stringify({ inputs })), headerLength: undefined };
+      for (let run = 0; run < 2000; run++) await executor.run([call])[0];
+      executor.kill();`);
+    expect(said.split('\n').filter((line) => line.includes('Mark-Compact')).length).toBeLessThan(5);
+  }, 60_000);
+
   test('of what was under way is not kept by garbage that is older', async () => {
     const promotedBytes = async (add: string, remove: string) => {
       const said = await run(`
