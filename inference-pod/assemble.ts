@@ -1,6 +1,6 @@
 /**
- * Makes src/protocol/generated/plain-numbers.ts from src/protocol/plain-numbers.wat. With --check it only says whether it
- * is current.
+ * Makes the modules of src/protocol/generated from the .wat files of src/protocol. With --check it only says whether they
+ * are current.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,14 +8,19 @@ import wabt from 'wabt';
 import { bringUpToDate } from './generated-file.ts';
 
 const folder = join(import.meta.dirname, 'src/protocol');
-const target = join(folder, 'generated/plain-numbers.ts');
+const { parseWat } = await wabt();
 
-const module = (await wabt()).parseWat('plain-numbers.wat', readFileSync(join(folder, 'plain-numbers.wat'), 'utf8'));
-module.validate();
-const bytes = Buffer.from(module.toBinary({}).buffer).toString('base64');
-const text = `/** Made by inference-pod/assemble.ts from plain-numbers.wat: the module, in base64. */
-export const plainNumbersModule =
+for (const [name, constant] of [
+  ['plain-numbers', 'plainNumbersModule'],
+  ['float-texts', 'floatTextsModule'],
+] as const) {
+  const source = `${name}.wat`;
+  const module = parseWat(source, readFileSync(join(folder, source), 'utf8'), { bulk_memory: true });
+  module.validate();
+  const bytes = Buffer.from(module.toBinary({}).buffer).toString('base64');
+  const text = `/** Made by inference-pod/assemble.ts from ${source}: the module, in base64. */
+export const ${constant} =
   '${bytes}';
 `;
-
-bringUpToDate(target, text, 'plain-numbers.wat');
+  bringUpToDate(join(folder, 'generated', `${name}.ts`), text, source);
+}

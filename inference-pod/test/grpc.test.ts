@@ -6,7 +6,7 @@ import { type ServiceError, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Caller, call, clientOf, type Message } from './grpc-client.ts';
-import { get, outputData, post } from './http.ts';
+import { get, outputData, post, singles } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
 import { type RunningPod, startPod } from './running-pod.ts';
 
@@ -86,7 +86,7 @@ describe('the Open Inference Protocol over gRPC', () => {
     });
     expect(typed).toMatchObject({ model_name: 'iris', model_version: '3', id: 'a', raw_output_contents: [] });
     expect(typed.outputs[0].contents.int64_contents.map(Number)).toEqual(rest['label']);
-    expect(typed.outputs[1].contents.fp32_contents).toEqual(rest['probabilities']);
+    expect(typed.outputs[1].contents.fp32_contents).toEqual(singles(rest['probabilities']));
     const { contents: _, ...bare } = row;
     const binary = await inferIris({ inputs: [bare], raw_input_contents: [raw] });
     expect(binary.outputs.map(({ name, shape }: Message) => [name, shape])).toEqual([

@@ -36,3 +36,9 @@ export function outputData(answer: HttpAnswer): Record<string, unknown> {
   const outputs: readonly WireTensor[] = answer.json.outputs;
   return Object.fromEntries(outputs.map(({ name, data }) => [name, data]));
 }
+
+/** The same with every number as the float32 that its text means: what other forms than JSON carry. */
+export function singles(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(singles);
+  return typeof value === 'number' ? Math.fround(value) : value;
+}

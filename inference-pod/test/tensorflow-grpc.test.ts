@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Caller, call, clientOf } from './grpc-client.ts';
-import { get, outputData, post } from './http.ts';
+import { get, outputData, post, singles } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
 import { type RunningPod, startPod } from './running-pod.ts';
 
@@ -59,7 +59,7 @@ describe("TensorFlow Serving's gRPC services", () => {
     expect(answer.outputs.probabilities).toMatchObject({
       dtype: 'DT_FLOAT',
       tensor_shape: { dim: [{ size: '2' }, { size: '3' }] },
-      float_val: expected['probabilities'],
+      float_val: singles(expected['probabilities']),
     });
     expect(answer.outputs.label).toMatchObject({
       dtype: 'DT_INT64',
@@ -72,7 +72,7 @@ describe("TensorFlow Serving's gRPC services", () => {
   test('Predict takes tensors as bytes, fills a tensor with its last value, and filters outputs', async () => {
     const content = { ...X, float_val: [], tensor_content: Buffer.from(Float32Array.from(rows.flat()).buffer) };
     const whole = await predict({ X: content });
-    expect(whole.outputs.probabilities.float_val).toEqual(expected['probabilities']);
+    expect(whole.outputs.probabilities.float_val).toEqual(singles(expected['probabilities']));
     const filled = await predict({ X: floats([1, 4], 5.1, 0.2) }, { output_filter: ['probabilities'] });
     const written = await predict({ X: floats([1, 4], 5.1, 0.2, 0.2, 0.2) });
     expect(Object.keys(filled.outputs)).toEqual(['probabilities']);
@@ -83,7 +83,7 @@ describe("TensorFlow Serving's gRPC services", () => {
     const { version } = (await predict({ X })).model_spec;
     for (const asked of [{ version }, { version_label: 'spring' }, { signature_name: 'serving_default' }]) {
       const answer = await predict({ X }, { model_spec: { ...spec, ...asked } });
-      expect(answer.outputs.probabilities.float_val).toEqual(expected['probabilities']);
+      expect(answer.outputs.probabilities.float_val).toEqual(singles(expected['probabilities']));
     }
     for (const asked of [{ version: { value: 7 } }, { version_label: 'autumn' }]) {
       const answer = await refused(predict({ X }, { model_spec: { ...spec, ...asked } }));
@@ -117,7 +117,7 @@ describe("TensorFlow Serving's gRPC services", () => {
     const found = result.classifications.map((one: { classes: { label: string; score: number }[] }) =>
       one.classes.map(({ label, score }) => [label, score]),
     );
-    expect(found).toEqual([classes(0), classes(1)]);
+    expect(found).toEqual(singles([classes(0), classes(1)]));
     const body = { examples: [{ X: rows[0] }, { X: rows[1], unused: 'x' }] };
     expect((await post(`${pod.url}/v1/models/iris:classify`, body)).json).toEqual({
       results: [classes(0), classes(1)],
@@ -282,7 +282,7 @@ test('Regress answers each example with one value', async () => {
         }),
       ),
     ).flat();
-    expect(result.regressions).toEqual([{ value }, { value }]);
+    expect(result.regressions).toEqual([{ value: singles(value) }, { value: singles(value) }]);
     expect((await post(`${pod.url}/v1/models/diabetes:regress`, { examples: [{ [name]: values }] })).json).toEqual({
       results: [value],
     });

@@ -1,4 +1,5 @@
 import type { Tensor } from './datatypes.ts';
+import { floatTexts } from './float-texts.ts';
 import { badRequest } from './request-error.ts';
 
 /** The bytes of an answer: one text, or pieces that follow one another. */
@@ -53,8 +54,9 @@ export function tooLarge(mostBytes: number) {
 }
 
 /**
- * Appends the data of a tensor as a flat JSON list. Numbers are written as String(number) does, the shortest text that
- * means the same double, but for -0, which is -0.0; 64-bit integers keep all their digits.
+ * Appends the data of a tensor as a flat JSON list. Numbers are written as String(number) does, but for -0, which is -0.0:
+ * the shortest text that means the same number of their datatype, so that the float32 nearest to 0.1 is 0.1. 64-bit integers
+ * keep all their digits.
  */
 export function appendTensorData(text: JsonText, { datatype, data }: Tensor, nonFinite: NonFinite): void {
   text.append('[');
@@ -122,10 +124,11 @@ function pieceOf(
     case 'FP16':
       return floats(new Float16Array(data.buffer, data.byteOffset, data.length).subarray(start, end), nonFinite);
     case 'FP32':
-    case 'FP64':
-      return data instanceof Float32Array || data instanceof Float64Array
-        ? floats(start === 0 && end >= data.length ? data : data.subarray(start, end), nonFinite)
-        : '';
+    case 'FP64': {
+      if (!(data instanceof Float32Array || data instanceof Float64Array)) return '';
+      const piece = start === 0 && end >= data.length ? data : data.subarray(start, end);
+      return piece instanceof Float32Array ? singles(piece, nonFinite) : floats(piece, nonFinite);
+    }
     default:
       return data.length <= fewElements && start === 0 && end >= data.length
         ? joined(data)
@@ -133,10 +136,25 @@ function pieceOf(
   }
 }
 
-function floats(values: Float16Array | Float32Array | Float64Array, nonFinite: NonFinite): string {
+function singles(values: Float32Array, nonFinite: NonFinite): string {
+  let text = '';
+  // Behind the last that is not finite.
+  let start = 0;
   for (let index = 0; index < values.length; index++) {
     const value = values[index] ?? 0;
-    const isOdd = (value === 0 && Object.is(value, -0)) || (nonFinite !== 'bare' && !Number.isFinite(value));
+    if (Number.isFinite(value)) continue;
+    if (start < index) text += `${floatTexts(values.subarray(start, index))},`;
+    text += nonFiniteText(value, nonFinite);
+    start = index + 1;
+    if (start < values.length) text += ',';
+  }
+  return start === 0 ? floatTexts(values) : text + floatTexts(values.subarray(start));
+}
+
+function floats(values: Float16Array | Float64Array, nonFinite: NonFinite): string {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] ?? 0;
+    const isOdd = value === 0 ? Object.is(value, -0) : !Number.isFinite(value);
     if (isOdd) return Array.from(values, (each) => float(each, nonFinite)).join(',');
   }
   return values.length <= fewElements ? joined(values) : values.join(',');
@@ -152,7 +170,17 @@ function joined(values: ArrayLike<number | bigint>): string {
 }
 
 function float(value: number, nonFinite: NonFinite): string {
-  if (Object.is(value, -0)) return '-0.0';
-  if (Number.isFinite(value) || nonFinite === 'bare') return String(value);
-  return nonFinite === 'null' ? 'null' : `"${value}"`;
+  if (!Number.isFinite(value)) return nonFiniteText(value, nonFinite);
+  return Object.is(value, -0) ? '-0.0' : String(value);
+}
+
+function nonFiniteText(value: number, form: NonFinite): string {
+  switch (form) {
+    case 'bare':
+      return String(value);
+    case 'string':
+      return `"${value}"`;
+    case 'null':
+      return 'null';
+  }
 }

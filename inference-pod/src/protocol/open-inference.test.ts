@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Signature, Tensor } from './datatypes.ts';
+import { floatTexts } from './float-texts.ts';
 import { decodeInferenceRequest, type InferenceRequest } from './open-inference-request.ts';
 import { encodeInferenceResponse } from './open-inference-response.ts';
 import { RequestError } from './request-error.ts';
@@ -98,7 +99,7 @@ describe('an answer', () => {
   };
   const dataOf = (tensor: Tensor) => /"data":\[(.*)\]\}\]\}$/s.exec(textOf(tensor))?.[1];
 
-  test('has numbers as String writes them, but for -0', () => {
+  test('has numbers of 64 bits as String writes them, but for -0', () => {
     const expected = (values: ArrayLike<number>) =>
       Array.from(values, (value) => (Object.is(value, -0) ? '-0.0' : String(value))).join(',');
     fc.assert(
@@ -106,12 +107,21 @@ describe('an answer', () => {
         expect(dataOf({ datatype: 'FP64', shape: [data.length], data })).toBe(expected(data));
       }),
     );
+    const large = Float64Array.from({ length: 50_001 }, (_, index) => (index === 40_000 ? -0 : index / 7));
+    expect(dataOf({ datatype: 'FP64', shape: [large.length], data: large })).toBe(expected(large));
+  });
+
+  test('has numbers of 32 bits as floatTexts writes them, and those between them that JSON does not have', () => {
+    const expected = (values: Float32Array) =>
+      Array.from(values, (value) => (Number.isFinite(value) ? floatTexts(Float32Array.of(value)) : `${value}`)).join(
+        ',',
+      );
     fc.assert(
       fc.property(fc.float32Array({ maxLength: 50 }), (data) => {
         expect(dataOf({ datatype: 'FP32', shape: [data.length], data })).toBe(expected(data));
       }),
     );
-    const large = Float32Array.from({ length: 50_001 }, (_, index) => (index === 40_000 ? -0 : index / 7));
+    const large = Float32Array.from({ length: 50_001 }, (_, index) => (index % 9999 === 0 ? Number.NaN : index / 7));
     expect(dataOf({ datatype: 'FP32', shape: [large.length], data: large })).toBe(expected(large));
   });
 
