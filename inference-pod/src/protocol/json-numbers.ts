@@ -52,11 +52,17 @@ export class PlainNumbers {
   readonly #reader: JsonReader;
   /** Smaller after each piece that was read in vain, so that no body makes most of them vain. */
   #pieceBytes = mostPieceBytes;
+  #bound = Number.POSITIVE_INFINITY;
   /** How much the module is given, which is more after each piece of which it took most. */
   #windowBytes = leastWindowBytes;
 
   constructor(reader: JsonReader) {
     this.#reader = reader;
+  }
+
+  /** What no number that was last read is larger than. */
+  get bound(): number {
+    return this.#bound;
   }
 
   /**
@@ -68,6 +74,7 @@ export class PlainNumbers {
    */
   read(most: number): number {
     const count = most >= leastNumbers ? this.#readByModule(Math.min(most, mostNumbers)) : 0;
+    this.#bound = count > 0 ? exactIntegers : Number.POSITIVE_INFINITY;
     return count > 0 ? count : this.#readHere(Math.min(most, mostNumbers));
   }
 

@@ -224,11 +224,14 @@ interface NumberArray {
 class Pieces {
   readonly #reader: JsonReader;
   readonly #numbers: PlainNumbers;
+  readonly #accepted: number;
   #most = piece.length;
 
-  constructor(reader: JsonReader) {
+  /** @param accepted every number up to this size is accepted, whatever it is */
+  constructor(reader: JsonReader, accepted: number) {
     this.#reader = reader;
     this.#numbers = new PlainNumbers(reader);
+    this.#accepted = accepted;
   }
 
   /**
@@ -240,7 +243,7 @@ class Pieces {
   read(room: number, accepts: (count: number) => boolean): number {
     const start = this.#reader.position;
     const count = this.#numbers.read(Math.min(this.#most, room));
-    if (accepts(count)) {
+    if (this.#numbers.bound <= this.#accepted || accepts(count)) {
       this.#most = Math.min(piece.length, 2 * this.#most);
       return count;
     }
@@ -268,7 +271,7 @@ function floats(
     for (let offset = 0; offset < count; offset++) if (!(Math.abs(piece[offset] ?? 0) < beyond)) return false;
     return true;
   };
-  const pieces = new Pieces(reader);
+  const pieces = new Pieces(reader, most);
   return {
     data,
     read(index, end) {
@@ -303,7 +306,7 @@ function integers<A extends NumberArray & TensorData>(
     for (let offset = 0; offset < count; offset++) if (!isAccepted(piece[offset] ?? 0)) return false;
     return true;
   };
-  const pieces = new Pieces(reader);
+  const pieces = new Pieces(reader, 0);
   return {
     data: into,
     read(index, end) {
@@ -337,7 +340,7 @@ function largeIntegers<A extends BigInt64Array | BigUint64Array>(
     for (let offset = 0; offset < count; offset++) if (!isExact(piece[offset] ?? 0)) return false;
     return true;
   };
-  const pieces = new Pieces(reader);
+  const pieces = new Pieces(reader, 0);
   return {
     data: into,
     read(index, end) {

@@ -31,7 +31,7 @@
   ;; Reads from $position on, at most $most numbers, which it writes as doubles from $into on. Returns how many it has read.
   (func (export "read") (param $position i32) (param $into i32) (param $most i32) (result i32)
     (local $count i32) (local $byte i32) (local $isNegative i32) (local $first i32)
-    (local $bytes i64) (local $others i64) (local $digits i32) (local $places i32) (local $mantissa i64) (local $number f64)
+    (local $bytes i64) (local $others i64) (local $digits i32) (local $places i32) (local $usual_digits i32) (local $usual_places i32) (local $mantissa i64) (local $number f64)
     (global.set $behind (local.get $position))
     (block $end
       (loop $next
@@ -48,8 +48,18 @@
         (br_if $end (i32.and
           (i32.gt_u (local.get $digits) (i32.const 1))
           (i32.eq (i32.load8_u (local.get $first)) (i32.const 0x30))))
-        (local.set $mantissa (call $value (local.get $bytes) (local.get $digits)))
-        (local.set $position (i32.add (local.get $position) (local.get $digits)))
+        ;; Branches that are guessed right let the processor go on with the next digits before these are counted.
+        (if (i32.eq (local.get $digits) (i32.const 1))
+          (then
+            (local.set $mantissa (i64.and (local.get $bytes) (i64.const 0x0f)))
+            (local.set $position (i32.add (local.get $position) (i32.const 1))))
+          (else
+            (local.set $mantissa (call $value (local.get $bytes) (local.get $digits)))
+            (if (i32.eq (local.get $digits) (local.get $usual_digits))
+              (then (local.set $position (i32.add (local.get $position) (local.get $usual_digits))))
+              (else
+                (local.set $position (i32.add (local.get $position) (local.get $digits)))
+                (local.set $usual_digits (local.get $digits))))))
         (local.set $byte (i32.load8_u (local.get $position)))
         (local.set $places (i32.const 0))
         (if (i32.eq (local.get $byte) (i32.const 0x2e))
@@ -65,7 +75,11 @@
                 (local.get $mantissa)
                 (i64.load (i32.add (i32.const 128) (i32.shl (local.get $places) (i32.const 3)))))
               (call $value (local.get $bytes) (local.get $places))))
-            (local.set $position (i32.add (local.get $position) (local.get $places)))
+            (if (i32.eq (local.get $places) (local.get $usual_places))
+              (then (local.set $position (i32.add (local.get $position) (local.get $usual_places))))
+              (else
+                (local.set $position (i32.add (local.get $position) (local.get $places)))
+                (local.set $usual_places (local.get $places))))
             (local.set $byte (i32.load8_u (local.get $position)))))
         ;; Only a comma or the end of the list tells that the number is whole.
         (br_if $end (i32.and
