@@ -112,12 +112,15 @@ function decoded(request: IncomingMessage, encoding: string): Readable {
   }
 }
 
+/** For bytes that are announced there is room once so many times less have come: what never comes costs nothing. */
+const mostCredit = 16;
+
 /** A body that comes in chunks, put together with as few copies as can be. */
 class Chunks {
   readonly #announced: number;
   readonly #headerLength: number | undefined;
   #collected = new GrowingBuffer();
-  /** What the collected were put into, if nothing made them move. */
+  /** What the collected are put into, once there is room for all of them. */
   #room: Buffer | undefined;
   #only: Buffer | undefined;
 
@@ -135,12 +138,17 @@ class Chunks {
       this.#only = chunk;
       return;
     }
-    if (this.length === 0 && this.#announced > chunk.length) {
-      this.#room = alignedBuffer(this.#announced, this.#headerLength, memory);
-      this.#collected = new GrowingBuffer(this.#room);
-    }
+    const length = this.length + chunk.length;
+    if (this.#room === undefined && this.#announced <= mostCredit * length) this.#makeRoom(this.#announced);
     this.#collected.add(chunk);
     leaveBehind(chunk.length);
+  }
+
+  #makeRoom(bytes: number): void {
+    this.#room = alignedBuffer(bytes, this.#headerLength, memory);
+    const whole = new GrowingBuffer(this.#room);
+    whole.add(this.#collected.take(this.length));
+    this.#collected = whole;
   }
 
   whole(): Buffer {
