@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { benchAnalysis } from './analysis.ts';
 import { benchOperator } from './operator.ts';
 import { benchOverload } from './overload.ts';
 import { benchPod, caseNames, peerNames } from './pod.ts';
@@ -49,4 +50,9 @@ program
   .option('--seconds <n>', 'how long each is measured', count, 10)
   .option('--max-in-flight <n>', 'how many the pod accepts at once', count, 2)
   .action(benchOverload);
+program
+  .command('analysis')
+  .description('what becomes of good and of bad versions by evidence, and by the rules of Argo Rollouts and Flagger')
+  .option('--rollouts <n>', 'how many of each kind', count, 200)
+  .action(benchAnalysis);
 await program.parseAsync();
