@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -34,7 +34,12 @@ let stranger: Server | undefined;
 
 const startedPod = (port = '0') =>
   startPod('--model', model, '--pod-uid', 'uid-1', '--link-directory', directory, '--control-port', port);
-const mount = (published: readonly LinkKey[]) => writeFile(join(directory, publicKeysFile), publicKeysOf(published));
+/** As the kubelet does it: who reads meanwhile finds the old keys or the new, and never a half of them. */
+const mount = async (published: readonly LinkKey[]) => {
+  const beside = join(directory, 'next');
+  await writeFile(beside, publicKeysOf(published));
+  await rename(beside, join(directory, publicKeysFile));
+};
 const followed = (port: string) => {
   link = createPodLink({
     call: directCall(Number(port)),
@@ -125,6 +130,9 @@ test('a key that is renewed is no interruption: the old one signs until the pod 
   keys = renewed;
   await new Promise((resolve) => setTimeout(resolve, 500));
   expect(state().kind).toBe('linked');
+  // Both are published, until nobody needs the old one any more.
+  await mount(renewed);
+  await new Promise((resolve) => setTimeout(resolve, 500));
   await mount(renewed.slice(0, 1));
   await new Promise((resolve) => setTimeout(resolve, 500));
   expect([state().kind, waked]).toEqual(['linked', []]);
