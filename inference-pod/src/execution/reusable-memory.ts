@@ -42,14 +42,17 @@ export class ReusableMemory {
     return Buffer.allocUnsafeSlow(bytes).buffer;
   }
 
-  give(memory: ArrayBuffer): void {
+  /** @returns false for more than is kept, which is garbage then; less than is worth keeping is none to speak of */
+  give(memory: ArrayBuffer): boolean {
     const { byteLength } = memory;
-    if (byteLength < leastBytes || byteLength > mostBytes || this.#free.length >= mostPieces) return;
+    if (byteLength < leastBytes) return true;
+    if (byteLength > mostBytes || this.#free.length >= mostPieces) return false;
     this.#free.push({ memory, since: performance.now() });
     this.#kept += byteLength;
     this.#idle ??= setTimeout(() => this.#sweep(), idleMilliseconds).unref();
     this.#idle.refresh();
     this.#sweep();
+    return true;
   }
 
   #sweep(): void {

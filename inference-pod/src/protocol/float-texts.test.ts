@@ -39,6 +39,13 @@ describe('the text of a float32', () => {
     expect(floatTexts(new Float32Array())).toBe('');
   });
 
+  test('means it also to those who make a double of it first', () => {
+    const odd = floatOf(0x15ae43fd);
+    expect(textOf(odd)).toBe('7.0385307e-26');
+    expect(textOf(-odd)).toBe('-7.0385307e-26');
+    for (const text of [textOf(odd), textOf(-odd)]) expect(Math.abs(Math.fround(Number(text)))).toBe(odd);
+  });
+
   test('is the shortest that means it, at the edges of every power of two', () => {
     for (let exponent = 0; exponent < 255; exponent++) {
       for (const fraction of [0, 1, 2, 0x3fffff, 0x400000, 0x7ffffe, 0x7fffff]) {

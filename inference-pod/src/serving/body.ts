@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { createGunzip, createInflate } from 'node:zlib';
 import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
 import { alignedBuffer } from '../execution/frames.ts';
-import { leaveBehind } from '../execution/garbage.ts';
+import { leaveBehind, leaveOldBehind } from '../execution/garbage.ts';
 import { ReusableMemory } from '../execution/reusable-memory.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
@@ -54,12 +54,14 @@ export function readBody(
       transfer?.end();
       if (stream !== request) request.unpipe();
       stream.pause();
+      collected.release();
       reject(error);
     };
     stream.on('data', (chunk: Buffer) => {
       if (isOver) return;
-      // Bodies of this size are bounded by the number of requests in flight.
-      if (chunk.length === announced && chunk.length <= unwatchedBytes) return collected.add(chunk);
+      // Bodies of this size are bounded by the number of requests in flight. What is inflated is not what was announced.
+      if (stream === request && chunk.length === announced && chunk.length <= unwatchedBytes)
+        return collected.add(chunk);
       transfer ??= transfers.begin((reason) => fail(reason === 'slow' ? tooSlow() : slowest()));
       if (collected.length + chunk.length > maxBytes) fail(tooLarge(maxBytes));
       else if (!transfer.reserve(chunk.length)) fail(noRoom());
@@ -112,8 +114,9 @@ function decoded(request: IncomingMessage, encoding: string): Readable {
   }
 }
 
-/** For bytes that are announced there is room once so many times less have come: what never comes costs nothing. */
-const mostCredit = 16;
+/** Room for more than this is made once a part of it has come: what is announced and never comes costs little. */
+const mostCreditBytes = 2 ** 20;
+const creditShare = 1 / 16;
 
 /** A body that comes in chunks, put together with as few copies as can be. */
 class Chunks {
@@ -138,17 +141,21 @@ class Chunks {
       this.#only = chunk;
       return;
     }
-    const length = this.length + chunk.length;
-    if (this.#room === undefined && this.#announced <= mostCredit * length) this.#makeRoom(this.#announced);
+    if (this.length === 0 && this.#announced > chunk.length) {
+      this.#makeRoom(this.#announced > mostCreditBytes ? Math.ceil(this.#announced * creditShare) : this.#announced);
+    }
+    if (this.#room !== undefined && this.length + chunk.length > this.#room.length) this.#makeRoom(this.#announced);
     this.#collected.add(chunk);
     leaveBehind(chunk.length);
   }
 
   #makeRoom(bytes: number): void {
-    this.#room = alignedBuffer(bytes, this.#headerLength, memory);
-    const whole = new GrowingBuffer(this.#room);
-    whole.add(this.#collected.take(this.length));
-    this.#collected = whole;
+    const room = alignedBuffer(bytes, this.#headerLength, memory);
+    const collected = new GrowingBuffer(room);
+    collected.add(this.#collected.peek(this.length));
+    this.release();
+    this.#room = room;
+    this.#collected = collected;
   }
 
   whole(): Buffer {
@@ -156,8 +163,10 @@ class Chunks {
   }
 
   release(): void {
-    if (this.#room?.buffer instanceof ArrayBuffer) memory.give(this.#room.buffer);
+    const room = this.#room?.buffer;
     this.#room = undefined;
+    this.#collected = new GrowingBuffer();
+    if (room instanceof ArrayBuffer && !memory.give(room)) leaveOldBehind(room.byteLength);
   }
 }
 
