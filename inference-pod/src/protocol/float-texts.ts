@@ -26,11 +26,8 @@ function exportsOf({ exports: { memory, write } }: WebAssembly.Instance) {
 /** The upper 64 binary digits of a power of ten, rounded up. */
 function upperDigits(power: number): bigint {
   const ten = 10n ** BigInt(Math.abs(power));
-  if (power < 0) {
-    const length = BigInt(ten.toString(2).length);
-    return ((1n << (length + 63n)) + ten - 1n) / ten;
-  }
   const length = BigInt(ten.toString(2).length);
+  if (power < 0) return ((1n << (length + 63n)) + ten - 1n) / ten;
   return length <= 64n ? ten << (64n - length) : (ten + (1n << (length - 64n)) - 1n) >> (length - 64n);
 }
 

@@ -55,8 +55,8 @@ export function tooLarge(mostBytes: number) {
 
 /**
  * Appends the data of a tensor as a flat JSON list. Numbers are written as String(number) does, but for -0, which is -0.0:
- * the shortest text that means the same number of their datatype, so that the float32 nearest to 0.1 is 0.1. 64-bit integers
- * keep all their digits.
+ * the shortest text that means the same double, or the same float32, so that the float32 nearest to 0.1 is 0.1. 64-bit
+ * integers keep all their digits.
  */
 export function appendTensorData(text: JsonText, { datatype, data }: Tensor, nonFinite: NonFinite): void {
   text.append('[');

@@ -1,4 +1,4 @@
-;; Reads plain numbers of a JSON list, up to eight digits on each side of the point, eight bytes at a time: no test and no
+;; Reads plain numbers of a JSON list, up to seven digits on each side of the point, eight bytes at a time: no test and no
 ;; multiplication for each digit. Whatever else there is, it stops before it.
 ;;
 ;; Memory: the powers of ten as doubles at 0 (nine of them), as integers at 128; the rest is the caller's. Behind the bytes

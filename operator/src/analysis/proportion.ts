@@ -17,30 +17,25 @@ export interface Count {
  *
  * @param bound from 0 to 1, both excluded
  */
-export function logEvidenceAbove({ bad, total }: Count, bound: number): number {
-  const a = 1;
-  const b = (1 - bound) / bound;
-  const good = total - bad;
-  return (
-    logBeta(a + bad, b + good) +
-    logBetaAbove(bound, a + bad, b + good) -
-    logBeta(a, b) -
-    logBetaAbove(bound, a, b) -
-    bad * Math.log(bound) -
-    good * Math.log1p(-bound)
-  );
+export function logEvidenceAbove(count: Count, bound: number): number {
+  return logEvidence(count, bound, logBetaAbove);
 }
 
 /** The same that it is below a bound. */
-export function logEvidenceBelow({ bad, total }: Count, bound: number): number {
+export function logEvidenceBelow(count: Count, bound: number): number {
+  return logEvidence(count, bound, logBetaBelow);
+}
+
+/** @param logShare of a beta distribution, on the side of the bound that there is evidence for */
+function logEvidence({ bad, total }: Count, bound: number, logShare: typeof logBetaAbove): number {
   const a = 1;
   const b = (1 - bound) / bound;
   const good = total - bad;
   return (
     logBeta(a + bad, b + good) +
-    logBetaBelow(bound, a + bad, b + good) -
+    logShare(bound, a + bad, b + good) -
     logBeta(a, b) -
-    logBetaBelow(bound, a, b) -
+    logShare(bound, a, b) -
     bad * Math.log(bound) -
     good * Math.log1p(-bound)
   );
