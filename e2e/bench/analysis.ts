@@ -2,7 +2,7 @@
  * What an analysis of a canary makes of versions that are no worse and of versions that are, beside the rules of Argo Rollouts
  * and Flagger, on the same simulated requests.
  */
-import { discounted, sumOf } from '../../operator/src/analysis/design-effect.ts';
+import { discounted, type RateVariance, rateVariances, sumOf } from '../../operator/src/analysis/design-effect.ts';
 import { type Count, logEvidenceAbove } from '../../operator/src/analysis/proportion.ts';
 import { print } from '../cluster/progress.ts';
 
@@ -16,6 +16,8 @@ const steps = [
   { intervals: 10 * intervalsPerMinute, requests: 300 },
 ] as const;
 const pods = 2;
+/** What runs beside it: two hours of it are known, of so many requests for each pod in an interval, at a share of the errors that are allowed. */
+const stable = { pods: 4, intervals: 120 * intervalsPerMinute, requests: 150, share: 0.5 } as const;
 const confidence = 0.99;
 /** Before that, nothing is known of what requests have in common. */
 const leastIntervals = 4;
@@ -76,15 +78,14 @@ function normal(random: Random): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
 
-/** Whether a version is rolled back, by the cells of each interval of the step under way; asked after each interval. */
-type Rule = (intervals: readonly (readonly Count[])[], max: number) => boolean;
+/** Whether a version is rolled back, by the cells of each interval of the step under way and by what is known of stable's; asked after each. */
+type Rule = (intervals: readonly (readonly Count[])[], max: number, variances: readonly RateVariance[]) => boolean;
 
 const rules: Readonly<Record<string, () => Rule>> = {
   Slipway: () => {
     const threshold = Math.log(steps.length / (1 - confidence));
-    return (intervals, max) => {
-      return intervals.length >= leastIntervals && logEvidenceAbove(discounted(intervals), max) >= threshold;
-    };
+    return (intervals, max, variances) =>
+      intervals.length >= leastIntervals && logEvidenceAbove(discounted(intervals, variances, max), max) >= threshold;
   },
   // The documentation's example: a measurement each minute, failureLimit 3, over the whole of a rollout.
   'Argo Rollouts': () => pointEstimates(3),
@@ -116,6 +117,12 @@ function rollOut(stream: (random: Random, rate: number) => Errors, rate: number,
   const random = randomOf(seed);
   const errors = Array.from({ length: pods }, () => stream(random, rate));
   let bad = 0;
+  const ofStable = Array.from({ length: stable.pods }, () => stream(random, stable.share * max));
+  const variances = rateVariances(
+    Array.from({ length: stable.intervals }, () =>
+      ofStable.map((errorsOf) => ({ bad: errorsOf(stable.requests), total: stable.requests })),
+    ),
+  );
   for (const [step, { intervals: length, requests }] of steps.entries()) {
     const intervals: Count[][] = [];
     for (let interval = 0; interval < length; interval++) {
@@ -124,7 +131,7 @@ function rollOut(stream: (random: Random, rate: number) => Errors, rate: number,
       bad += sumOf(cells).bad;
       intervals.push(cells);
       for (const [name, rule] of running) {
-        if (!outcomes.has(name) && rule(intervals, max)) outcomes.set(name, { step, bad });
+        if (!outcomes.has(name) && rule(intervals, max, variances)) outcomes.set(name, { step, bad });
       }
     }
   }

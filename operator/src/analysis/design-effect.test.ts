@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
-import { designEffect, discounted } from './design-effect.ts';
+import { describe, expect, test } from '@jest/globals';
+import { designEffect, discounted, expectedEffect, rateVariances } from './design-effect.ts';
 
 const cell = (bad: number, total: number) => ({ bad, total });
 
@@ -15,8 +15,8 @@ test('errors of one pod count for as little as they say', () => {
   // Ten errors of one of ten pods: as if they were one.
   const together = [[cell(10, 100), ...Array.from({ length: 9 }, () => cell(0, 100))]];
   expect(designEffect(together)).toBeCloseTo(10 / 0.99, 6);
-  expect(discounted(together).bad).toBeCloseTo(0.99, 6);
-  expect(discounted(together).total).toBeCloseTo(99, 6);
+  expect(discounted(together, [], 0.01).bad).toBeCloseTo(0.99, 6);
+  expect(discounted(together, [], 0.01).total).toBeCloseTo(99, 6);
 });
 
 test('errors that come together for longer than an interval show in longer blocks', () => {
@@ -25,4 +25,49 @@ test('errors that come together for longer than an interval show in longer block
   expect(designEffect(scattered)).toBe(1);
   // Four blocks of sixteen: 16, 0, 16, 0 errors of 1600.
   expect(designEffect(inRow)).toBeCloseTo((4 * 8 ** 2) / (1600 * 0.005 * 0.995) / 3, 6);
+});
+
+describe('a history tells', () => {
+  const bursts = (isBad: (interval: number, pod: number) => boolean) =>
+    rateVariances(Array.from({ length: 64 }, (_, index) => [0, 1].map((pod) => cell(isBad(index, pod) ? 20 : 0, 100))));
+
+  test('nothing of errors that come steadily, or not at all', () => {
+    expect(bursts(() => true).every(({ shared, own }) => shared === 0 && own === 0)).toBe(true);
+    expect(bursts(() => false).every(({ shared, own }) => shared === 0 && own === 0)).toBe(true);
+    expect(rateVariances([])).toEqual([]);
+  });
+
+  test('what lasts, and for how long: over longer times it evens out', () => {
+    const inRow = bursts((index) => index % 32 < 16);
+    expect(inRow.map(({ intervals }) => intervals)).toEqual([1, 2, 4, 8, 16]);
+    // Rates of 20 % and of none, half of the time each, vary by as much as their mean.
+    expect(inRow[0]?.shared).toBeCloseTo(0.95, 1);
+    expect(inRow[4]?.shared).toBeGreaterThan(0.95);
+    expect(bursts((index) => index % 2 === 0).map(({ shared }) => shared)).toEqual([
+      expect.closeTo(0.95, 1),
+      0,
+      0,
+      0,
+      0,
+    ]);
+  });
+
+  test('what pods have in common, and what each has of its own', () => {
+    for (const { own } of bursts((index) => index % 32 < 16)) expect(own).toBeCloseTo(0, 1);
+    const inTurns = bursts((index, pod) => index % 32 < 16 === (pod === 0));
+    for (const { shared, own } of inTurns) expect([shared, own]).toEqual([0, expect.closeTo(0.95, 0)]);
+  });
+
+  test('what errors that come together make of a count', () => {
+    const variances = [
+      { intervals: 1, shared: 0.5, own: 0.5 },
+      { intervals: 2, shared: 0.2, own: 0.4 },
+      { intervals: 4, shared: 0.1, own: 0.1 },
+    ];
+    const counted = Array.from({ length: 3 }, () => [cell(2, 100), cell(2, 100)]);
+    expect(expectedEffect(counted, variances, 0.01)).toBeCloseTo(1 + (600 * (0.2 + 0.2) * 0.01) / 0.99, 9);
+    expect(expectedEffect(counted, [], 0.01)).toBe(1);
+    expect(expectedEffect([], variances, 0.01)).toBe(1);
+    expect(discounted(counted, variances, 0.01).total).toBeCloseTo(600 / (1 + 2.4 / 0.99), 9);
+  });
 });

@@ -22,6 +22,62 @@ export function designEffect(intervals: readonly (readonly Count[])[]): number {
   return largest;
 }
 
+/** By how much rates vary beyond chance: variances relative to the square of the mean rate. */
+export interface RateVariance {
+  /** Over how many intervals each rate was counted. */
+  readonly intervals: number;
+  /** Of what all pods have in common. */
+  readonly shared: number;
+  /** Of what each pod has of its own. */
+  readonly own: number;
+}
+
+/**
+ * How the errors of a long history come together, over 1, 2, 4... intervals: a canary's own is too short to show what lasts as
+ * long as it has been there. The rates of single pods and those of all pods together tell what pods share, as the components
+ * of variance do in S. Searle, G. Casella, C. McCulloch, "Variance Components" (1992), chapter 3.
+ *
+ * @param history intervals, one after the other, each with a cell for each pod, in the same order
+ */
+export function rateVariances(history: readonly (readonly Count[])[]): readonly RateVariance[] {
+  const pods = history[0]?.length ?? 0;
+  const histories = Array.from({ length: pods }, (_, pod) =>
+    history.map((cells) => cells[pod] ?? { bad: 0, total: 0 }),
+  );
+  const sums = history.map(sumOf);
+  const variances: RateVariance[] = [];
+  for (let length = 1; sums.length >= leastBlocks * length; length *= 2) {
+    const ofOne = relativeVariance(histories.flatMap((cells) => blocksOf(cells, length)));
+    const ofAll = relativeVariance(blocksOf(sums, length));
+    const shared = pods < 2 ? ofOne : Math.min(ofOne, Math.max(0, (pods * ofAll - ofOne) / (pods - 1)));
+    variances.push({ intervals: length, shared, own: ofOne - shared });
+  }
+  return variances;
+}
+
+function relativeVariance(cells: readonly Count[]): number {
+  const { bad, total } = sumOf(cells);
+  if (bad === 0) return 0;
+  return (Math.max(0, dispersion(cells) - 1) * (1 - bad / total) * cells.length) / bad;
+}
+
+/**
+ * The design effect of counts that are bad at a rate of `bound` and vary as those of a history did.
+ *
+ * @param variances of the history, of `rateVariances`
+ */
+export function expectedEffect(
+  intervals: readonly (readonly Count[])[],
+  variances: readonly RateVariance[],
+  bound: number,
+): number {
+  const { total } = sumOf(intervals.flat());
+  const pods = Math.max(1, ...intervals.map((cells) => cells.length));
+  const longest = variances.findLast((variance) => variance.intervals <= intervals.length);
+  if (longest === undefined) return 1;
+  return 1 + (total * (longest.shared + longest.own / pods) * bound) / (1 - bound);
+}
+
 /** Whole blocks, of which the last ends with the last interval. */
 function blocksOf(sums: readonly Count[], length: number): readonly Count[] {
   const blocks = Math.floor(sums.length / length);
@@ -43,10 +99,20 @@ function dispersion(cells: readonly Count[]): number {
   return statistic / (counted.length - 1);
 }
 
-/** All cells as one count, made as small as its information is. */
-export function discounted(intervals: readonly (readonly Count[])[]): Count {
+/**
+ * All cells as one count, made as small as its information is: by what they show themselves of how errors come together, or
+ * by what a history does, whichever is more.
+ *
+ * @param variances of the history, of `rateVariances`; none where there is none
+ * @param bound what the rate is to be compared with, from 0 to 1, both excluded
+ */
+export function discounted(
+  intervals: readonly (readonly Count[])[],
+  variances: readonly RateVariance[],
+  bound: number,
+): Count {
   const { bad, total } = sumOf(intervals.flat());
-  const effect = designEffect(intervals);
+  const effect = Math.max(designEffect(intervals), expectedEffect(intervals, variances, bound));
   return { bad: bad / effect, total: total / effect };
 }
 
