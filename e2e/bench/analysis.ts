@@ -46,7 +46,7 @@ function binomial(random: Random, total: number, probability: number): number {
 /** The errors of one pod, interval after interval. */
 type Errors = (total: number) => number;
 
-/** How errors come: what each has of its own, at the same rate on average. */
+/** How errors come to one pod, at the same rate on average. Each pod has a stream of its own: what pods share is not simulated. */
 const streams: Readonly<Record<string, (random: Random, rate: number) => Errors>> = {
   independent: (random, rate) => (total) => binomial(random, total, rate),
   // A tenth of the time everything is five times as bad, for two minutes on average.
