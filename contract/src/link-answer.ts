@@ -13,6 +13,7 @@ import {
   type Table,
   type TensorDescription,
 } from './link.ts';
+import type { PassedOn } from './traffic.ts';
 
 /** What a pod may tell at most: it may run any image, and what it tells is kept, added up and shown. */
 const most = { text: 256, tensors: 4096, dimensions: 64 } as const;
@@ -53,11 +54,12 @@ export function parseModelSignature(value: unknown): ModelSignature {
 }
 
 function figures(answer: Fields): PodFigures {
-  const { revision, model, measures, table } = answer;
+  const { revision, model, measures, passedOn, table } = answer;
   return {
     revision: isNothing(revision) ? undefined : text(revision, 'revision'),
     model: isNothing(model) ? undefined : linkedModel(object(model, 'model')),
     measures: measuresOf(object(measures, 'measures')),
+    passedOn: isNothing(passedOn) ? undefined : passedOnOf(object(passedOn, 'passedOn')),
     table: isNothing(table) ? undefined : tableOf(object(table, 'table')),
   };
 }
@@ -81,6 +83,15 @@ function tableOf({ sequence, table }: Fields): { readonly sequence: number; read
 
 function measuresOf({ counters, latency }: Fields): Measures {
   return { counters: countersOf(object(counters, 'counters')), latency: histogramOf(object(latency, 'latency')) };
+}
+
+function passedOnOf({ revision, requests, failed, saturated }: Fields): PassedOn {
+  return {
+    revision: text(revision, 'passedOn'),
+    requests: count(requests, 'passedOn'),
+    failed: count(failed, 'passedOn'),
+    saturated: count(saturated, 'passedOn'),
+  };
 }
 
 function countersOf({ requests, refused, failed, abandoned }: Fields): Counters {

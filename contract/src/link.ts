@@ -1,4 +1,5 @@
 import type { Histogram } from './histogram.ts';
+import type { PassedOn } from './traffic.ts';
 
 /**
  * The pod link: the leader calls each pod at its control port with one POST. A table of what is wanted goes down, figures
@@ -89,6 +90,8 @@ export interface PodFigures {
   readonly model: LinkedModel | undefined;
   /** Since this process started: they only grow. */
   readonly measures: Measures;
+  /** What became of requests that it has passed on; undefined for a pod whose image cannot. */
+  readonly passedOn: PassedOn | undefined;
   /** The table in force. */
   readonly table: { readonly sequence: number; readonly table: Table } | undefined;
 }

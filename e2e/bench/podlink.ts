@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { publicKeysFile } from '../../contract/src/link.ts';
 import { noMeasures } from '../../contract/src/measures.ts';
+import { nothingPassedOn } from '../../contract/src/traffic.ts';
 import { createPodLink as createPodSide, parseLinkCall } from '../../inference-pod/src/serving/link.ts';
 import { linkKey, publicKeysOf } from '../../operator/src/podlink/link-keys.ts';
 import { directCall } from '../../operator/src/podlink/pod-calls.ts';
@@ -106,7 +107,7 @@ function servePods(pods: number, directory: string): void {
     Array.from({ length: pods }, (_, index) => {
       const options = { directory, now: () => performance.now() };
       const measures = { ...noMeasures, latency: histogram };
-      const figures = () => ({ revision: 'iris-r', model, measures });
+      const figures = () => ({ revision: 'iris-r', model, measures, passedOn: nothingPassedOn });
       return [addressOf(index), createPodSide({ pod: `uid-${index}`, figures, ...options })] as const;
     }),
   );

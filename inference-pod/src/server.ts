@@ -18,7 +18,7 @@ import { type GrpcServer, listenGrpc } from './serving/grpc-server.ts';
 import { createInferenceApp } from './serving/inference-app.ts';
 import { createInference } from './serving/inference-route.ts';
 import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
-import { createPodLink } from './serving/link.ts';
+import { createPodLink, type PodLink } from './serving/link.ts';
 import { close, type HttpServer, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
 import { tensorflowMethods } from './serving/tensorflow-service.ts';
@@ -28,6 +28,8 @@ import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
 import { grpcRouteOf, pathOf } from './telemetry/routes.ts';
 import { openTracing, type Tracing } from './telemetry/tracing.ts';
+import { patienceFor } from './traffic/patience.ts';
+import { Traffic } from './traffic/traffic.ts';
 import { checkGoldenSet } from './validation/golden-check.ts';
 
 export interface ServerSettings {
@@ -122,8 +124,29 @@ export async function startServer(
     restarts: lifecycle.model?.scheduler.restarts ?? 0,
     servingThreadRuns: lifecycle.model?.scheduler.servingThreadRuns ?? 0,
     transferBytes: transfers.bytes,
+    passedOn: traffic.passedOn,
     loading: loading.progress,
   }));
+  const link = createPodLink({
+    pod: settings.podUid ?? '',
+    directory: settings.linkDirectory,
+    figures: () => ({
+      revision: settings.revision,
+      model: linkedModel(lifecycle),
+      measures: telemetry.measures(),
+      passedOn: traffic.passedOn,
+    }),
+    now: () => performance.now(),
+  });
+  const traffic = new Traffic({
+    revision: settings.revision,
+    version: settings.modelVersion,
+    table: () => link.table?.table,
+    patienceMilliseconds: () => patienceFor(telemetry.measures().latency),
+    mostUnderWay: settings.maxInFlight,
+    mostAnswerBytes: settings.maxAnswerBytes,
+    random: Math.random,
+  });
   const tracing = await openTracing(identityOf(settings), settings.revision, log);
   const servers = await openPorts(settings, log, {
     lifecycle,
@@ -131,6 +154,8 @@ export async function startServer(
     transfers,
     telemetry,
     tracing,
+    link,
+    traffic,
     onTold: events.onTold,
   });
 
@@ -181,28 +206,24 @@ interface PortOptions {
   readonly transfers: Transfers;
   readonly telemetry: ReturnType<typeof createTelemetry>;
   readonly tracing: Tracing | undefined;
+  readonly link: PodLink;
+  readonly traffic: Traffic;
   readonly onTold: () => void;
 }
 
 async function openPorts(
   settings: ServerSettings,
   log: Logger,
-  { lifecycle, loading, transfers, telemetry, tracing, onTold }: PortOptions,
+  { lifecycle, loading, transfers, telemetry, tracing, link, traffic, onTold }: PortOptions,
 ): Promise<{ readonly serving: HttpServer; readonly grpc: GrpcServer; readonly control: HttpServer }> {
   const { revision, maxBodyBytes, requestTimeoutMilliseconds, host } = settings;
   const model = identityOf(settings);
-  const link = createPodLink({
-    pod: settings.podUid ?? '',
-    directory: settings.linkDirectory,
-    figures: () => ({ revision, model: linkedModel(lifecycle), measures: telemetry.measures() }),
-    now: () => performance.now(),
-  });
   const control = await listen({
     listener: createControlApp({ telemetry, link, lifecycle, loading, onTold }),
     port: settings.controlPort,
     host,
   });
-  const common = { model, lifecycle, transfers, log, telemetry };
+  const common = { model, lifecycle, transfers, log, telemetry, traffic };
   const accessLog = createAccessLog({ model: model.name, version: model.version, revision }, settings.accessLogPercent);
   const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
   const app = createInferenceApp({ ...common, infer, hasPage: settings.page === 'Enabled' });
@@ -210,7 +231,7 @@ async function openPorts(
     listener: createServingListener({ ...common, revision, infer, app, accessLog, tracing }),
     port: settings.port,
     host,
-    onMalformed: (status) => telemetry.answered('malformed', status, 0),
+    onMalformed: (status) => telemetry.answered('malformed', status, 0, true),
   });
   const service = { ...common, requestTimeoutMilliseconds, mostMessageBytes: maxBodyBytes };
   const grpc = await listenGrpc({
@@ -223,10 +244,11 @@ async function openPorts(
       ...reflectionMethods(['grpc.health.v1.Health', ...grpcServices]),
     ]),
     transfers,
-    onEnd({ path, status, start, end, traceparent }) {
+    revision,
+    onEnd({ path, status, start, end, traceparent, isOwn }) {
       const route = grpcRouteOf(path);
       const seconds = (end - start) / 1000;
-      telemetry.answered(route, status, seconds);
+      telemetry.answered(route, status, seconds, isOwn);
       const shown = shorten(pathOf(path));
       accessLog?.({ method: 'gRPC', path: shown, route, status, seconds });
       tracing?.record({ method: 'gRPC', route, path: shown, status, traceparent, start, end, stages: {} });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { type LinkAnswer, linkVersion, publicKeysFile, type TableClaims } from '../../contract/src/link.ts';
 import { noMeasures } from '../../contract/src/measures.ts';
+import { nothingPassedOn } from '../../contract/src/traffic.ts';
 import { createPodLink, type PodLink } from '../src/serving/link.ts';
 import { post } from './http.ts';
 import { testModel } from './models.ts';
@@ -39,7 +40,7 @@ describe('a table', () => {
     createPodLink({
       pod: 'pod-1',
       directory,
-      figures: () => ({ revision: 'iris-r', model: undefined, measures: noMeasures }),
+      figures: () => ({ revision: 'iris-r', model: undefined, measures: noMeasures, passedOn: nothingPassedOn }),
       now: () => time,
     });
   const refusal = (answer: LinkAnswer) => (answer.kind === 'refused' ? answer.refusal : answer.kind);

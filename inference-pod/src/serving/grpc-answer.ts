@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { RequestError } from '../protocol/request-error.ts';
+import { revisionHeader } from '../traffic/canary-answer.ts';
 import { prefixBytes } from './grpc-messages.ts';
 import type { GrpcStatus } from './grpc-status.ts';
 import type { Transfers } from './transfers.ts';
@@ -34,8 +35,13 @@ export class GrpcAnswer {
   readonly #transfers: Transfers;
   #trailers: Readonly<Record<string, string>> = {};
   hasBegun = false;
+  /** Whether no canary was asked first. */
+  isOwn = true;
+  /** That answers; undefined outside a cluster. */
+  revision: string | undefined;
 
-  constructor(stream: ServerHttp2Stream, transfers: Transfers) {
+  constructor(stream: ServerHttp2Stream, transfers: Transfers, revision: string | undefined) {
+    this.revision = revision;
     this.#stream = stream;
     this.#transfers = transfers;
     stream.on('wantTrailers', () => {
@@ -50,7 +56,7 @@ export class GrpcAnswer {
    */
   async write(pieces: readonly Uint8Array[], waits: boolean): Promise<void> {
     if (isGone(this.#stream)) return;
-    if (!this.hasBegun) this.#stream.respond(responseHeaders, { waitForTrailers: true });
+    if (!this.hasBegun) this.#stream.respond(this.#headers, { waitForTrailers: true });
     this.hasBegun = true;
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
     const transfer = this.#transfers.begin(() => this.#stream.close(constants.NGHTTP2_CANCEL), length);
@@ -73,6 +79,10 @@ export class GrpcAnswer {
     if (waits) await taken;
   }
 
+  get #headers() {
+    return this.revision === undefined ? responseHeaders : { ...responseHeaders, [revisionHeader]: this.revision };
+  }
+
   /** A client may go on sending for a while before it looks at the answer. */
   #discardRest(): void {
     if (this.#stream.readableEnded) return;
@@ -90,7 +100,7 @@ export class GrpcAnswer {
     if (this.hasBegun) {
       this.#trailers = trailers;
       this.#stream.end();
-    } else this.#stream.respond({ ...responseHeaders, ...trailers }, { endStream: true });
+    } else this.#stream.respond({ ...this.#headers, ...trailers }, { endStream: true });
     this.#discardRest();
   }
 }

@@ -3,12 +3,16 @@ import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
+import { revisionHeader } from '../traffic/canary-answer.ts';
+import type { Traffic } from '../traffic/traffic.ts';
 import type { GrpcCall } from './grpc-server.ts';
 import type { Lifecycle, ServedModel } from './lifecycle.ts';
+import { refuseUnknown } from './model-description.ts';
 
 export interface GrpcServiceOptions {
   readonly model: ModelIdentity;
   readonly lifecycle: Lifecycle;
+  readonly traffic: Traffic;
   readonly telemetry: Telemetry;
   readonly requestTimeoutMilliseconds: number;
   readonly mostMessageBytes: number;
@@ -25,7 +29,58 @@ export function loadedModel({ lifecycle, model }: GrpcServiceOptions): ServedMod
 }
 
 /**
- * Answers an inference in this form, whose message is known to be for this model.
+ * Refuses an inference of another model, or of a version that neither this pod nor a canary has.
+ *
+ * @throws RequestError 404
+ */
+export function refuseStranger(asked: ModelIdentity, { model, traffic }: GrpcServiceOptions): void {
+  if (asked.version !== '' && asked.version === traffic.share?.version) refuseUnknown({ ...asked, version: '' }, model);
+  else refuseUnknown(asked, model);
+}
+
+/**
+ * Answers an inference in this form, whose message is known to be for this model: here, or by a canary whose share it falls
+ * into.
+ *
+ * @param version that the message names, '' for none
+ * @throws RequestError
+ */
+export async function inferOrPass(
+  wire: Wire,
+  message: Buffer,
+  version: string,
+  call: GrpcCall,
+  options: GrpcServiceOptions,
+): Promise<readonly Uint8Array[]> {
+  const { traffic, requestTimeoutMilliseconds } = options;
+  const { header, path } = call;
+  const asked = { revision: header(revisionHeader), version: version === '' ? undefined : version, header };
+  const passing = traffic.begin(asked);
+  if (passing === undefined) return inferMessage(wire, message, call, options);
+  // Whoever answers in the end, the request says nothing of this pod's own model.
+  call.passedOn();
+  const gone = new AbortController();
+  call.onOver(() => gone.abort());
+  const now = performance.now();
+  const deadline = call.deadline ?? { at: now + requestTimeoutMilliseconds, milliseconds: requestTimeoutMilliseconds };
+  const answer = await passing.ask('grpc', { path, headers: {}, body: message }, deadline, now, gone.signal);
+  if (answer !== undefined) {
+    call.answeredBy(passing.revision);
+    if (answer.status !== 200) throw new RequestError(answer.status, answer.body.toString());
+    return [answer.body];
+  }
+  try {
+    const own = await inferMessage(wire, message, call, options);
+    passing.judge(true);
+    return own;
+  } catch (error) {
+    passing.judge(false);
+    throw error;
+  }
+}
+
+/**
+ * Answers an inference in this form here.
  *
  * @throws RequestError
  */

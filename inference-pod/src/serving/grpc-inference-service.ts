@@ -4,7 +4,14 @@ import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { serverMetadata } from '../protocol/open-inference.ts';
 import { ProtobufReader, ProtobufWriter } from '../protocol/protobuf.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
-import { type GrpcServiceOptions, inferMessage, loadedModel, mostNameBytes } from './grpc-infer.ts';
+import {
+  type GrpcServiceOptions,
+  inferMessage,
+  inferOrPass,
+  loadedModel,
+  mostNameBytes,
+  refuseStranger,
+} from './grpc-infer.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-server.ts';
 import { modelConfiguration, modelStatistics, refuseUnknown } from './model-description.ts';
 
@@ -12,6 +19,12 @@ import { modelConfiguration, modelStatistics, refuseUnknown } from './model-desc
 export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<string, GrpcMethod> {
   const { model, lifecycle, telemetry } = options;
   const infer = (message: Buffer, call: GrpcCall) => {
+    const asked = addresseeOf(message);
+    refuseStranger(asked, options);
+    return inferOrPass('open-inference-grpc', message, asked.version, call, options);
+  };
+  // A stream stays where it is.
+  const inferHere = (message: Buffer, call: GrpcCall) => {
     refuseUnknown(addresseeOf(message), model);
     return inferMessage('open-inference-grpc', message, call, options);
   };
@@ -65,7 +78,7 @@ export function inferenceMethods(options: GrpcServiceOptions): ReadonlyMap<strin
         // ModelStreamInferResponse {error_message, infer_response}
         answer: async (message, call) => {
           const response = new ProtobufWriter();
-          for (const piece of await infer(message, call)) response.piece(piece);
+          for (const piece of await inferHere(message, call)) response.piece(piece);
           return new ProtobufWriter().message(2, response).finish();
         },
         refusal: (error) => new ProtobufWriter().text(1, error.message).finish(),

@@ -21,6 +21,15 @@ export interface GrpcCall {
   /** Undefined for a call without one. */
   readonly deadline: Deadline | undefined;
   readonly isCancelled: () => boolean;
+  /** Such as /inference.GRPCInferenceService/ModelInfer. */
+  readonly path: string;
+  readonly header: (name: string) => string | undefined;
+  /** Calls back once the client is gone, or the call has been answered. */
+  readonly onOver: (listener: () => void) => void;
+  /** The answer comes from another revision than this pod's. */
+  readonly answeredBy: (revision: string) => void;
+  /** A canary is asked, whoever answers in the end. */
+  readonly passedOn: () => void;
 }
 
 /** How a method answers. */
@@ -51,6 +60,8 @@ export interface EndedCall {
   readonly start: number;
   readonly end: number;
   readonly traceparent: string | undefined;
+  /** Whether no canary was asked first. */
+  readonly isOwn: boolean;
 }
 
 export interface GrpcServerOptions {
@@ -59,6 +70,8 @@ export interface GrpcServerOptions {
   /** By path, such as /inference.GRPCInferenceService/ModelInfer. */
   readonly methods: ReadonlyMap<string, GrpcMethod>;
   readonly transfers: Transfers;
+  /** That answers, as every answer says; undefined outside a cluster. */
+  readonly revision: string | undefined;
   readonly onEnd: (call: EndedCall) => void;
   readonly onFault: (error: unknown) => void;
 }
@@ -147,7 +160,7 @@ async function answerStream(
   const start = performance.now();
   const path = headers[':path'] ?? '';
   stream.on('error', () => undefined);
-  const answer = new GrpcAnswer(stream, options.transfers);
+  const answer = new GrpcAnswer(stream, options.transfers, options.revision);
   let failure: unknown;
   try {
     await answerMessages(stream, headers, answer, { start, ending }, options);
@@ -165,6 +178,7 @@ async function answerStream(
     start,
     end: performance.now(),
     traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+    isOwn: answer.isOwn,
   });
 }
 
@@ -180,7 +194,22 @@ async function answerMessages(
 ): Promise<void> {
   const method = methodOf(headers, options);
   const deadline = readDeadline(headers['grpc-timeout'], start);
-  const call = { deadline, isCancelled: () => isGone(stream) };
+  const call: GrpcCall = {
+    deadline,
+    isCancelled: () => isGone(stream),
+    path: headers[':path'] ?? '',
+    header(name) {
+      const value = headers[name];
+      return typeof value === 'string' ? value : undefined;
+    },
+    onOver: (listener) => stream.once('close', listener),
+    answeredBy(revision) {
+      answer.revision = revision;
+    },
+    passedOn() {
+      answer.isOwn = false;
+    },
+  };
   const messages = new Messages(stream, headers['grpc-encoding'], method.mostMessageBytes, options.transfers);
   // A call with nothing in hand does not hold up the end.
   const onEnding = () => {

@@ -100,7 +100,10 @@ export function createInferenceApp({
     known,
     answer(() => modelMetadata(model, loaded().signature)),
   );
-  post(paths('/infer'), known, (request, response) => infer(request, response, 'open-inference'));
+  /** A path that names another version was refused before. */
+  const ownVersion = ({ params }: Request) =>
+    params['version'] === undefined && params['label'] === undefined ? undefined : model.version;
+  post(paths('/infer'), known, (request, response) => infer(request, response, 'open-inference', ownVersion(request)));
 
   // TensorFlow Serving's REST API, which KServe's first protocol shares.
   const tensorflowPaths = (suffix: string) =>
@@ -126,7 +129,9 @@ export function createInferenceApp({
     answer(() => predictMetadata(model, loaded().signature)),
   );
   for (const method of ['predict', 'classify', 'regress'] as const) {
-    post(tensorflowPaths(`\\:${method}`), knownToTensorflow, (request, response) => infer(request, response, method));
+    post(tensorflowPaths(`\\:${method}`), knownToTensorflow, (request, response) =>
+      infer(request, response, method, ownVersion(request)),
+    );
   }
 
   get(

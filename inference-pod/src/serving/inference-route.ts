@@ -2,13 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
+import type { Scheduler } from '../execution/scheduler.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
+import { revisionHeader } from '../traffic/canary-answer.ts';
+import type { Asked, Passing, Traffic } from '../traffic/traffic.ts';
 import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
-import { readBody } from './body.ts';
+import { type Body, readBody } from './body.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
@@ -20,30 +23,49 @@ export interface InferenceOptions {
   readonly telemetry: Telemetry;
   readonly log: Logger;
   readonly lifecycle: Lifecycle;
+  readonly traffic: Traffic;
 }
 
-/** Answers an inference whose body is in this form, and notes its stages. */
-export type Inference = (request: IncomingMessage, response: ServerResponse, wire: Wire, stages?: Stages) => void;
+/** Answers an inference whose body is in this form, and notes its stages; `version` is the one that its path names. */
+export type Inference = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  wire: Wire,
+  version: string | undefined,
+  stages?: Stages,
+) => void;
 
 /** Answers inferences over HTTP: `POST /v2/models/NAME/infer`, and what TensorFlow Serving has beside it. */
 export function createInference(options: InferenceOptions): Inference {
-  return (request, response, wire, stages = {}) => void answer(request, response, wire, stages, options);
+  return (request, response, wire, version, stages = {}) =>
+    void answer(request, response, wire, version, stages, options);
+}
+
+/** One request, and what is known of it. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly wire: Wire;
+  readonly stages: Stages;
+  readonly passing: Passing | undefined;
 }
 
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   wire: Wire,
+  version: string | undefined,
   stages: Stages,
   options: InferenceOptions,
 ): Promise<void> {
-  const { model, lifecycle, transfers, telemetry, log, requestTimeoutMilliseconds } = options;
+  const { model, lifecycle, transfers, log, requestTimeoutMilliseconds } = options;
   const start = performance.now();
   let transfer: Transfer | undefined;
   try {
     if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
     const headerLength = readHeaderLength(request);
     const named = readDeadline(request, start, requestTimeoutMilliseconds);
+    const passing = options.traffic.begin(askedBy(request, version));
     const arriving = readBody(request, options.maxBodyBytes, headerLength, transfers, named);
     // HTTP/1.0 knows no such answer.
     if (request.headers.expect !== undefined && request.httpVersionMinor > 0) response.writeContinue();
@@ -52,29 +74,91 @@ async function answer(
     stages.received = performance.now();
     // The server's own limit is for what it does itself, not for the upload.
     const deadline = named ?? deadlineFrom(stages.received, requestTimeoutMilliseconds);
-    const call = { wire, body: body.bytes, headerLength };
-    const answered = await lifecycle.model.scheduler.infer(call, deadline, () => response.destroyed);
-    // Without an answer, an executor may still be reading the body.
-    if (answered?.kind === 'answered') body.release();
-    if (answered === undefined || response.destroyed) return;
-    stages.answered = performance.now();
-    if (answered.seconds !== undefined) {
-      stages.computedMilliseconds = answered.seconds * 1000;
-      telemetry.observeInference(answered.seconds);
-    }
+    const exchange = { request, response, wire, stages, passing };
+    const passed = passing === undefined ? undefined : await pass(passing, exchange, body.bytes, deadline);
+    if (passed !== undefined) body.release();
+    const made =
+      passed ?? (await inferHere(exchange, lifecycle.model.scheduler, body, headerLength, deadline, options));
+    if (made === undefined || response.destroyed) return;
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
-    if (answered.kind === 'refused') {
-      if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');
-      throw new RequestError(answered.status, answered.message);
-    }
-    const encoding = encodingFor(request, answered.body);
-    const whole = httpAnswer(answered);
-    send(response, encoding === undefined ? whole : await compressed(whole, encoding), transfers);
+    const encoding = encodingFor(request, made.body);
+    send(response, encoding === undefined ? made : await compressed(made, encoding), transfers);
   } catch (error) {
     refuse(request, response, error, transfers, log);
   } finally {
     transfer?.end();
   }
+}
+
+/**
+ * Answers by this pod's own model.
+ *
+ * @returns undefined when nobody waits any more
+ * @throws RequestError for what is refused
+ */
+async function inferHere(
+  { response, wire, stages, passing }: Exchange,
+  scheduler: Scheduler,
+  body: Body,
+  headerLength: number | undefined,
+  deadline: Deadline,
+  { lifecycle, telemetry, log }: InferenceOptions,
+): Promise<HttpAnswer | undefined> {
+  const call = { wire, body: body.bytes, headerLength };
+  const answered = await scheduler.infer(call, deadline, () => response.destroyed);
+  if (answered !== undefined) passing?.judge(answered.kind === 'answered');
+  // Without an answer, an executor may still be reading the body.
+  if (answered?.kind === 'answered') body.release();
+  if (answered === undefined || response.destroyed) return undefined;
+  stages.answered = performance.now();
+  if (answered.seconds !== undefined) {
+    stages.computedMilliseconds = answered.seconds * 1000;
+    telemetry.observeInference(answered.seconds);
+  }
+  if (answered.kind === 'answered') return httpAnswer(answered);
+  if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
+  if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');
+  throw new RequestError(answered.status, answered.message);
+}
+
+/** Who is to answer, as far as a request says. */
+function askedBy({ headers }: IncomingMessage, version: string | undefined): Asked {
+  const header = (name: string) => {
+    const value = headers[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  return { revision: header(revisionHeader), version, header };
+}
+
+/** What of a request's head a canary has to know; its body is sent as it is once it is inflated. */
+const passedHeaders = ['content-type', 'inference-header-content-length', 'traceparent', 'tracestate'];
+
+/** @returns what a canary has answered; undefined when this pod is to answer after all */
+async function pass(
+  passing: Passing,
+  { request, response, stages }: Exchange,
+  body: Buffer,
+  deadline: Deadline,
+): Promise<HttpAnswer | undefined> {
+  stages.passedOnTo = passing.revision;
+  const headers = Object.fromEntries(
+    passedHeaders.flatMap((name) => {
+      const value = request.headers[name];
+      return typeof value === 'string' ? [[name, value] as const] : [];
+    }),
+  );
+  const gone = new AbortController();
+  const onClose = () => gone.abort();
+  response.once('close', onClose);
+  const asked = { path: request.url ?? '', headers, body };
+  const answer = await passing.ask('http', asked, deadline, performance.now(), gone.signal);
+  response.off('close', onClose);
+  if (answer === undefined) return undefined;
+  stages.answered = performance.now();
+  response.setHeader(revisionHeader, passing.revision);
+  const { status, contentType, headerLength } = answer;
+  const rest = headerLength === undefined ? {} : { headers: { 'inference-header-content-length': headerLength } };
+  return { status, contentType, ...rest, body: [answer.body] };
 }
 
 function httpAnswer({ body, headerLength }: Extract<InferenceAnswer, { readonly kind: 'answered' }>): HttpAnswer {

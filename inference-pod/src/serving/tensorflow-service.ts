@@ -1,3 +1,4 @@
+import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { ProtobufWriter } from '../protocol/protobuf.ts';
 import {
   isVersion,
@@ -6,31 +7,32 @@ import {
   readModelSpec,
 } from '../protocol/tensorflow-metadata.ts';
 import type { Wire } from '../protocol/wires.ts';
-import { type GrpcServiceOptions, inferMessage, loadedModel, mostNameBytes } from './grpc-infer.ts';
+import { type GrpcServiceOptions, inferOrPass, loadedModel, mostNameBytes, refuseStranger } from './grpc-infer.ts';
 import type { GrpcMethod } from './grpc-server.ts';
 import { refuseUnknown } from './model-description.ts';
 
 /** The methods of TensorFlow Serving's PredictionService and ModelService that are about one model. */
 export function tensorflowMethods(options: GrpcServiceOptions): ReadonlyMap<string, GrpcMethod> {
   const { model, lifecycle, mostMessageBytes } = options;
-  const refuseOther = (message: Buffer) => {
-    const { name, version, label } = readModelSpec(message);
-    const asked = version === undefined || isVersion(version, model.version) ? (label ?? '') : version;
-    refuseUnknown({ name, version: asked }, model);
+  const askedOf = (message: Buffer): ModelIdentity => {
+    const { name, version, label = '' } = readModelSpec(message);
+    if (version === undefined) return { name, version: label };
+    return { name, version: label === '' && isVersion(version, model.version) ? model.version : version };
   };
   const inference = (wire: Wire): GrpcMethod => ({
     isStreaming: false,
     mostMessageBytes,
     answer(message, call) {
-      refuseOther(message);
-      return inferMessage(wire, message, call, options);
+      const asked = askedOf(message);
+      refuseStranger(asked, options);
+      return inferOrPass(wire, message, asked.version, call, options);
     },
   });
   const description = (answer: () => ProtobufWriter): GrpcMethod => ({
     isStreaming: false,
     mostMessageBytes: mostNameBytes,
     answer(message) {
-      refuseOther(message);
+      refuseUnknown(askedOf(message), model);
       return answer().finish();
     },
   });

@@ -3,6 +3,7 @@ import { GrowingHistogram } from '../../../contract/src/histogram.ts';
 import type { Measures } from '../../../contract/src/link.ts';
 import type { LoadingProgress } from '../../../contract/src/loading-progress.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
+import type { PassedOn } from '../../../contract/src/traffic.ts';
 import type { BatchingDecision } from '../execution/batch-gain.ts';
 import type { InferenceStatistics } from '../serving/model-description.ts';
 import { Buckets } from './buckets.ts';
@@ -12,8 +13,12 @@ import { isInference, type RequestRoute } from './routes.ts';
 export interface Telemetry {
   readonly contentType: string;
   exposition(): Promise<string>;
-  /** Counts one request that was answered, or whose client has gone. */
-  answered(route: RequestRoute, code: number, seconds: number): void;
+  /**
+   * Counts one request that was answered, or whose client has gone.
+   *
+   * @param isOwn whether nobody else was asked first: only then does it say something of this pod's model
+   */
+  answered(route: RequestRoute, code: number, seconds: number, isOwn: boolean): void;
   /** The seconds that the model itself took for one request. */
   observeInference(seconds: number): void;
   /** What has been counted of inferences. */
@@ -40,6 +45,7 @@ export interface Readings {
   readonly restarts: number;
   readonly servingThreadRuns: number;
   readonly transferBytes: number;
+  readonly passedOn: PassedOn;
   /** Undefined once the model is loaded. */
   readonly loading: LoadingProgress | undefined;
 }
@@ -78,16 +84,17 @@ export function createTelemetry(readings: () => Readings): Telemetry {
       const families = [
         ...requestFamilies(routes, inferences),
         ...readingFamilies(readings()),
+        ...trafficFamilies(readings().passedOn),
         ...loadingFamilies(readings().loading),
         ...modelFamilies(loaded),
       ];
       return (await registry.metrics()) + formatFamilies(families);
     },
-    answered(route, code, seconds) {
+    answered(route, code, seconds, isOwn) {
       const { codes, durations } = countsOf(route);
       codes.set(code, (codes.get(code) ?? 0) + 1);
       durations.observe(seconds);
-      if (!isInference(route)) return;
+      if (!isInference(route) || !isOwn) return;
       counters.requests++;
       if (code === abandonedCode) counters.abandoned++;
       else if (code >= 500) counters.failed++;
@@ -163,6 +170,19 @@ function readingFamilies({ inFlight, restarts, servingThreadRuns, transferBytes 
       'Bytes held of bodies that have not been answered and of answers that have not been read.',
       transferBytes,
     ),
+  ];
+}
+
+function trafficFamilies({ revision, requests, failed, saturated }: PassedOn): readonly Family[] {
+  if (revision === '') return [];
+  const counts = { answered: requests - failed - saturated, failed, saturated };
+  return [
+    {
+      name: 'slipway_passed_on_requests_total',
+      help: 'Requests that a canary was asked first, by what became of them there: this pod answered what the canary did not.',
+      type: 'counter',
+      samples: Object.entries(counts).map(([outcome, value]) => ({ labels: { revision, outcome }, value })),
+    },
   ];
 }
 

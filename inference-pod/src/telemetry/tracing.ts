@@ -11,6 +11,8 @@ export interface Stages {
   answered?: number;
   /** What the model itself took, before that. */
   computedMilliseconds?: number;
+  /** The revision that was asked in this pod's place, whoever answered in the end. */
+  passedOnTo?: string;
 }
 
 /** One request that has ended, as a trace tells it. */

@@ -147,11 +147,11 @@ export function createPodLink(options: PodLinkOptions): PodLink {
       return become(entry, { kind: 'unlinked', why: isUnknown ? 'KeyUnknown' : 'Refuses' });
     }
     entry.failures = 0;
-    const { revision, model, measures, table } = answer;
+    const { revision, model, measures, passedOn, table } = answer;
     const total = totals.get(entry.pod.model) ?? new MeasuresTotal();
     totals.set(entry.pod.model, total);
     total.tell(entry.pod.uid, answer.nonce, measures);
-    become(entry, { kind: 'linked', figures: { revision, model, measures, table } });
+    become(entry, { kind: 'linked', figures: { revision, model, measures, passedOn, table } });
   };
   const failed = (entry: Followed, error: unknown) => {
     // 404 and the like, or another answer than a pod of ours gives: whoever listens there knows no link.

@@ -25,7 +25,10 @@ const linked = (inputName: string): LinkState => {
     signature,
     goldenSet: undefined,
   };
-  return { kind: 'linked', figures: { revision: undefined, model, measures: noMeasures, table: undefined } };
+  return {
+    kind: 'linked',
+    figures: { revision: undefined, model, measures: noMeasures, passedOn: undefined, table: undefined },
+  };
 };
 
 /** Version 1 serves, and a pod of it tells that it takes X. */

@@ -33,7 +33,10 @@ describe('the conditions', () => {
     const linked = (verdict: GoldenVerdict | undefined): LinkState => {
       const signature = { inputs: [], outputs: [] };
       const model = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature, goldenSet: verdict };
-      return { kind: 'linked', figures: { revision: undefined, model, measures: noMeasures, table: undefined } };
+      return {
+        kind: 'linked',
+        figures: { revision: undefined, model, measures: noMeasures, passedOn: undefined, table: undefined },
+      };
     };
     const told = (...verdicts: (GoldenVerdict | undefined)[]) => {
       const revision = state.model.status?.currentRevision ?? '';

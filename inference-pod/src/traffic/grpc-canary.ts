@@ -1,0 +1,126 @@
+import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
+import { messageOf } from '../model/error-message.ts';
+import { addressedTo, type CanaryAnswer, type CanaryRequest, revisionHeader } from './canary-answer.ts';
+
+const prefixBytes = 5;
+const windowBytes = 4 * 2 ** 20;
+const idleMilliseconds = 30_000;
+
+/** The status of HTTP that means the same as one of gRPC; whatever else there is is a failure of the server. */
+const statuses: ReadonlyMap<string, number> = new Map([
+  ['0', 200],
+  ['3', 400],
+  ['4', 504],
+  ['5', 404],
+  ['8', 413],
+  ['11', 400],
+  ['12', 415],
+  ['14', 503],
+]);
+
+/** Asks canaries over gRPC, one message each; a connection is kept for as long as it is used. */
+export class GrpcCanaries {
+  readonly #sessions = new Map<string, ClientHttp2Session>();
+  readonly #mostAnswerBytes: number;
+
+  constructor(mostAnswerBytes: number) {
+    this.#mostAnswerBytes = mostAnswerBytes;
+  }
+
+  /** Never rejects. */
+  async ask(host: string, request: CanaryRequest): Promise<CanaryAnswer> {
+    try {
+      return await this.#call(this.#sessionTo(host), host, request);
+    } catch (error) {
+      return { kind: 'none', reason: messageOf(error) };
+    }
+  }
+
+  #sessionTo(host: string): ClientHttp2Session {
+    const known = this.#sessions.get(host);
+    if (known !== undefined && !known.closed && !known.destroyed) return known;
+    const session = connect(`http://${host}`, { settings: { enablePush: false, initialWindowSize: windowBytes } });
+    const forget = () => {
+      if (this.#sessions.get(host) === session) this.#sessions.delete(host);
+    };
+    // Each call ends with an error of its own.
+    session.on('error', () => undefined);
+    session.on('close', forget);
+    // Whoever goes takes no more calls.
+    session.on('goaway', forget);
+    session.setTimeout(idleMilliseconds, () => session.close());
+    session.unref();
+    this.#sessions.set(host, session);
+    return session;
+  }
+
+  #call(session: ClientHttp2Session, host: string, request: CanaryRequest): Promise<CanaryAnswer> {
+    const { path, headers, body, revision, timeoutMilliseconds, signal } = request;
+    return new Promise((resolve, reject) => {
+      const stream = session.request({
+        ...headers,
+        ':method': 'POST',
+        ':path': path,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+        ...addressedTo(revision),
+      });
+      const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMilliseconds)]);
+      const onEnd = () => stream.close(constants.NGHTTP2_CANCEL);
+      end.addEventListener('abort', onEnd);
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      let answered: IncomingHttpHeaders = {};
+      let trailers: IncomingHttpHeaders = {};
+      stream.on('response', (told) => {
+        answered = told;
+      });
+      stream.on('trailers', (told) => {
+        trailers = told;
+      });
+      stream.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes <= this.#mostAnswerBytes + prefixBytes) chunks.push(chunk);
+        else stream.close(constants.NGHTTP2_CANCEL);
+      });
+      stream.on('error', reject);
+      stream.on('close', () => {
+        end.removeEventListener('abort', onEnd);
+        const code = trailers['grpc-status'] ?? answered['grpc-status'];
+        if (end.aborted) reject(new Error(`no answer within ${timeoutMilliseconds} ms`));
+        else if (code === undefined) reject(new Error('the call was cut off'));
+        else if (answered[revisionHeader] !== revision) reject(new Error(`${host} is not of revision ${revision}`));
+        else
+          resolve(
+            answerOf(
+              String(code),
+              Buffer.concat(chunks),
+              String(trailers['grpc-message'] ?? answered['grpc-message'] ?? ''),
+            ),
+          );
+      });
+      const prefix = Buffer.alloc(prefixBytes);
+      prefix.writeUInt32BE(body.length, 1);
+      stream.write(prefix);
+      stream.end(body);
+    });
+  }
+}
+
+/** @param data the one message behind its prefix */
+function answerOf(code: string, data: Buffer, message: string): CanaryAnswer {
+  const status = statuses.get(code) ?? 500;
+  const isWhole = data.length >= prefixBytes && data[0] === 0 && data.readUInt32BE(1) === data.length - prefixBytes;
+  if (status === 200 && !isWhole) return { kind: 'none', reason: 'the answer is not one message' };
+  const body = status === 200 ? data.subarray(prefixBytes) : Buffer.from(decoded(message));
+  return { kind: 'answer', status, contentType: 'application/grpc', headerLength: undefined, body };
+}
+
+/** As the specification has it, percent-encoded; whatever is not is told as it is. */
+function decoded(message: string): string {
+  try {
+    return decodeURIComponent(message);
+  } catch {
+    return message;
+  }
+}

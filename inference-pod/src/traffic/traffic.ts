@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto';
+import type { Table } from '../../../contract/src/link.ts';
+import {
+  type CanaryPod,
+  nothingPassedOn,
+  type PassedOn,
+  shareOf,
+  type TrafficShare,
+} from '../../../contract/src/traffic.ts';
+import type { Deadline } from '../execution/deadline.ts';
+import { shorten } from '../protocol/json-reader.ts';
+import { RequestError } from '../protocol/request-error.ts';
+import { type CanaryAnswer, type CanaryRequest, passedOnHeader, type Verdict, verdictOf } from './canary-answer.ts';
+import { GrpcCanaries } from './grpc-canary.ts';
+import { HttpCanaries } from './http-canary.ts';
+import { TrafficSplit } from './traffic-split.ts';
+
+export interface TrafficOptions {
+  /** The revision of this pod; undefined outside a cluster. */
+  readonly revision: string | undefined;
+  /** The version of its model. */
+  readonly version: string;
+  /** What the operator wants, for as long as it holds. */
+  readonly table: () => Table | undefined;
+  /** How long a canary is waited for at most, where more is known than the deadline of the request. */
+  readonly patienceMilliseconds: () => number;
+  /** Passed on at once; what comes beyond that is answered here. */
+  readonly mostUnderWay: number;
+  readonly mostAnswerBytes: number;
+  /** From 0 to 1, 1 excluded. */
+  readonly random: () => number;
+}
+
+/** Who is to answer a request, as far as it says. */
+export interface Asked {
+  /** By the header x-slipway-revision. */
+  readonly revision: string | undefined;
+  /** By its path, or its message. */
+  readonly version: string | undefined;
+  readonly header: (name: string) => string | undefined;
+}
+
+/** Decides which requests a canary is asked, and counts what becomes of them. */
+export class Traffic {
+  readonly #options: TrafficOptions;
+  readonly #split: TrafficSplit;
+  readonly #http: HttpCanaries;
+  readonly #grpc: GrpcCanaries;
+  #table: Table | undefined;
+  #share: TrafficShare | undefined;
+  #counts: { revision: string; requests: number; failed: number; saturated: number } = { ...nothingPassedOn };
+  #turn = 0;
+  #underWay = 0;
+
+  constructor(options: TrafficOptions) {
+    this.#options = options;
+    this.#split = new TrafficSplit(options.random);
+    this.#http = new HttpCanaries(options.mostAnswerBytes);
+    this.#grpc = new GrpcCanaries(options.mostAnswerBytes);
+  }
+
+  get passedOn(): PassedOn {
+    return { ...this.#counts };
+  }
+
+  /** The share that is in force; undefined for none, and for the canary itself. */
+  get share(): TrafficShare | undefined {
+    const table = this.#options.table();
+    if (table !== this.#table) {
+      this.#table = table;
+      const share = table === undefined ? undefined : shareOf(table);
+      this.#share = share?.revision === this.#options.revision ? undefined : share;
+    }
+    return this.#share;
+  }
+
+  /**
+   * @returns undefined when this pod is to answer
+   * @throws RequestError 404 when the request asks for a revision that answers nowhere here
+   */
+  begin(asked: Asked): Passing | undefined {
+    const { share } = this;
+    const { revision, version } = this.#options;
+    if (asked.revision !== undefined && revision !== undefined && asked.revision !== revision) {
+      if (asked.revision !== share?.revision || asked.header(passedOnHeader) !== undefined)
+        throw unknownRevision(asked.revision, revision, share);
+      return this.#passing(share, true);
+    }
+    if (share === undefined || asked.revision !== undefined || asked.version === version) return undefined;
+    if (asked.version === share.version) return this.#passing(share, true);
+    if (this.#underWay >= this.#options.mostUnderWay || share.pods.length === 0) return undefined;
+    if (!this.#isChosen(share, asked)) return undefined;
+    return this.#passing(share, false);
+  }
+
+  #isChosen({ percent, stickyBy, revision }: TrafficShare, { header }: Asked): boolean {
+    const caller = stickyBy === undefined ? undefined : header(stickyBy);
+    if (caller === undefined) return this.#split.next(percent);
+    // By the revision as well, so that it is not always the same callers.
+    const hash = createHash('sha256').update(`${revision}\n${caller}`).digest().readUInt32BE(0);
+    return hash / 2 ** 32 < percent / 100;
+  }
+
+  #passing(share: TrafficShare, isAsked: boolean): Passing {
+    const pod = share.pods[this.#turn++ % Math.max(1, share.pods.length)];
+    if (this.#counts.revision !== share.revision) this.#counts = { ...nothingPassedOn, revision: share.revision };
+    const counts = this.#counts;
+    // Whoever asks for the canary says nothing of what others would be answered.
+    const count = (verdict: Verdict) => {
+      if (isAsked) return;
+      counts.requests++;
+      if (verdict === 'failed') counts.failed++;
+      if (verdict === 'saturated') counts.saturated++;
+    };
+    const send = async (request: CanaryRequest, over: keyof CanaryPod): Promise<CanaryAnswer> => {
+      if (pod === undefined) return { kind: 'none', reason: 'it has no pod that serves' };
+      this.#underWay++;
+      try {
+        return over === 'http' ? await this.#http.ask(pod.http, request) : await this.#grpc.ask(pod.grpc, request);
+      } finally {
+        this.#underWay--;
+      }
+    };
+    return new Passing(share.revision, isAsked, send, count, this.#options.patienceMilliseconds);
+  }
+}
+
+/** One request that a canary is asked. */
+export class Passing {
+  readonly revision: string;
+  /** Whether the request itself asks for the canary: then nobody else answers it. */
+  readonly #isAsked: boolean;
+  readonly #send: (request: CanaryRequest, over: keyof CanaryPod) => Promise<CanaryAnswer>;
+  readonly #count: (verdict: Verdict) => void;
+  readonly #patience: () => number;
+  #isRefused = false;
+
+  constructor(
+    revision: string,
+    isAsked: boolean,
+    send: (request: CanaryRequest, over: keyof CanaryPod) => Promise<CanaryAnswer>,
+    count: (verdict: Verdict) => void,
+    patience: () => number,
+  ) {
+    this.revision = revision;
+    this.#isAsked = isAsked;
+    this.#send = send;
+    this.#count = count;
+    this.#patience = patience;
+  }
+
+  /**
+   * Asks the canary.
+   *
+   * @param now on the clock of the deadline
+   * @param signal aborted when the client has gone
+   * @returns what is to be sent to the client; undefined when this pod is to answer after all, or nobody waits any more
+   * @throws RequestError 503 when the request itself asks for the canary, and that does not answer
+   */
+  async ask(
+    over: keyof CanaryPod,
+    request: Pick<CanaryRequest, 'path' | 'headers' | 'body'>,
+    deadline: Deadline,
+    now: number,
+    signal: AbortSignal,
+  ): Promise<Extract<CanaryAnswer, { kind: 'answer' }> | undefined> {
+    const left = deadline.at - now;
+    // What is left then is for this pod's own answer.
+    const timeoutMilliseconds = Math.max(1, Math.floor(this.#isAsked ? left : Math.min(left / 2, this.#patience())));
+    const answer = await this.#send({ ...request, revision: this.revision, timeoutMilliseconds, signal }, over);
+    if (signal.aborted) return undefined;
+    if (this.#isAsked) {
+      if (answer.kind === 'answer') return answer;
+      throw new RequestError(503, `revision ${this.revision} does not answer: ${answer.reason}`);
+    }
+    const verdict = verdictOf(answer);
+    this.#isRefused = verdict === 'refused';
+    if (!this.#isRefused) this.#count(verdict);
+    return verdict === 'good' && answer.kind === 'answer' ? answer : undefined;
+  }
+
+  /** What this pod itself has made of a request that the canary did not answer: one that it refuses as well is at fault. */
+  judge(isAnswered: boolean): void {
+    if (this.#isRefused) this.#count(isAnswered ? 'failed' : 'good');
+    this.#isRefused = false;
+  }
+}
+
+function unknownRevision(asked: string, own: string, share: TrafficShare | undefined): RequestError {
+  const known = share === undefined ? `only ${own}` : `only ${own} and ${share.revision}`;
+  return new RequestError(404, `there is no revision '${shorten(asked)}' here, ${known}: leave x-slipway-revision out`);
+}

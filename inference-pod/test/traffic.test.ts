@@ -1,0 +1,346 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Metadata } from '@grpc/grpc-js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { CanaryPod, TrafficShare } from '../../contract/src/traffic.ts';
+import { type Caller, clientOf, type Message } from './grpc-client.ts';
+import { get, type HttpAnswer, outputData, post, read } from './http.ts';
+import { LinkCaller } from './link-caller.ts';
+import { exampleModel } from './models.ts';
+import { type RunningPod, startPod } from './running-pod.ts';
+
+const iris = exampleModel('iris', '1');
+const request = { inputs: iris.inputs };
+const caller = new LinkCaller();
+
+let directory: string;
+let stable: RunningPod;
+let canary: RunningPod;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'slipway-traffic-'));
+  await caller.mount(directory);
+  const start = (version: string) => {
+    const model = ['--model', exampleModel('iris', version).path, '--model-name', 'iris', '--model-version', version];
+    const identity = ['--pod-uid', `uid-${version}`, '--link-directory', directory, '--revision', `iris-${version}`];
+    return startPod(...model, ...identity);
+  };
+  [stable, canary] = await Promise.all([start('1'), start('2')]);
+});
+afterAll(async () => {
+  await Promise.all([stable.stop(), canary.stop()]);
+  await rm(directory, { recursive: true });
+});
+
+const hostOf = (url: string) => url.replace('http://', '');
+const canaryPod = (): CanaryPod => ({ http: hostOf(canary.url), grpc: canary.grpcAddress });
+const tell = (share: Partial<TrafficShare>, holdsSeconds?: number) => {
+  const whole = { revision: 'iris-2', version: '2', percent: 100, pods: [canaryPod()], ...share };
+  return caller.tell(stable, 'uid-1', { traffic: whole }, holdsSeconds);
+};
+const passedOn = async () => (await caller.tell(stable, 'uid-1', {})).passedOn;
+const path = '/v2/models/iris/infer';
+const infer = (headers: Record<string, string> = {}, body: object = request, to = path) =>
+  post(`${stable.url}${to}`, body, headers);
+const servedBy = ({ headers }: HttpAnswer) => headers.get('x-slipway-revision');
+
+describe('a share of the requests', () => {
+  test.each([1, 5, 50])('of %d percent is passed on, off by at most one request', async (percent) => {
+    const before = (await tell({ percent }))?.passedOn?.requests ?? 0;
+    const requests = 1000;
+    let passed = 0;
+    for (let sent = 0; sent < requests; sent += 10) {
+      const answers = await Promise.all(Array.from({ length: 10 }, () => infer()));
+      for (const answer of answers) {
+        expect(answer.status).toBe(200);
+        if (servedBy(answer) === 'iris-2') passed++;
+        expect(answer.json.model_version).toBe(servedBy(answer) === 'iris-2' ? '2' : '1');
+      }
+    }
+    expect(Math.abs(passed - (requests * percent) / 100)).toBeLessThanOrEqual(1);
+    expect(await passedOn()).toEqual({ revision: 'iris-2', requests: before + passed, failed: 0, saturated: 0 });
+  });
+
+  test('is answered as the canary itself answers, in JSON and in binary, compressed and not', async () => {
+    await tell({});
+    const direct = await post(`${canary.url}${path}`, request);
+    expect(outputData(await infer())).toEqual(outputData(direct));
+    const binary = { inputs: iris.inputs, parameters: { binary_data_output: true } };
+    const [here, there] = await Promise.all([infer({}, binary), post(`${canary.url}${path}`, binary)]);
+    const lengthOf = (answer: HttpAnswer) => answer.headers.get('inference-header-content-length');
+    expect(lengthOf(here)).toBe(lengthOf(there));
+    expect(here.text.slice(Number(lengthOf(here)))).toBe(there.text.slice(Number(lengthOf(there))));
+    const long = { inputs: [{ name: 'X', datatype: 'FP32', shape: [500, 4], data: Array(2000).fill(1) }] };
+    const zipped = await infer({ 'accept-encoding': 'gzip' }, long);
+    expect(zipped.headers.get('content-encoding')).toBe('gzip');
+    expect(zipped.json.model_version).toBe('2');
+    const predicted = await infer({}, { instances: [[5.1, 3.5, 1.4, 0.2]] }, '/v1/models/iris:predict');
+    expect([predicted.status, servedBy(predicted)]).toEqual([200, 'iris-2']);
+  });
+
+  test('ends when nobody renews it', async () => {
+    await tell({}, 1);
+    expect(servedBy(await infer())).toBe('iris-2');
+    await sleep(1200);
+    expect(servedBy(await infer())).toBe('iris-1');
+  });
+
+  test('says nothing of the latency and the errors of the pod that passes it on', async () => {
+    const { measures: before } = await tell({});
+    await infer();
+    expect((await tell({})).measures).toEqual(before);
+    const metrics = (await get(`${stable.controlUrl}/metrics`)).text;
+    expect(metrics).toMatch(/slipway_passed_on_requests_total\{revision="iris-2",outcome="answered"\} [1-9]/);
+  });
+
+  test('goes by a header where the share says so: each caller meets one version, and a larger share keeps its callers', async () => {
+    const callers = Array.from({ length: 200 }, (_, index) => `user-${index}`);
+    const canaryCallers = async (percent: number) => {
+      await tell({ percent, stickyBy: 'x-user' });
+      const answers = await Promise.all(callers.map((user) => infer({ 'x-user': user })));
+      return callers.filter((_, index) => answers[index] !== undefined && servedBy(answers[index]) === 'iris-2');
+    };
+    const few = await canaryCallers(20);
+    expect(few.length).toBeGreaterThan(20);
+    expect(few.length).toBeLessThan(60);
+    expect(await canaryCallers(20)).toEqual(few);
+    const many = await canaryCallers(50);
+    expect(few.filter((user) => !many.includes(user))).toEqual([]);
+    expect(many.length).toBeGreaterThan(few.length);
+  });
+});
+
+describe('a request that asks for a revision or a version', () => {
+  beforeEach(() => tell({ percent: 50 }));
+
+  test('is answered by it, whatever the share', async () => {
+    for (const [headers, to, revision] of [
+      [{ 'x-slipway-revision': 'iris-1' }, path, 'iris-1'],
+      [{ 'x-slipway-revision': 'iris-2' }, path, 'iris-2'],
+      [{}, '/v2/models/iris/versions/1/infer', 'iris-1'],
+      [{}, '/v2/models/iris/versions/2/infer', 'iris-2'],
+    ] as const) {
+      for (let turn = 0; turn < 6; turn++) {
+        const answer = await infer(headers, request, to);
+        expect([answer.status, servedBy(answer)]).toEqual([200, revision]);
+      }
+    }
+    const predicted = await infer({}, { instances: [[1, 2, 3, 4]] }, '/v1/models/iris/versions/2:predict');
+    expect([predicted.status, servedBy(predicted)]).toEqual([200, 'iris-2']);
+  });
+
+  test('of neither is refused', async () => {
+    const answer = await infer({ 'x-slipway-revision': 'iris-9' });
+    expect(answer.status).toBe(404);
+    expect(answer.json.error).toBe(
+      "there is no revision 'iris-9' here, only iris-1 and iris-2: leave x-slipway-revision out",
+    );
+    expect((await infer({}, request, '/v2/models/iris/versions/9/infer')).status).toBe(404);
+  });
+
+  test('gets what that answers, also an error, and is no measure of the canary', async () => {
+    const before = (await tell({ percent: 0 })).passedOn;
+    const wrong = await infer({ 'x-slipway-revision': 'iris-2' }, { inputs: [] });
+    expect([wrong.status, servedBy(wrong)]).toEqual([400, 'iris-2']);
+    await tell({ percent: 0, pods: [{ http: '127.0.0.1:1', grpc: '127.0.0.1:1' }] });
+    const away = await infer({ 'x-slipway-revision': 'iris-2' });
+    expect(away.status).toBe(503);
+    expect(away.json.error).toContain('revision iris-2 does not answer');
+    expect(await passedOn()).toEqual(before);
+  });
+});
+
+describe('a canary that cannot answer', () => {
+  let server: Server | undefined;
+  let count = 0;
+  afterEach(() => {
+    server?.closeAllConnections();
+    server?.close();
+  });
+  /** A canary that is as bad as it can be. */
+  const badCanary = async (listener: RequestListener): Promise<CanaryPod> => {
+    server = createServer(listener).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return { http: host, grpc: host };
+  };
+  const ownName = () => `bad-${++count}`;
+  const answering =
+    (status: number, revision: string, body = '{}'): RequestListener =>
+    (incoming, response) => {
+      incoming.resume();
+      response.writeHead(status, { 'x-slipway-revision': revision, 'content-type': 'application/json' }).end(body);
+    };
+  const cases: [string, (revision: string) => RequestListener, 'failed' | 'saturated'][] = [
+    ['answers 500', (revision) => answering(500, revision), 'failed'],
+    ['refuses what the stable version takes', (revision) => answering(400, revision), 'failed'],
+    ['is another pod by now', () => answering(200, 'other'), 'failed'],
+    ['cuts the connection', () => (incoming) => incoming.socket.destroy(), 'failed'],
+    ['speaks no HTTP', () => (incoming) => incoming.socket.end('garbage\r\n\r\n'), 'failed'],
+    [
+      'breaks off in its answer',
+      (revision) => (_, response) => {
+        response.writeHead(200, { 'x-slipway-revision': revision, 'content-length': 100 }).write('{');
+        setTimeout(() => response.destroy(), 20);
+      },
+      'failed',
+    ],
+    ['has no room', (revision) => answering(503, revision), 'saturated'],
+  ];
+
+  test.each(cases)('because it %s: the pod answers itself, and it is counted', async (_, listener, verdict) => {
+    const revision = ownName();
+    await tell({ revision, pods: [await badCanary(listener(revision))] });
+    for (let turn = 0; turn < 5; turn++) {
+      const answer = await infer();
+      expect([answer.status, servedBy(answer)]).toEqual([200, 'iris-1']);
+      expect(outputData(answer)['label']).toEqual(iris.outputs['label']);
+    }
+    expect(await passedOn()).toEqual({ revision, requests: 5, failed: 0, saturated: 0, [verdict]: 5 });
+  });
+
+  test('because nobody listens, or there is none', async () => {
+    const revision = ownName();
+    await tell({ revision, pods: [{ http: '127.0.0.1:1', grpc: '127.0.0.1:1' }] });
+    expect(servedBy(await infer())).toBe('iris-1');
+    expect(await passedOn()).toEqual({ revision, requests: 1, failed: 1, saturated: 0 });
+    await tell({ revision, pods: [] });
+    expect(servedBy(await infer())).toBe('iris-1');
+    expect((await passedOn())?.requests).toBe(1);
+  });
+
+  test('because it hangs: within the deadline of the request', async () => {
+    const revision = ownName();
+    await tell({ revision, pods: [await badCanary(() => undefined)] });
+    const start = performance.now();
+    const answer = await infer({ 'x-request-timeout-ms': '1000' });
+    expect([answer.status, servedBy(answer)]).toEqual([200, 'iris-1']);
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect((await passedOn())?.failed).toBe(1);
+  });
+
+  test('what the stable version refuses as well is no fault of the canary', async () => {
+    const revision = ownName();
+    await tell({ revision, pods: [await badCanary(answering(400, revision))] });
+    const answer = await infer({}, { inputs: [] });
+    expect([answer.status, servedBy(answer)]).toEqual([400, 'iris-1']);
+    expect(await passedOn()).toEqual({ revision, requests: 1, failed: 0, saturated: 0 });
+  });
+
+  test('a client that goes away counts against nobody, and the canary is told', async () => {
+    const revision = ownName();
+    let gone = false;
+    const arrived = Promise.withResolvers<void>();
+    const pod = await badCanary((_, response) => {
+      response.on('close', () => {
+        gone = true;
+      });
+      arrived.resolve();
+    });
+    await tell({ revision, pods: [pod] });
+    const client = new AbortController();
+    const asked = fetch(`${stable.url}${path}`, {
+      method: 'POST',
+      body: JSON.stringify(request),
+      signal: client.signal,
+    }).catch(() => undefined);
+    await arrived.promise;
+    client.abort();
+    await asked;
+    for (let waited = 0; !gone && waited < 5000; waited += 20) await sleep(20);
+    expect(gone).toBe(true);
+    expect((await passedOn())?.requests).toBe(0);
+  });
+});
+
+describe('a table that is no share', () => {
+  test.each([
+    ['of another kind', 'all'],
+    ['with a percentage that is none', { revision: 'iris-2', version: '2', percent: 101, pods: [] }],
+    ['with a part of one', { revision: 'iris-2', version: '2', percent: 0.5, pods: [] }],
+    ['with pods that are none', { revision: 'iris-2', version: '2', percent: 100, pods: [{ http: 1 }] }],
+    ['without a revision', { version: '2', percent: 100, pods: [] }],
+    ['to the pod itself', { revision: 'iris-1', version: '1', percent: 100, pods: [{ http: 'x', grpc: 'x' }] }],
+  ])('%s, passes nothing on', async (_, traffic) => {
+    await caller.tell(stable, 'uid-1', { traffic });
+    const answer = await infer();
+    expect([answer.status, servedBy(answer)]).toEqual([200, 'iris-1']);
+  });
+});
+
+describe('over gRPC', () => {
+  let client: Caller;
+  beforeAll(() => {
+    client = clientOf(stable.grpcAddress, 'open_inference_grpc.proto', 'inference.GRPCInferenceService');
+  });
+  afterAll(() => client.close());
+  const row = { name: 'X', datatype: 'FP32', shape: [1, 4], contents: { fp32_contents: [5.1, 3.5, 1.4, 0.2] } };
+  const inferRow = (more: object = {}, metadata = new Metadata()): Promise<Message> =>
+    new Promise((resolve, reject) => {
+      const asked = { model_name: 'iris', inputs: [row], ...more };
+      let revision: unknown;
+      const made = client['ModelInfer']?.(asked, metadata, (error: Error | null, response: Message) =>
+        error === null ? resolve({ ...response, revision }) : reject(error),
+      );
+      made.on('metadata', (told: Metadata) => {
+        [revision] = told.get('x-slipway-revision');
+      });
+    });
+
+  test('the same share is passed on', async () => {
+    await tell({ percent: 50 });
+    const answers = await Promise.all(Array.from({ length: 100 }, () => inferRow()));
+    const versions = answers.map(({ model_version }) => model_version);
+    expect(versions.filter((version) => version === '2')).toHaveLength(50);
+    for (const { model_version, revision } of answers) expect(revision).toBe(`iris-${model_version}`);
+  });
+
+  test('a request gets the revision and the version that it asks for', async () => {
+    await tell({ percent: 0 });
+    const metadata = new Metadata();
+    metadata.set('x-slipway-revision', 'iris-2');
+    expect((await inferRow({}, metadata)).model_version).toBe('2');
+    expect((await inferRow({ model_version: '2' })).model_version).toBe('2');
+    expect((await inferRow({ model_version: '1' })).model_version).toBe('1');
+    await expect(inferRow({ model_version: '9' })).rejects.toThrow("no version '9'");
+    await expect(inferRow({ inputs: [] }, metadata)).rejects.toThrow('INVALID_ARGUMENT');
+  });
+
+  test('what the canary cannot answer, the pod answers itself', async () => {
+    await tell({ revision: 'gone', pods: [{ http: '127.0.0.1:1', grpc: '127.0.0.1:1' }] });
+    const answer = await inferRow();
+    expect([answer.model_version, answer.revision]).toEqual(['1', 'iris-1']);
+    const other = hostOf(stable.url);
+    await tell({ revision: 'http', pods: [{ http: other, grpc: other }] });
+    expect((await inferRow()).model_version).toBe('1');
+    await tell({ revision: 'self', pods: [{ http: other, grpc: stable.grpcAddress }] });
+    expect((await inferRow()).model_version).toBe('1');
+    expect(await passedOn()).toEqual({ revision: 'self', requests: 1, failed: 1, saturated: 0 });
+  });
+
+  test('a request that is wrong is refused by the pod, and is no fault of the canary', async () => {
+    await tell({});
+    await expect(inferRow({ inputs: [] })).rejects.toThrow('INVALID_ARGUMENT');
+    expect(await passedOn()).toEqual({ revision: 'iris-2', requests: 1, failed: 0, saturated: 0 });
+  });
+
+  test('a stream stays with the pod', async () => {
+    await tell({});
+    const stream = client['ModelStreamInfer']?.();
+    stream.write({ model_name: 'iris', inputs: [row] });
+    const [answer]: Message[] = await once(stream, 'data');
+    stream.end();
+    expect(answer.infer_response.model_version).toBe('1');
+  });
+});
+
+test('without a share, a request that asks for this revision is answered, as before', async () => {
+  await caller.tell(stable, 'uid-1', {});
+  expect((await infer({ 'x-slipway-revision': 'iris-1' })).status).toBe(200);
+  const direct = await read(await fetch(`${stable.url}/v2/models/iris`));
+  expect(direct.json.versions).toEqual(['1']);
+});
