@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { request } from 'undici';
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
-import { childKinds } from '../../operator/src/desired/children.ts';
+import { servingChildKinds } from '../../operator/src/desired/children.ts';
 import { openConnection } from '../../operator/src/kube/kubeconfig.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { eventually } from '../eventually.ts';
@@ -18,7 +18,7 @@ describe('a new ModelDeployment', () => {
   test('gets its children, owned by it, with labels that never change, in eight writes', async () => {
     const model = await models.create('new', { autoscaling, resources });
     await models.settled('new');
-    for (const kind of childKinds) {
+    for (const kind of servingChildKinds) {
       const { metadata } = await models.requireChild(kind, 'new');
       expect(metadata.ownerReferences).toEqual([
         {
@@ -144,7 +144,7 @@ describe('a settled ModelDeployment', () => {
     const versions = async () => {
       const all = [
         await models.get('quiet'),
-        ...(await Promise.all(childKinds.map((kind) => models.requireChild(kind, 'quiet')))),
+        ...(await Promise.all(servingChildKinds.map((kind) => models.requireChild(kind, 'quiet')))),
       ];
       return all.map(({ kind, metadata }) => `${kind} ${metadata.resourceVersion}`);
     };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
+import { childName, childResources, servingChildKinds } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
@@ -26,7 +26,7 @@ describe('drift', () => {
     await eventually(
       async () => {
         const [, service, deployment, autoscaler, budget] = await Promise.all(
-          childKinds.map((kind) => models.requireChild(kind, 'drift')),
+          servingChildKinds.map((kind) => models.requireChild(kind, 'drift')),
         );
         return [
           deployment?.spec.strategy.rollingUpdate.maxUnavailable,
@@ -38,7 +38,7 @@ describe('drift', () => {
       },
       (values) => JSON.stringify(values) === JSON.stringify([0, 'slipway', 'stable', 5, 1]),
     );
-    for (const kind of childKinds) {
+    for (const kind of servingChildKinds) {
       const { metadata } = await models.requireChild(kind, 'drift');
       await client.call('DELETE', pathOf(childResources[kind], namespace, childName(kind, 'drift')), { body: {} });
       await eventually(

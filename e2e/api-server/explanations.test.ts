@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { childKinds } from '../../operator/src/desired/children.ts';
+import { servingChildKinds } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
@@ -95,7 +95,7 @@ describe('what is wrong is explained', () => {
     await eventually(
       async () => [
         ...(await models.revisions('orphan')),
-        ...(await Promise.all(childKinds.map((kind) => models.child(kind, 'orphan')))),
+        ...(await Promise.all(servingChildKinds.map((kind) => models.child(kind, 'orphan')))),
       ],
       (left) => left.every((object) => object === undefined),
     );

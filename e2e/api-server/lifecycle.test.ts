@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { load } from 'js-yaml';
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
-import { childKinds } from '../../operator/src/desired/children.ts';
+import { servingChildKinds } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { eventually } from '../eventually.ts';
 import type { FaultProxy } from './fault-proxy.ts';
@@ -138,7 +138,7 @@ describe('deleting', () => {
     await models.delete('gone');
     await eventually(
       async () => {
-        const children = await Promise.all(childKinds.map((kind) => models.child(kind, 'gone')));
+        const children = await Promise.all(servingChildKinds.map((kind) => models.child(kind, 'gone')));
         const rest = [...(await models.replicaSets()), ...(await models.pods())].filter(({ metadata }) =>
           metadata.name.startsWith('gone-'),
         );

@@ -85,6 +85,10 @@ function isWanted(kind: ChildKind, model: ModelDeployment): boolean {
       return true;
     case 'HorizontalPodAutoscaler':
       return renderAutoscaler(model) !== undefined;
+    case 'CanaryDeployment':
+      return model.status?.rollout?.canary !== undefined;
+    case 'CanaryAutoscaler':
+      return model.status?.rollout?.canary !== undefined && renderAutoscaler(model) !== undefined;
     case 'PodDisruptionBudget':
       return renderDisruptionBudget(model) !== undefined;
   }

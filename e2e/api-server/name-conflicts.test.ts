@@ -1,5 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
-import { type ChildKind, childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
+import {
+  childName,
+  childResources,
+  type ServingChildKind,
+  servingChildKinds,
+} from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { eventually } from '../eventually.ts';
 import { operatorSuite } from './operator-suite.ts';
@@ -11,7 +16,7 @@ const autoscaling = { minReplicas: 2, maxReplicas: 5, triggers: [{ type: 'CPU', 
 const resources = { requests: { cpu: '250m' } };
 
 describe('a name that is taken', () => {
-  const foreign: Readonly<Record<ChildKind, object>> = {
+  const foreign: Readonly<Record<ServingChildKind, object>> = {
     ConfigMap: { data: { a: 'b' } },
     Deployment: {
       spec: {
@@ -26,7 +31,7 @@ describe('a name that is taken', () => {
     PodDisruptionBudget: { spec: { maxUnavailable: 1, selector: { matchLabels: { a: 'b' } } } },
   };
 
-  test.each(childKinds.filter((kind) => kind !== 'ConfigMap'))(
+  test.each(servingChildKinds.filter((kind) => kind !== 'ConfigMap'))(
     "by somebody else's %s leaves it untouched, writes nothing more, and recovers",
     async (kind) => {
       const name = `taken-${kind.toLowerCase().slice(0, 10)}`;

@@ -44,12 +44,13 @@ const followed = (port: string) => {
   link = createPodLink({
     call: directCall(Number(port)),
     keys: () => keys,
-    tableOf: () => ({ traffic: { canary: 5 } }),
     wake: (key) => waked.push(key),
     now: () => performance.now(),
+    date: Date.now,
     random: Math.random,
     everyMilliseconds: 100,
   });
+  link.tell('model-uid', { table: { traffic: { canary: 5 } }, intervalSeconds: undefined, isUrgent: false });
   void link.run();
 };
 const state = () =>

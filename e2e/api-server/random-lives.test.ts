@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Condition } from '../../operator/src/api/model-deployment.ts';
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
-import { type ChildKind, childKinds } from '../../operator/src/desired/children.ts';
+import { type ChildKind, servingChildKinds } from '../../operator/src/desired/children.ts';
 import { ApiError } from '../../operator/src/kube/errors.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { eventually } from '../eventually.ts';
@@ -103,15 +103,17 @@ async function live(specs: readonly object[]): Promise<Outcome | undefined> {
     await eventually(() => models.get('iris'), isSettled, { seconds: 90 });
     await operator.quiet();
     const { spec, status } = await models.get('iris');
-    const found = await Promise.all(childKinds.map((kind) => models.child(kind, 'iris')));
+    const found = await Promise.all(servingChildKinds.map((kind) => models.child(kind, 'iris')));
     const isAutoscaled = spec.autoscaling !== undefined;
     const children = found.flatMap((child, index) => {
       if (child === undefined) return [];
       const { clusterIP: _, clusterIPs: __, ...own } = child.spec ?? {};
       const replicas =
-        isAutoscaled && childKinds[index] === 'Deployment' ? { replicas: 'those of the autoscaler' } : {};
+        isAutoscaled && servingChildKinds[index] === 'Deployment' ? { replicas: 'those of the autoscaler' } : {};
       const { 'deployment.kubernetes.io/revision': ___, ...annotations } = child.metadata.annotations ?? {};
-      return [[childKinds[index], { spec: { ...own, ...replicas }, labels: child.metadata.labels, annotations }]];
+      return [
+        [servingChildKinds[index], { spec: { ...own, ...replicas }, labels: child.metadata.labels, annotations }],
+      ];
     });
     const reasons = (status.conditions as { reason: string }[]).map(({ reason }) => reason);
     return { children: Object.fromEntries(children), refused: reasons.includes('ApplyRefused'), status };

@@ -44,9 +44,9 @@ export async function benchPodLink({ pods, seconds }: Options): Promise<void> {
     const link = createPodLink({
       call: directCall(port),
       keys: () => [key],
-      tableOf: () => ({ traffic: { canary: 5 } }),
       wake: () => undefined,
       now: () => performance.now(),
+      date: Date.now,
       random: Math.random,
     });
     const running = link.run();

@@ -108,9 +108,9 @@ test('an operator outside the cluster speaks with pods through the API server', 
   const link = createPodLink({
     call: proxiedCall(client),
     keys: () => keys,
-    tableOf: () => ({}),
     wake: () => undefined,
     now: () => performance.now(),
+    date: Date.now,
     random: Math.random,
     everyMilliseconds: 500,
   });

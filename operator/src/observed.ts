@@ -2,9 +2,10 @@ import type { IDeploymentSpec, IDeploymentStatus } from 'kubernetes-models/apps/
 import type { IHorizontalPodAutoscalerSpec, IHorizontalPodAutoscalerStatus } from 'kubernetes-models/autoscaling/v2';
 import type { IPodDisruptionBudgetSpec } from 'kubernetes-models/policy/v1';
 import type { IContainerStatus, IPodCondition, IServiceSpec } from 'kubernetes-models/v1';
-import type { PodFigures } from '../../contract/src/link.ts';
+import type { PodFigures, Table } from '../../contract/src/link.ts';
 import type { LoadingProgress } from '../../contract/src/loading-progress.ts';
 import type { ModelReport } from '../../contract/src/model-report.ts';
+import type { PodSeries } from './analysis/pod-series.ts';
 import type { ModelDeployment } from './api/model-deployment.ts';
 import type { ChildKind } from './desired/children.ts';
 import type { FieldSet, KubeObject } from './kube/objects.ts';
@@ -68,8 +69,14 @@ export interface Observed {
   readonly service: LiveService | undefined;
   readonly autoscaler: LiveAutoscaler | undefined;
   readonly disruptionBudget: LiveDisruptionBudget | undefined;
+  /** Of a revision that is tried beside the one that serves. */
+  readonly canaryDeployment: LiveDeployment | undefined;
+  readonly canaryAutoscaler: LiveAutoscaler | undefined;
   readonly replicaSets: readonly LiveReplicaSet[];
   readonly pods: readonly LivePod[];
+  readonly canaryPods: readonly LivePod[];
+  /** What pods have counted, for as long as a canary is tried and some time before. */
+  readonly series: readonly PodSeries[];
   /** Pods that are asked of a revision before it is rolled out. */
   readonly preflightPods: readonly LivePod[];
   /** What is known of ready pods by the pod link, by the name of the pod. */
@@ -104,6 +111,15 @@ export type LinkState =
   | { readonly kind: 'linked'; readonly figures: PodFigures }
   | { readonly kind: 'unlinked'; readonly why: WhyUnlinked };
 
+/** What the pods of a ModelDeployment are told over the link, and what is kept of what they tell. */
+export interface LinkOrder {
+  readonly table: Table;
+  /** The length of the intervals that their counts are kept by; undefined where none are. */
+  readonly intervalSeconds: number | undefined;
+  /** Whether they are called more often. */
+  readonly isUrgent: boolean;
+}
+
 export type WhyUnlinked =
   /** It knows no link: an older image of ours, or none of ours. */
   | 'NoLink'
@@ -118,7 +134,9 @@ export const childFields = {
   ConfigMap: 'link',
   Service: 'service',
   Deployment: 'deployment',
+  CanaryDeployment: 'canaryDeployment',
   HorizontalPodAutoscaler: 'autoscaler',
+  CanaryAutoscaler: 'canaryAutoscaler',
   PodDisruptionBudget: 'disruptionBudget',
 } as const satisfies Record<ChildKind, keyof Observed>;
 

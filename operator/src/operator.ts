@@ -81,9 +81,9 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
     const link = createPodLink({
       call,
       keys: () => keys,
-      tableOf: () => ({}),
       wake: (key) => controller.wake(key, 0),
       now: () => performance.now(),
+      date: Date.now,
       random: Math.random,
     });
     const inquiries = createDiagnosisInquiries(leading, call, {

@@ -7,6 +7,12 @@ export type Condition = NonNullable<ModelDeploymentStatus['conditions']>[number]
 export type HistoryEntry = NonNullable<ModelDeploymentStatus['history']>[number];
 /** Why the Deployment runs another revision than the spec asks for. Its presence holds that revision. */
 export type Rollback = NonNullable<ModelDeploymentStatus['rollback']>;
+/** How the revision stands that is tried beside the one that serves. */
+export type CanaryRecord = NonNullable<NonNullable<ModelDeploymentStatus['rollout']>['canary']>;
+export type Measurement = NonNullable<CanaryRecord['measurements']>[number];
+type RolloutSpec = NonNullable<ModelDeploymentSpec['rollout']>;
+export type CanaryStep = NonNullable<NonNullable<RolloutSpec['canary']>['steps']>[number];
+export type Gate = NonNullable<NonNullable<RolloutSpec['analysis']>['gates']>[number];
 export type Autoscaling = NonNullable<ModelDeploymentSpec['autoscaling']>;
 
 /** A ModelDeployment as the API server stores it: in a namespace, and with the defaults of the policy fields. */
@@ -58,5 +64,30 @@ export const rolloutDefaults = {
   onFailure: 'Rollback',
   externalUndo: 'Adopt',
 } as const;
+
+/** The policy of canaries with its defaults. */
+export function canaryPolicyOf({ rollout = {} }: ModelDeploymentSpec) {
+  const { canary = {}, analysis = {} } = rollout;
+  return { steps: canary.steps ?? canaryDefaults.steps, analysis: { ...canaryDefaults.analysis, ...analysis } };
+}
+
+export const canaryDefaults: {
+  readonly steps: readonly CanaryStep[];
+  readonly analysis: Required<NonNullable<RolloutSpec['analysis']>>;
+} = {
+  steps: [5, 25, 50].map((weight) => ({ weight, holdSeconds: 60 })),
+  analysis: {
+    intervalSeconds: 15,
+    minRequests: 100,
+    confidence: '99%',
+    onInconclusive: 'Wait',
+    gates: [{ metric: 'ErrorRate', max: '1%' }],
+  },
+};
+
+/** Whether old requests are to be answered by a new model, as far as that is checked before it is rolled out. */
+export function contractOf({ validation, rollout }: ModelDeploymentSpec): 'Backward' | 'Ignore' {
+  return validation?.contract ?? (rollout?.strategy === 'Canary' ? 'Backward' : 'Ignore');
+}
 
 export const minReplicasDefault = 1;

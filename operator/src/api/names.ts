@@ -27,6 +27,11 @@ export const annotations = {
   restartedAt: 'kubectl.kubernetes.io/restartedAt',
   /** On a ModelDeployment: `REVISION` or `REVISION@ANYTHING` tries a revision again that was rolled back. */
   retry: 'serving.slipway.dev/retry',
+  /** On a ModelDeployment, each `REVISION` or `REVISION@ANYTHING`: what somebody asks of the canary of that revision. */
+  promote: 'serving.slipway.dev/promote',
+  abort: 'serving.slipway.dev/abort',
+  pause: 'serving.slipway.dev/pause',
+  resume: 'serving.slipway.dev/resume',
 } as const;
 
 export const fieldManager = 'slipway';

@@ -49,9 +49,12 @@ export class Caches {
   readonly revisions = new Store<Revision>(ownerOrOrphan);
   readonly ConfigMap = new Store<LiveLink>(ownerUid);
   readonly Deployment = new Store<LiveDeployment>(ownerUid);
+  /** Both tracks are in one store. */
+  readonly CanaryDeployment = this.Deployment;
   readonly Service = new Store<LiveService>(ownerUid);
   /** Those of the whole cluster that scale a Deployment: it may be one of ours. */
   readonly HorizontalPodAutoscaler = new Store<LiveAutoscaler>((autoscaler) => scaledBy(scaledKey(autoscaler)));
+  readonly CanaryAutoscaler = this.HorizontalPodAutoscaler;
   readonly PodDisruptionBudget = new Store<LiveDisruptionBudget>(ownerUid);
   readonly replicaSets = new Store<LiveReplicaSet>(ownerUid);
   readonly pods = new Store<LivePod>(ownerUid);

@@ -1,5 +1,5 @@
 import { labels } from '../api/names.ts';
-import type { ChildKind } from '../desired/children.ts';
+import { childKinds, childName, childResources } from '../desired/children.ts';
 import type { KubeObject } from '../kube/objects.ts';
 import { controllerOf, keyOf } from '../kube/objects.ts';
 import { WorkQueue } from '../kube/queue.ts';
@@ -35,11 +35,11 @@ export class Controller {
       } else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
       this.#enqueue(keyOf(object), 'high');
     });
-    this.#followChild('ConfigMap', caches.ConfigMap);
-    this.#followChild('Deployment', caches.Deployment);
-    this.#followChild('Service', caches.Service);
-    this.#followChild('HorizontalPodAutoscaler', caches.HorizontalPodAutoscaler);
-    this.#followChild('PodDisruptionBudget', caches.PodDisruptionBudget);
+    this.#followChildren('ConfigMap', caches.ConfigMap);
+    this.#followChildren('Deployment', caches.Deployment);
+    this.#followChildren('Service', caches.Service);
+    this.#followChildren('HorizontalPodAutoscaler', caches.HorizontalPodAutoscaler);
+    this.#followChildren('PodDisruptionBudget', caches.PodDisruptionBudget);
     this.#follow(caches.revisions);
     this.#follow(caches.replicaSets);
     this.#follow(caches.pods);
@@ -97,12 +97,16 @@ export class Controller {
     store.onChange((change) => this.#enqueueOwner(change));
   }
 
-  #followChild<T extends LiveChild<unknown>>(child: ChildKind, store: Store<T>): void {
+  #followChildren<T extends LiveChild<unknown>>(kind: string, store: Store<T>): void {
+    const children = childKinds.filter((child) => childResources[child].kind === kind);
     store.onChange((change) => {
       const object = change.after ?? change.before;
       const owner = object?.metadata.labels?.[labels.modelDeployment];
       const model = this.#options.caches.models.get(`${object?.metadata.namespace}/${owner}`);
-      if (model !== undefined) this.#options.memory.of(model).childChanged(child, change.after);
+      if (model !== undefined) {
+        const child = children.find((one) => childName(one, model.metadata.name) === object?.metadata.name);
+        if (child !== undefined) this.#options.memory.of(model).childChanged(child, change.after);
+      }
       this.#enqueueOwner(change);
     });
   }

@@ -1,4 +1,4 @@
-import { type ModelDeployment, minReplicasDefault } from '../api/model-deployment.ts';
+import { minReplicasDefault } from '../api/model-deployment.ts';
 import { fingerprint } from '../canonical.ts';
 import { renderAutoscaler } from '../desired/autoscaler.ts';
 import { type ChildKind, childKinds } from '../desired/children.ts';
@@ -9,7 +9,16 @@ import { renderLink } from '../desired/link.ts';
 import { renderService } from '../desired/service.ts';
 import type { Manifest } from '../kube/apply.ts';
 import { fieldsAt } from '../kube/field-sets.ts';
-import { type Attempt, type Intruder, type LiveChild, liveChildOf, type Observed } from '../observed.ts';
+import {
+  type Attempt,
+  type Intruder,
+  type LiveAutoscaler,
+  type LiveChild,
+  type LiveDeployment,
+  liveChildOf,
+  type Observed,
+} from '../observed.ts';
+import { canaryReplicas } from '../rollout/canary.ts';
 import { changeCause, healthyDespiteGoldenSet } from '../rollout/revision.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
@@ -50,48 +59,85 @@ export function childDecisions(
 function render(
   child: ChildKind,
   observed: Observed,
-  { revision }: Wanted,
+  { revision, canary }: Wanted,
   publicKeys: string | undefined,
 ): (Manifest & object) | undefined {
   const { model } = observed;
+  const isAutoscaled = observed.foreignAutoscalers.length === 0;
   switch (child) {
     case 'ConfigMap':
       return renderLink(model, healthyDespiteGoldenSet(observed.revisions), publicKeys);
     case 'Service':
       return renderService(model);
     case 'Deployment':
-      return renderDeployment(model, revision.data.template, changeCause(revision), ownReplicas(observed));
+      return renderDeployment(model, revision.data.template, changeCause(revision), ownReplicas(stableScale(observed)));
+    case 'CanaryDeployment': {
+      if (canary === undefined) return undefined;
+      const { target, record } = canary;
+      const replicas = ownReplicas(canaryScale(observed, canaryReplicas(observed, record)));
+      return renderDeployment(model, target.data.template, changeCause(target), replicas, 'canary');
+    }
     case 'HorizontalPodAutoscaler':
       // One owner: two autoscalers of the same pods both stand still.
-      return observed.foreignAutoscalers.length > 0 ? undefined : renderAutoscaler(model);
+      return isAutoscaled ? renderAutoscaler(model, canary?.record.stableReplicas) : undefined;
+    case 'CanaryAutoscaler':
+      if (canary === undefined || !isAutoscaled) return undefined;
+      return renderAutoscaler(model, canaryReplicas(observed, canary.record), 'canary');
     case 'PodDisruptionBudget':
       return renderDisruptionBudget(model);
   }
+}
+
+/** Who sets the number of pods of a Deployment, and between what limits. */
+interface Scale {
+  readonly deployment: LiveDeployment | undefined;
+  readonly autoscaler: LiveAutoscaler | undefined;
+  readonly isAutoscaled: boolean;
+  /** Whether somebody else's autoscaler does. */
+  readonly isForeign: boolean;
+  /** What it has while nobody scales it. */
+  readonly fixed: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+function stableScale({ model, deployment, autoscaler, foreignAutoscalers }: Observed): Scale {
+  const { autoscaling, replicas = 1 } = model.spec;
+  const isForeign = foreignAutoscalers.length > 0;
+  const { minReplicas = minReplicasDefault, maxReplicas = Number.POSITIVE_INFINITY } = autoscaling ?? {};
+  const isAutoscaled = autoscaling !== undefined;
+  const least = Math.max(1, minReplicas);
+  return { deployment, autoscaler, isAutoscaled, isForeign, fixed: replicas, least, most: maxReplicas };
+}
+
+/** @param needed the pods that its step takes */
+function canaryScale(observed: Observed, needed: number): Scale {
+  const { model, canaryDeployment, canaryAutoscaler, foreignAutoscalers } = observed;
+  return {
+    deployment: canaryDeployment,
+    autoscaler: canaryAutoscaler,
+    isAutoscaled: model.spec.autoscaling !== undefined && foreignAutoscalers.length === 0,
+    isForeign: false,
+    fixed: needed,
+    least: needed,
+    most: Math.max(needed, model.spec.autoscaling?.maxReplicas ?? 0),
+  };
 }
 
 /**
  * The replicas that the operator applies; undefined leaves them to the autoscaler that has them. Until that has changed
  * them for the first time they are still the operator's, who must not let go of them: they would fall to 1.
  */
-function ownReplicas({ model, deployment, autoscaler, foreignAutoscalers }: Observed): number | undefined {
-  const { autoscaling, replicas = 1 } = model.spec;
-  const isAutoscaled = autoscaling !== undefined || autoscaler !== undefined || foreignAutoscalers.length > 0;
-  if (!isAutoscaled) return replicas;
+function ownReplicas(scale: Scale): number | undefined {
+  const { deployment, autoscaler, isAutoscaled, isForeign, fixed, least, most } = scale;
+  if (!isAutoscaled && autoscaler === undefined && !isForeign) return fixed;
   const live = deployment?.spec.replicas ?? 1;
-  const { minReplicas, maxReplicas } = limitsOf(model);
-  if (deployment === undefined) return autoscaling === undefined ? replicas : minReplicas;
+  if (deployment === undefined) return isAutoscaled ? least : fixed;
   // An autoscaler leaves a Deployment alone that has no pods at all.
-  const isAsleep = live === 0 && autoscaling !== undefined;
+  const isAsleep = live === 0 && isAutoscaled;
   const isHeld = fieldsAt(deployment.applied, ['spec', 'replicas']) !== undefined;
   if (!isHeld && !isAsleep) return undefined;
-  return autoscaling === undefined || foreignAutoscalers.length > 0
-    ? live
-    : Math.max(minReplicas, Math.min(live, maxReplicas));
-}
-
-function limitsOf({ spec: { autoscaling } }: ModelDeployment) {
-  const { minReplicas = minReplicasDefault, maxReplicas = Number.POSITIVE_INFINITY } = autoscaling ?? {};
-  return { minReplicas: Math.max(1, minReplicas), maxReplicas };
+  return !isAutoscaled || isForeign ? live : Math.max(least, Math.min(live, most));
 }
 
 function childDecision(

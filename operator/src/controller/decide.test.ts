@@ -35,7 +35,8 @@ describe('a pass over', () => {
 
   test('a settled object writes nothing, and is not looked at again', () => {
     const { state } = settle(observed());
-    expect(pass(state)).toEqual({ writes: [], events: [] });
+    expect(pass(state)).toMatchObject({ writes: [], events: [] });
+    expect(pass(state).requeueAfterMilliseconds).toBeUndefined();
   });
 
   test('a new version makes a revision, and goes forward', () => {

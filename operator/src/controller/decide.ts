@@ -1,13 +1,15 @@
-import type { ModelDeploymentStatus } from '../api/model-deployment.ts';
+import { canaryPolicyOf, type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { canonical } from '../canonical.ts';
 import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
-import type { Observed } from '../observed.ts';
+import type { LinkOrder, Observed } from '../observed.ts';
+import { millisecondsToLook } from '../rollout/canary.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
+import { tableFor } from '../rollout/traffic-share.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
 import { problemOfPod } from '../status/diagnosis.ts';
-import { driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
+import { commandEvents, driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
 import { type RolloutState, rolloutState } from '../status/rollout-state.ts';
 import { currentRevision, isNewlyWanted, makeStatus, startTimeOf } from '../status/status.ts';
 import { dampen } from './damping.ts';
@@ -65,11 +67,13 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const current = currentRevision(observed, wanted.revision, state);
   const before = [...first, ...(recorded === undefined ? [createRevision(asked)] : [])];
   const after = [
-    ...(recorded === undefined || gate.kind !== 'open' ? [] : renumberWrites(wanted.revision, newest)),
+    ...(recorded === undefined || gate.kind !== 'open'
+      ? []
+      : renumberWrites(wanted.canary?.target ?? wanted.revision, newest)),
     ...adoptWrites(observed),
     ...ofChildren.filter((write) => !first.includes(write)),
     ...preflightWrites(observed, asked, gate, hasLink),
-    ...healthWrites(wanted.revision, state, now),
+    ...healthWrites(wanted, state, now),
     ...signatureWrites(observed, current),
     ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name, name]),
   ];
@@ -96,6 +100,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const statusWrites: Write[] = isSame(status, model.status) ? [] : [{ kind: 'write-status', status }];
   const events = [
     ...wantedEvents(wanted, observed, target),
+    ...commandEvents(observed, wanted),
     ...statusEvents(observed, status, target),
     ...children.flatMap((child) => eventsOf(child, wanted)),
   ].map((event) => ({ occurrence: progress.startTime, ...event }));
@@ -105,10 +110,12 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...deadlineRequeue(observed, progress, state, now),
     ...damped.requeueAfterMilliseconds,
     ...children.flatMap(({ requeueAfterMilliseconds = [] }) => requeueAfterMilliseconds),
+    ...canaryRequeue(observed, wanted, now),
   ];
   return {
     writes: [...damped.before, ...statusWrites, ...damped.after],
     events,
+    link: linkOrder(observed, wanted),
     ...(requeue.length === 0 ? {} : { requeueAfterMilliseconds: Math.min(...requeue) }),
   };
 }
@@ -138,6 +145,19 @@ function deadlineRequeue(
   const left =
     deployment === undefined || kind !== 'progressing' ? undefined : millisecondsToDeadline(deployment, progress, now);
   return left === undefined ? [] : [left + 50];
+}
+
+function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): readonly number[] {
+  const milliseconds = canary === undefined ? undefined : millisecondsToLook(observed, canary, now);
+  return milliseconds === undefined ? [] : [milliseconds];
+}
+
+/** What pods are told, and what is kept of what they tell: only where a canary may come is anything. */
+function linkOrder(observed: Observed, { canary }: Wanted): LinkOrder {
+  const { spec } = observed.model;
+  if (rolloutPolicyOf(spec).strategy !== 'Canary') return { table: {}, intervalSeconds: undefined, isUrgent: false };
+  const { intervalSeconds } = canaryPolicyOf(spec).analysis;
+  return { table: tableFor(observed, canary), intervalSeconds, isUrgent: canary !== undefined };
 }
 
 /** Whether a watch tells of everything that may happen next. Time alone passes a deadline, and mounts fail in Events. */

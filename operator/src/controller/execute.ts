@@ -189,7 +189,7 @@ async function takeOver(
   const live: KubeObject = await client.call('GET', path);
   if (live.metadata.uid !== metadata.uid || live.metadata.resourceVersion !== version)
     throw new StaleView(`the ${child} ${metadata.name} has changed since`);
-  const value = withPartTaken(live.metadata.managedFields ?? [], guardedParts[child] ?? []);
+  const value = withPartTaken(live.metadata.managedFields ?? [], guardedParts[childResources[child].kind] ?? []);
   return client.call('PATCH', path, {
     contentType: jsonPatch,
     body: [

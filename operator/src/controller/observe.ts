@@ -1,8 +1,8 @@
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { labels, modelContainer } from '../api/names.ts';
-import { type ChildKind, childKinds, childName, childResources } from '../desired/children.ts';
+import { type ChildKind, childInWords, childKinds, childName, childResources } from '../desired/children.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
-import { identityLabels, linkName } from '../desired/metadata.ts';
+import { identityLabels } from '../desired/metadata.ts';
 import { preflightTrack } from '../desired/preflight-pod.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
@@ -13,6 +13,7 @@ import {
   type LiveAutoscaler,
   type LiveChild,
   type LivePod,
+  type LiveReplicaSet,
   type NameConflict,
   type Observed,
 } from '../observed.ts';
@@ -38,18 +39,20 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     link: ours(model, caches.ConfigMap.get(keyOfChild(model, 'ConfigMap'))),
     service: ours(model, caches.Service.get(key)),
     deployment: ours(model, caches.Deployment.get(key)),
+    canaryDeployment: ours(model, caches.Deployment.get(keyOfChild(model, 'CanaryDeployment'))),
     autoscaler: ours(model, caches.HorizontalPodAutoscaler.get(key)),
+    canaryAutoscaler: ours(model, caches.HorizontalPodAutoscaler.get(keyOfChild(model, 'CanaryAutoscaler'))),
     disruptionBudget: ours(model, caches.PodDisruptionBudget.get(key)),
   };
   const { attempts, refusals } = memory.of(model);
   const lookedUp = await lookUpOccupied(model, children, options);
-  const { deployment } = { ...children, ...lookedUp };
+  const { deployment, canaryDeployment } = { ...children, ...lookedUp };
   const replicaSets = deployment === undefined ? [] : caches.replicaSets.indexed(deployment.metadata.uid);
-  const pods = replicaSets
-    .flatMap(({ metadata }) => caches.pods.indexed(metadata.uid))
-    .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const pods = podsOf(replicaSets, caches);
+  const canaryPods =
+    canaryDeployment === undefined ? [] : podsOf(caches.replicaSets.indexed(canaryDeployment.metadata.uid), caches);
   const preflightPods = caches.pods.indexed(uid);
-  const links = readLinks(model, [...pods, ...preflightPods], options);
+  const links = readLinks(model, [...pods, ...canaryPods, ...preflightPods], options);
   return {
     model,
     revisions: [...caches.revisions.indexed(uid), ...caches.revisions.indexed(orphansOf(key))],
@@ -60,14 +63,22 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
       .map(foreignAutoscaler),
     replicaSets,
     pods,
+    canaryPods,
+    series: options.link.seriesOf(uid),
     preflightPods,
     links,
     reports: readReports(model, pods, links, options),
-    loading: readLoading(model, pods, options),
-    mountFailures: readMountFailures(model, [...pods, ...preflightPods], options),
+    loading: readLoading(model, [...pods, ...canaryPods], options),
+    mountFailures: readMountFailures(model, [...pods, ...canaryPods, ...preflightPods], options),
     attempts,
     refusals,
   };
+}
+
+function podsOf(replicaSets: readonly LiveReplicaSet[], caches: ObserveOptions['caches']): readonly LivePod[] {
+  return replicaSets
+    .flatMap(({ metadata }) => caches.pods.indexed(metadata.uid))
+    .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
 }
 
 /** Where a child is in its cache. */
@@ -84,7 +95,8 @@ function ours<T extends KubeObject>(model: ModelDeployment, child: T | undefined
   const { uid, name } = model.metadata;
   if (controllerOf(child)?.uid === uid) return child;
   const { ownerReferences = [], labels: own = {} } = child.metadata;
-  const isNamesake = [name, linkName(name)].includes(child.metadata.name) && ownerReferences.length === 0;
+  const isNamesake =
+    childKinds.some((kind) => childName(kind, name) === child.metadata.name) && ownerReferences.length === 0;
   const isLabelled = Object.entries(identityLabels(model)).every(([label, value]) => own[label] === value);
   return isNamesake && isLabelled ? child : undefined;
 }
@@ -99,7 +111,7 @@ function ownerInWords(object: KubeObject): string {
   return object.metadata.labels?.[labels.managedBy] ?? 'nobody that it names';
 }
 
-type Children = Pick<Observed, 'link' | 'deployment' | 'service' | 'autoscaler' | 'disruptionBudget'>;
+type Children = Pick<Observed, (typeof childFields)[ChildKind]>;
 
 type LookedUp = Partial<Children> & Pick<Observed, 'conflicts' | 'linkConflict'>;
 
@@ -140,7 +152,7 @@ async function lookUp(
   }
   if (ours(model, live) !== undefined) {
     if (caches[child].hasSeen(live.metadata.resourceVersion)) return { kind: 'own', child, live: asLiveChild(live) };
-    throw new StaleView(`${child} ${name} is not in the cache yet`);
+    throw new StaleView(`${childInWords(child)} ${name} is not in the cache yet`);
   }
   if (!isWanted(model, child)) return { kind: 'free' };
   return { kind: 'conflict', conflict: { kind: child, name, owner: ownerInWords(live) } };
@@ -155,6 +167,10 @@ function isWanted(model: ModelDeployment, child: ChildKind): boolean {
       return true;
     case 'HorizontalPodAutoscaler':
       return model.spec.autoscaling !== undefined;
+    case 'CanaryDeployment':
+      return model.status?.rollout?.canary !== undefined;
+    case 'CanaryAutoscaler':
+      return model.status?.rollout?.canary !== undefined && model.spec.autoscaling !== undefined;
     case 'PodDisruptionBudget':
       return renderDisruptionBudget(model) !== undefined;
   }

@@ -20,7 +20,7 @@ export interface PassOptions {
   /** What is asked beside the passes. */
   readonly inquiries: DiagnosisInquiries;
   /** What pods tell. */
-  readonly link: Pick<PodLink, 'follow' | 'rest' | 'forget' | 'forgetModel'>;
+  readonly link: Pick<PodLink, 'follow' | 'rest' | 'forget' | 'forgetModel' | 'seriesOf' | 'tell'>;
   readonly events: EventRecorder;
   /** The operator's own settings, as they are now. */
   readonly policy: () => Policy;

@@ -43,6 +43,8 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
       rest: () => undefined,
       forget: () => undefined,
       forgetModel: () => undefined,
+      tell: () => undefined,
+      seriesOf: () => [],
     },
     policy: () => ({ defaultImage: 'slipway:1', publicKeys: '{}' }),
     log: pino({ level: 'silent' }),

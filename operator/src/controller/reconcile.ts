@@ -28,11 +28,14 @@ export async function reconcile(key: string, options: PassOptions): Promise<Pass
   try {
     const observed = await observe(model, options);
     const decision = decide(observed, new Date(now()), policy());
-    const progress = { isUnderWay: decision.writes.length === 0 };
+    const isToBeRecorded = decision.writes.some(({ kind }) => kind === 'write-status');
+    const progress = { isUnderWay: decision.writes.length === 0, isRecorded: !isToBeRecorded };
     let news = false;
     try {
       news = await writeAll(decision, model, options, log, progress);
     } finally {
+      // Pods are told no more than the status tells.
+      if (progress.isRecorded) options.link.tell(model.metadata.uid, decision.link);
       // Once the status is written, the next pass would not see that anything has changed. Before, it decides anew.
       if (progress.isUnderWay) await recordAll(decision, model, options, log);
     }
@@ -64,7 +67,7 @@ async function writeAll(
   model: ModelDeployment,
   options: PassOptions,
   log: Logger,
-  progress: { isUnderWay: boolean },
+  progress: { isUnderWay: boolean; isRecorded: boolean },
 ): Promise<boolean> {
   const memory = options.memory.of(model);
   const executor = createExecutor(model, options);
@@ -75,7 +78,7 @@ async function writeAll(
     if ('child' in write && heldUp.has(write.child)) continue;
     const refusal = await tryWrite(write, executor, memory, options, log);
     if (refusal === undefined) {
-      if (write.kind !== 'create-revision') progress.isUnderWay = true;
+      note(write, progress);
       continue;
     }
     news = refusal.isNews || news;
@@ -84,6 +87,11 @@ async function writeAll(
     if ('child' in write) heldUp.add(write.child);
   }
   return news;
+}
+
+function note({ kind }: Write, progress: { isUnderWay: boolean; isRecorded: boolean }): void {
+  if (kind !== 'create-revision') progress.isUnderWay = true;
+  if (kind === 'write-status') progress.isRecorded = true;
 }
 
 function isBeforeStatus(write: Write, writes: Decision['writes']): boolean {

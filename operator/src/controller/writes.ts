@@ -4,7 +4,7 @@ import type { PreflightManifest } from '../desired/preflight-pod.ts';
 import type { Manifest } from '../kube/apply.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { OwnerReference } from '../kube/objects.ts';
-import type { LiveChild } from '../observed.ts';
+import type { LinkOrder, LiveChild } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
 
 /** The record of a revision as it is made. */
@@ -42,6 +42,7 @@ export type Write =
 export interface Decision {
   readonly writes: readonly Write[];
   readonly events: readonly EventRecord[];
+  readonly link: LinkOrder;
   readonly requeueAfterMilliseconds?: number;
 }
 

@@ -14,7 +14,19 @@ export function identityLabels({ metadata }: ModelDeployment): Record<string, st
 
 /** What a Deployment and its Service select. */
 export function stableSelector(name: string): Record<string, string> {
-  return { [labels.modelDeployment]: name, [labels.track]: 'stable' };
+  return trackSelector(name, 'stable');
+}
+
+export type Track = 'stable' | 'canary';
+
+/** What the Deployment of a track selects. */
+export function trackSelector(name: string, track: Track): Record<string, string> {
+  return { [labels.modelDeployment]: name, [labels.track]: track };
+}
+
+/** The name of what a canary has of its own. No ModelDeployment may have such a name. */
+export function canaryName(model: string): string {
+  return `${model}-canary`;
 }
 
 export function ownerReference({ apiVersion, kind, metadata }: ModelDeployment): OwnerReference {

@@ -24,9 +24,9 @@ function setUp(answer: (name: string) => Promise<unknown>) {
       return answer(name);
     },
     keys: () => [key],
-    tableOf: () => ({}),
     wake: () => undefined,
     now: () => performance.now(),
+    date: Date.now,
     random: Math.random,
     everyMilliseconds: 20,
     concurrency: 4,

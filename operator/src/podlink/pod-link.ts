@@ -7,17 +7,18 @@ import {
   linkVersion,
   type Refusal,
   type SignedTable,
-  type Table,
   type TableClaims,
 } from '../../../contract/src/link.ts';
 import { NotALink, parseLinkAnswer } from '../../../contract/src/link-answer.ts';
 import { MeasuresTotal, noMeasures } from '../../../contract/src/measures.ts';
 import { routes } from '../../../contract/src/ports.ts';
+import type { PodSeries } from '../analysis/pod-series.ts';
 import { type Clock, WorkQueue } from '../kube/queue.ts';
 import { runWorkers } from '../kube/runner.ts';
-import type { LinkState } from '../observed.ts';
+import type { LinkOrder, LinkState } from '../observed.ts';
 import type { LinkKey } from './link-keys.ts';
 import { PodAnswer, type PodCall, type ReachablePod } from './pod-calls.ts';
+import { Recording } from './recording.ts';
 
 /** A pod that figures are wanted from. */
 export interface LinkedPod extends ReachablePod {
@@ -37,6 +38,10 @@ export interface PodLink {
   forget(uid: string): void;
   /** What all pods of a ModelDeployment (its uid) have counted since the operator leads, those that are gone included. */
   measuresOf(model: string): Measures;
+  /** What its pods are told from now on, and what is kept of what they tell. What is new is told at once. */
+  tell(model: string, order: LinkOrder): void;
+  /** What its pods have counted, by intervals, as far as that is kept. */
+  seriesOf(model: string): readonly PodSeries[];
   /** The ModelDeployment is gone. */
   forgetModel(model: string): void;
   readonly followed: number;
@@ -49,12 +54,12 @@ export interface PodLinkOptions {
   readonly call: PodCall;
   /** The newest first. Pods that have not learnt it yet are called with an older one. */
   readonly keys: () => readonly LinkKey[];
-  /** What the pods of a ModelDeployment are to do. */
-  readonly tableOf: (key: string) => Table;
   /** Called when something of a pod is news that a pass has to know of. */
   readonly wake: (key: string) => void;
   /** A clock that never jumps, in milliseconds. */
   readonly now: () => number;
+  /** In milliseconds since 1970. */
+  readonly date: () => number;
   readonly random: () => number;
   /** Between two calls to a pod. */
   readonly everyMilliseconds?: number;
@@ -74,6 +79,9 @@ interface Followed {
   isActive: boolean;
 }
 
+/** Where counts are kept by intervals, a pod is called so often in each. */
+const callsInInterval = 3;
+
 /** A pod that is called in vain so often in a row is not linked: a single lost call is no news. */
 const patience = 3;
 
@@ -87,9 +95,11 @@ const slowConcurrency = 4;
 const mostQuiet = 30;
 
 export function createPodLink(options: PodLinkOptions): PodLink {
-  const { call, keys, tableOf, wake, now, random, everyMilliseconds = 10_000, concurrency = 16 } = options;
+  const { call, keys, wake, now, date, random, everyMilliseconds = 10_000, concurrency = 16 } = options;
   const followed = new Map<string, Followed>();
   const totals = new Map<string, MeasuresTotal>();
+  const orders = new Map<string, LinkOrder>();
+  const recordings = new Map<string, Recording>();
   const clock: Clock = { now, schedule: (milliseconds, work) => cancelOf(setTimeout(work, milliseconds)) };
   const lanes = { prompt: new WorkQueue(clock, random), slow: new WorkQueue(clock, random) };
   // A table outlives some calls that are lost.
@@ -113,7 +123,7 @@ export function createPodLink(options: PodLinkOptions): PodLink {
       sequence: entry.sequence,
       clock,
       holdsSeconds,
-      table: tableOf(pod.key),
+      table: orders.get(pod.model)?.table ?? {},
     };
     const payload = JSON.stringify(claims);
     return { key: key.id, payload, signature: sign(null, Buffer.from(payload), key.privateKey).toString('base64') };
@@ -151,7 +161,9 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     const total = totals.get(entry.pod.model) ?? new MeasuresTotal();
     totals.set(entry.pod.model, total);
     total.tell(entry.pod.uid, answer.nonce, measures);
-    become(entry, { kind: 'linked', figures: { revision, model, measures, passedOn, table } });
+    const figures = { revision, model, measures, passedOn, table };
+    recordings.get(entry.pod.model)?.tell(entry.pod.uid, answer.nonce, figures, date());
+    become(entry, { kind: 'linked', figures });
   };
   const failed = (entry: Followed, error: unknown) => {
     // 404 and the like, or another answer than a pod of ours gives: whoever listens there knows no link.
@@ -159,6 +171,12 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     entry.failures++;
     if (isStranger) become(entry, { kind: 'unlinked', why: 'NoLink' });
     else if (entry.failures >= patience) become(entry, { kind: 'unlinked', why: 'Unreachable' });
+  };
+
+  const intervalOf = ({ pod: { model } }: Followed): number => {
+    const { isUrgent = false, intervalSeconds } = orders.get(model) ?? {};
+    if (!isUrgent || intervalSeconds === undefined) return everyMilliseconds;
+    return Math.min(everyMilliseconds, (intervalSeconds * 1000) / callsInInterval);
   };
 
   const visit = async (uid: string) => {
@@ -178,7 +196,7 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     const share = entry.isSpread ? 0.9 + random() / 5 : 0.1 + 0.9 * random();
     entry.isSpread = true;
     if (followed.get(uid) === entry && entry.isActive)
-      lanes[lane].add(uid, { afterMilliseconds: everyMilliseconds * quiet * share });
+      lanes[lane].add(uid, { afterMilliseconds: intervalOf(entry) * quiet * share });
     return {};
   };
 
@@ -210,11 +228,27 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     forget(uid) {
       const entry = followed.get(uid);
       followed.delete(uid);
-      if (entry !== undefined) totals.get(entry.pod.model)?.end(uid);
+      if (entry === undefined) return;
+      totals.get(entry.pod.model)?.end(uid);
+      recordings.get(entry.pod.model)?.end(uid, date());
     },
+    tell(model, order) {
+      const before = orders.get(model);
+      orders.set(model, order);
+      const { intervalSeconds } = order;
+      if (intervalSeconds === undefined) recordings.delete(model);
+      else if (recordings.get(model)?.intervalSeconds !== intervalSeconds)
+        recordings.set(model, new Recording(intervalSeconds));
+      const isNew = JSON.stringify(before?.table ?? {}) !== JSON.stringify(order.table);
+      if (!isNew && before?.isUrgent === order.isUrgent) return;
+      for (const [uid, { pod, isActive }] of followed) if (pod.model === model && isActive) lanes.prompt.add(uid);
+    },
+    seriesOf: (model) => recordings.get(model)?.series ?? [],
     measuresOf: (model) => totals.get(model)?.now ?? noMeasures,
     forgetModel(model) {
       totals.delete(model);
+      orders.delete(model);
+      recordings.delete(model);
       // Its pods end by themselves, and are of no interest any more.
       for (const [uid, { pod }] of followed) if (pod.model === model) followed.delete(uid);
     },
@@ -245,7 +279,9 @@ function newsOf(state: LinkState): string {
       return state.kind;
     case 'unlinked':
       return state.why;
-    case 'linked':
-      return JSON.stringify(state.figures.model ?? 'no model yet');
+    case 'linked': {
+      const { model, table, passedOn } = state.figures;
+      return JSON.stringify([model ?? 'no model yet', table?.table ?? {}, passedOn !== undefined]);
+    }
   }
 }

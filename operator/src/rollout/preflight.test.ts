@@ -76,7 +76,7 @@ test('one that keeps the contract is rolled out, and its pod goes', () => {
   expect(state.preflightPods).toEqual([]);
   expect(state.model.status?.preflight).toMatchObject({ verdict: 'Passed', reason: 'ContractKept' });
   expect(conditionsOf(state.model)).toMatchObject({ Ready: 'True Ready', Stalled: 'False NotStalled' });
-  expect(kinds(passes[0] ?? { writes: [], events: [] }).slice(0, 2)).toEqual(['write-status', 'apply Deployment']);
+  expect(kinds(passes[0]).slice(0, 2)).toEqual(['write-status', 'apply Deployment']);
 });
 
 describe('one that breaks the contract', () => {

@@ -1,6 +1,6 @@
 import type { LinkedModel, ModelSignature } from '../../../contract/src/link.ts';
 import { parseModelSignature } from '../../../contract/src/link-answer.ts';
-import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
+import { contractOf, type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
 import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
@@ -42,7 +42,7 @@ export function gateOf(observed: Observed, asked: Revision, problem: string | un
   const isNew = running !== undefined && running.metadata.name !== asked.metadata.name;
   const known = status.preflight?.revision === asked.metadata.name ? status.preflight : undefined;
   const before = known?.verdict === 'Failed' && isAskedAgain(observed, asked) ? undefined : known;
-  if (!isNew || model.spec.validation?.contract !== 'Backward') return { kind: 'open', preflight: before };
+  if (!isNew || contractOf(model.spec) !== 'Backward') return { kind: 'open', preflight: before };
   const found =
     before === undefined || before.verdict === 'Pending'
       ? judge(observed, asked, running, before, problem, now)

@@ -40,7 +40,8 @@ describe('an undo', () => {
       RolledBack: 'True Undo',
     });
     expect(reasons(passes)).toEqual(['RolledBack']);
-    expect(pass(state)).toEqual({ writes: [], events: [] });
+    expect(pass(state)).toMatchObject({ writes: [], events: [] });
+    expect(pass(state).requeueAfterMilliseconds).toBeUndefined();
   });
 
   test.each([

@@ -1,6 +1,6 @@
 import { annotations } from '../api/names.ts';
 import { findDifference } from '../desired/difference.ts';
-import type { Observed } from '../observed.ts';
+import type { LiveReplicaSet, Observed } from '../observed.ts';
 import { isHealthy, type Revision, templateRevision } from './revision.ts';
 
 /** Somebody else than the operator has put a recorded revision into the Deployment. */
@@ -26,6 +26,36 @@ export function findUndo({ deployment, revisions }: Observed): Undo | undefined 
   if (revision === undefined || findDifference(revision.data.template, template, undefined) !== undefined)
     return undefined;
   return { revision, fieldManager: intruder.manager };
+}
+
+/** What `deployment.kubernetes.io/revision-history` of a ReplicaSet ends with, or its number if it has none yet. */
+function lastNumber({ metadata }: LiveReplicaSet, isBack: boolean): number {
+  const { annotations: told = {} } = metadata;
+  const number = Number(told['deployment.kubernetes.io/revision'] ?? 0);
+  const before = Number(told['deployment.kubernetes.io/revision-history']?.split(',').at(-1) ?? 0);
+  // Its new number says that it was put back, and not when it ran.
+  return isBack && before > 0 ? before : number;
+}
+
+/**
+ * Whether an undo went to what the Deployment ran before the revision that it runs now, as a plain `kubectl rollout undo`
+ * does. The Deployment's controller may have given it a new number already.
+ */
+export function ranBefore({ replicaSets }: Observed, undo: Undo, now: Revision): boolean {
+  const others = replicaSets.filter(({ revision }) => revision !== undefined && revision !== now.metadata.name);
+  const isUndone = ({ revision }: LiveReplicaSet) => revision === undo.revision.metadata.name;
+  const numbers = others.map((replicaSet) => {
+    const isBack = isUndone(replicaSet) && isNewest(replicaSet, replicaSets);
+    return { isUndone: isUndone(replicaSet), number: lastNumber(replicaSet, isBack) };
+  });
+  const newest = numbers.toSorted((a, b) => b.number - a.number)[0];
+  return newest?.isUndone === true;
+}
+
+function isNewest(replicaSet: LiveReplicaSet, all: readonly LiveReplicaSet[]): boolean {
+  const number = ({ metadata }: LiveReplicaSet) =>
+    Number(metadata.annotations?.['deployment.kubernetes.io/revision'] ?? 0);
+  return all.every((other) => number(other) <= number(replicaSet));
 }
 
 /** When the pods were restarted last, as far as the Deployment's template still tells. */

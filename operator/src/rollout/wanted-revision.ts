@@ -3,9 +3,10 @@ import { annotations } from '../api/names.ts';
 import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
 import type { Observed } from '../observed.ts';
+import { beginCanary, type Canary, followCanary, runningRevision } from './canary.ts';
 import { hasMissedDeadline, progressOf } from './progress.ts';
 import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
-import { findUndo, type Undo } from './undo.ts';
+import { findUndo, ranBefore, type Undo } from './undo.ts';
 
 /** What the Deployment is to run, and why. */
 export type Wanted = WantedRevision & Reason;
@@ -18,6 +19,8 @@ interface WantedRevision {
   readonly retry: string | undefined;
   /** What a retry asked for that is not the revision that is held back. */
   readonly mistakenRetry: string | undefined;
+  /** The revision that the spec asks for, while it is tried beside this one or takes its place. */
+  readonly canary: Canary | undefined;
 }
 
 type Reason =
@@ -38,9 +41,13 @@ type Reason =
   /** Somebody has asked for the spec's revision again, which was held back. */
   | { readonly kind: 'retried'; readonly undo: Undo | undefined }
   /** The spec's revision has missed its deadline: the newest healthy one is held from now on. */
-  | { readonly kind: 'rolledBack' };
+  | { readonly kind: 'rolledBack' }
+  /** The canary of the spec's revision is taken back: what served beside it is held from now on. */
+  | { readonly kind: 'canaryFailed'; readonly undo: Undo | undefined }
+  /** Somebody has undone what serves beside a canary to what ran before: the canary is taken back, what serves put back. */
+  | { readonly kind: 'canaryUndone'; readonly undo: Undo };
 
-export type WhyPutBack = 'RevertPolicy' | 'MissedDeadline' | 'NeverHealthy';
+export type WhyPutBack = 'RevertPolicy' | 'MissedDeadline' | 'NeverHealthy' | 'CanaryUnderWay';
 
 /** The undo that a decision answers: the template passes to the operator with it. */
 export function undoOf(wanted: Wanted): Undo | undefined {
@@ -50,7 +57,7 @@ export function undoOf(wanted: Wanted): Undo | undefined {
 /** Whether an undo is not followed, so that it must not look as if it had come after what it is overruled by. */
 export function isUndoOverruled(wanted: Wanted): boolean {
   const undo = undoOf(wanted);
-  return undo !== undefined && undo.revision !== wanted.revision;
+  return undo !== undefined && undo.revision !== wanted.revision && wanted.kind !== 'canaryUndone';
 }
 
 interface Hold {
@@ -70,10 +77,10 @@ const maxFieldManagerLength = 128;
  * 1. a name is taken: nothing is decided;
  * 2. the spec asks for another revision than the status knows: forward, whatever else was done;
  * 3. a hold is recorded and a retry of the spec's revision is asked for: retried;
- * 4. somebody has put another recorded revision there: adopted, ended or put back;
+ * 4. somebody has put another recorded revision there: adopted, ended or put back, or a canary is undone;
  * 5. a hold is recorded: held, unless it was an undo to what cannot serve any more: undoFailed;
- * 6. the spec's revision has missed its deadline: rolled back;
- * 7. otherwise forward: the spec's revision, which may not have been put there yet.
+ * 6. the canary of the spec's revision is to be taken back, or that has missed its deadline: rolled back;
+ * 7. otherwise forward: the spec's revision, which may not have been put there yet, or what serves beside its canary.
  *
  * @param target the revision that the spec asks for
  */
@@ -82,22 +89,72 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
   const status = model.status ?? {};
   const undo = findUndo(observed);
   const retry = retryAnnotation(observed);
-  const common = { revision: target, rollback: undefined, retry, mistakenRetry: undefined };
-  const forward: Wanted = { ...common, kind: 'forward', undo };
+  const anew = () => ({
+    ...putting(target, beginCanary(observed, target, now)),
+    rollback: undefined,
+    retry,
+    mistakenRetry: undefined,
+  });
   if (observed.conflicts.length > 0) return undecided(observed, target);
-  if (status.updateRevision !== target.metadata.name) return forward;
+  if (status.updateRevision !== target.metadata.name) return { ...anew(), kind: 'forward', undo };
 
   const hold = findHold(observed) ?? replaceHold(observed, target, now);
   const asked = retry === undefined || retry === status.retry ? undefined : retry.split('@')[0];
-  if (hold !== undefined && asked === target.metadata.name) return { ...common, kind: 'retried', undo };
+  if (hold !== undefined && asked === target.metadata.name) return { ...anew(), kind: 'retried', undo };
 
   const mistakenRetry = hold === undefined ? undefined : asked;
-  const kept: Wanted =
-    hold === undefined
-      ? forward
-      : { retry, mistakenRetry, revision: hold.revision, rollback: hold.rollback, kind: 'held', undo, lost: hold.lost };
+  return hold === undefined
+    ? withoutHold(observed, target, { undo, retry, mistakenRetry }, now)
+    : withHold(hold, observed, target, { undo, retry, mistakenRetry }, now);
+}
+
+/** What a decision takes along. */
+interface Along {
+  readonly undo: Undo | undefined;
+  readonly retry: string | undefined;
+  readonly mistakenRetry: string | undefined;
+}
+
+function withHold(
+  { revision, rollback, lost }: Hold,
+  observed: Observed,
+  target: Revision,
+  along: Along,
+  now: Date,
+): Wanted {
+  const { undo } = along;
+  // An undo that was answered already is still there until its template is put back.
+  const isAnswered = undo !== undefined && undo.revision.metadata.name === rollback.undone;
+  const { undone: _, ...settled } = rollback;
+  const kept = isAnswered ? rollback : settled;
+  const held: Wanted = { ...along, revision, rollback: kept, canary: undefined, kind: 'held', undo, lost };
+  if (undo !== undefined && undo.revision !== revision && !isAnswered)
+    return answerUndo(undo, held, observed, target, now);
+  return afterUndo(held, observed, target, now);
+}
+
+function withoutHold(observed: Observed, target: Revision, along: Along, now: Date): Wanted {
+  const { undo } = along;
+  const outcome = followCanary(observed, target, now);
+  if (outcome.kind === 'failed') {
+    const { stable, trigger, message } = outcome;
+    const rollback = { ...rollbackTo(stable, target, trigger, now), message };
+    return { ...along, revision: stable, rollback, canary: undefined, kind: 'canaryFailed' };
+  }
+  const canary = outcome.kind === 'under way' ? outcome.canary : undefined;
+  const kept: Wanted = { ...along, ...putting(target, canary), rollback: undefined, kind: 'forward' };
   if (undo !== undefined && undo.revision !== kept.revision) return answerUndo(undo, kept, observed, target, now);
-  return hold === undefined ? afterDeadline(kept, observed, target, now) : afterUndo(kept, observed, target, now);
+  return afterDeadline(kept, observed, target, now);
+}
+
+/** What the serving Deployment runs while a revision is tried beside it, takes its place, or needs no trial. */
+function putting(target: Revision, canary: Canary | undefined) {
+  return { revision: canary === undefined || canary.record.state === 'Promoting' ? target : canary.stable, canary };
+}
+
+function rollbackTo(revision: Revision, target: Revision, trigger: Rollback['trigger'], now: Date): Rollback {
+  const [fromRevision, toRevision] = [target.metadata.name, revision.metadata.name];
+  return { fromRevision, toRevision, trigger, time: timestamp(now) };
 }
 
 function retryAnnotation({ model }: Observed): string | undefined {
@@ -107,8 +164,11 @@ function retryAnnotation({ model }: Observed): string | undefined {
 
 function undecided(observed: Observed, target: Revision): Wanted {
   const { rollback, retry } = observed.model.status ?? {};
-  const revision = findHold(observed)?.revision ?? target;
-  return { revision, rollback, retry, mistakenRetry: undefined, kind: 'undecided' };
+  const running = observed.revisions.find(({ metadata }) => metadata.name === runningRevision(observed));
+  const revision = findHold(observed)?.revision ?? running ?? target;
+  const record = observed.model.status?.rollout?.canary;
+  const canary = record === undefined || running === undefined ? undefined : { target, stable: running, record };
+  return { revision, rollback, canary, retry, mistakenRetry: undefined, kind: 'undecided' };
 }
 
 function findHold({ model, revisions }: Observed): Hold | undefined {
@@ -126,12 +186,15 @@ function replaceHold({ model, revisions }: Observed, target: Revision, now: Date
   return { rollback, revision, lost: lost.toRevision };
 }
 
-function answerUndo(undo: Undo, kept: Wanted, { model }: Observed, target: Revision, now: Date): Wanted {
+function answerUndo(undo: Undo, kept: Wanted, observed: Observed, target: Revision, now: Date): Wanted {
+  const { model } = observed;
   const { revision, fieldManager } = undo;
-  const { retry, mistakenRetry } = kept;
+  const { retry, mistakenRetry, canary } = kept;
+  const isBeside = canary !== undefined && canary.record.state !== 'Promoting';
   const putBack = (why: WhyPutBack): Wanted => ({
     revision: kept.revision,
     rollback: kept.rollback,
+    canary,
     retry,
     mistakenRetry,
     kind: 'putBack',
@@ -139,20 +202,23 @@ function answerUndo(undo: Undo, kept: Wanted, { model }: Observed, target: Revis
     why,
   });
   if (rolloutPolicyOf(model.spec).externalUndo === 'Revert') return putBack('RevertPolicy');
+  const by = { fieldManager: withinCharacters(fieldManager, maxFieldManagerLength) };
   if (revision === target) {
+    if (isBeside) return putBack('CanaryUnderWay');
     if (kept.rollback?.trigger !== 'Undo') return putBack('MissedDeadline');
-    return { revision, rollback: undefined, retry, mistakenRetry, kind: 'ended', undo };
+    return { revision, rollback: undefined, canary: undefined, retry, mistakenRetry, kind: 'ended', undo };
+  }
+  if (isBeside && ranBefore(observed, undo, canary.stable)) {
+    // What a user wants back while a canary is tried is what serves beside it, which is there already.
+    const undone = revision.metadata.name;
+    const rollback = { ...rollbackTo(canary.stable, target, 'Undo', now), ...by, undone };
+    return { revision: canary.stable, rollback, canary: undefined, retry, mistakenRetry, kind: 'canaryUndone', undo };
   }
   if (!isHealthy(revision)) return putBack('NeverHealthy');
-  const rollback: Rollback = {
-    fromRevision: target.metadata.name,
-    toRevision: revision.metadata.name,
-    // What the rollback of a failed revision has held back stays held back, whatever is chosen in its place.
-    trigger: kept.rollback?.trigger ?? 'Undo',
-    fieldManager: withinCharacters(fieldManager, maxFieldManagerLength),
-    time: timestamp(now),
-  };
-  return { revision, rollback, retry, mistakenRetry, kind: 'adopted', undo };
+  // What the rollback of a failed revision has held back stays held back, whatever is chosen in its place.
+  const trigger = kept.rollback?.trigger ?? 'Undo';
+  const rollback: Rollback = { ...rollbackTo(revision, target, trigger, now), ...by };
+  return { revision, rollback, canary: undefined, retry, mistakenRetry, kind: 'adopted', undo };
 }
 
 /**
@@ -163,14 +229,9 @@ function afterDeadline(kept: Wanted, observed: Observed, target: Revision, now: 
   if (!hasFailed(observed, target, now)) return kept;
   const revision = newestHealthyBut(target, observed.revisions);
   if (revision === undefined) return kept;
-  const rollback: Rollback = {
-    fromRevision: target.metadata.name,
-    toRevision: revision.metadata.name,
-    trigger: 'ProgressDeadline',
-    time: timestamp(now),
-  };
+  const rollback = rollbackTo(revision, target, 'ProgressDeadline', now);
   const { retry, mistakenRetry } = kept;
-  return { revision, rollback, retry, mistakenRetry, kind: 'rolledBack' };
+  return { revision, rollback, canary: undefined, retry, mistakenRetry, kind: 'rolledBack' };
 }
 
 /** Somebody has undone to a revision whose bytes are gone, say: what served before is better than nothing. */
@@ -178,7 +239,8 @@ function afterUndo(held: Wanted, observed: Observed, target: Revision, now: Date
   const isUndone = held.rollback?.trigger === 'Undo' && isHealthy(target);
   if (!isUndone || !hasFailed(observed, held.revision, now)) return held;
   const { retry, mistakenRetry } = held;
-  return { revision: target, rollback: undefined, retry, mistakenRetry, kind: 'undoFailed', from: held.revision };
+  const from = held.revision;
+  return { revision: target, rollback: undefined, canary: undefined, retry, mistakenRetry, kind: 'undoFailed', from };
 }
 
 /** Whether a revision that is rolled out has missed its deadline, and the policy is to leave it. */

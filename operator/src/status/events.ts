@@ -1,8 +1,10 @@
-import type { Condition, ModelDeploymentStatus, Rollback } from '../api/model-deployment.ts';
+import type { CanaryRecord, Condition, ModelDeploymentStatus, Rollback } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
-import type { ChildKind } from '../desired/children.ts';
+import { withinCharacters } from '../api/text.ts';
+import { type ChildKind, childInWords } from '../desired/children.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { Intruder, Observed } from '../observed.ts';
+import { type CommandName, newCommands } from '../rollout/commands.ts';
 import { inWords, type Revision, templateRevision } from '../rollout/revision.ts';
 import { numberOfOtherRevision, restartedAt, type Undo } from '../rollout/undo.ts';
 import { undoOf, type Wanted } from '../rollout/wanted-revision.ts';
@@ -45,6 +47,10 @@ function decisionEvents(wanted: Wanted, { model, deployment }: Observed, target:
       return [undoFailedEvent(wanted.from, wanted.revision, deployment?.spec.progressDeadlineSeconds ?? 0)];
     case 'rolledBack':
       return [failedEvent(target, wanted.revision, deployment?.spec.progressDeadlineSeconds ?? 0)];
+    case 'canaryFailed':
+      return [canaryFailedEvent(target, wanted.revision, wanted.rollback?.message ?? '')];
+    case 'canaryUndone':
+      return [canaryUndoneEvent(wanted.undo, target, wanted.revision)];
   }
 }
 
@@ -78,6 +84,7 @@ function putBackEvent({ undo, revision, why }: Extract<Wanted, { kind: 'putBack'
     RevertPolicy: 'spec.rollout.externalUndo is Revert',
     MissedDeadline: `it missed its deadline; to try it again, run ${retry}`,
     NeverHealthy: 'it never was healthy',
+    CanaryUnderWay: `it is tried as a canary still; to have it at once, promote it with the annotation ${annotations.promote}`,
   };
   const message = `${undo.fieldManager} undid the Deployment to ${inWords(undo.revision)}, but ${reasons[why]}: ${inWords(revision)} was put back`;
   return warning('UndoPutBack', message);
@@ -86,6 +93,18 @@ function putBackEvent({ undo, revision, why }: Extract<Wanted, { kind: 'putBack'
 function failedEvent(target: Revision, revision: Revision, deadlineSeconds: number): ModelEvent {
   const message = `${inWords(target)} made no progress for ${deadlineSeconds} s: rolled back to ${inWords(revision)}`;
   return warning('RolledBack', message);
+}
+
+function canaryFailedEvent(target: Revision, stable: Revision, message: string): ModelEvent {
+  return warning(
+    'RolledBack',
+    `the canary of ${inWords(target)} was taken back: ${message}; ${inWords(stable)} is kept`,
+  );
+}
+
+function canaryUndoneEvent({ fieldManager }: Undo, target: Revision, stable: Revision): ModelEvent {
+  const message = `${fieldManager} undid the Deployment while ${inWords(target)} was tried: its canary was taken back, and ${inWords(stable)} is kept`;
+  return normal('RolledBack', message);
 }
 
 function undoFailedEvent(from: Revision, revision: Revision, deadlineSeconds: number): ModelEvent {
@@ -104,6 +123,27 @@ export function retryCommand(name: string, rollback: Rollback | undefined, { met
   return `kubectl annotate --overwrite mdeploy/${name} ${annotations.retry}=${value}`;
 }
 
+/** The command that asks something of a canary; the time makes it another request than the last one was. */
+export function commandLine(name: string, command: CommandName, { revision, time }: CanaryRecord): string {
+  return `kubectl annotate --overwrite mdeploy/${name} ${annotations[command]}=${revision}@${time}`;
+}
+
+/** What is said of commands that name no canary that is under way. */
+export function commandEvents(observed: Observed, { canary }: Wanted): ModelEvent[] {
+  const before = observed.model.status?.rollout?.canary?.revision;
+  const known = new Set([before, canary?.target.metadata.name]);
+  return Array.from(newCommands(observed)).flatMap(([command, revision]) =>
+    known.has(revision)
+      ? []
+      : [
+          warning(
+            'CommandIgnored',
+            `the annotation ${annotations[command]} names revision ${withinCharacters(revision, 253)}, but no canary of it is under way`,
+          ),
+        ],
+  );
+}
+
 /** What is said of somebody's change of a child. An undo is no drift: it has been answered already. */
 export function driftEvents(
   child: ChildKind,
@@ -119,13 +159,13 @@ export function driftEvents(
 
 function driftEvent(child: ChildKind, { manager, fields }: Intruder): ModelEvent {
   const named = fields.slice(0, 8).join(', ');
-  const part = child === 'Deployment' ? "the Deployment's pod template" : `the ${child}`;
+  const part = child === 'Deployment' ? "the Deployment's pod template" : `the ${childInWords(child)}`;
   const message = `${manager} changed ${part} (${named}${fields.length > 8 ? ', ...' : ''}): it was put back; change the ModelDeployment instead`;
   return warning('DriftRepaired', message);
 }
 
 export function resistedEvent(child: ChildKind, difference: string): ModelEvent {
-  const message = `${difference} of the ${child} does not take the wanted value: a policy of the cluster changes it back`;
+  const message = `${difference} of the ${childInWords(child)} does not take the wanted value: a policy of the cluster changes it back`;
   return warning('ApplyResisted', message);
 }
 
@@ -140,6 +180,7 @@ export function statusEvents(observed: Observed, status: ModelDeploymentStatus, 
     events.push(normal('RolloutStarted', message));
   }
   events.push(...restartUndoneEvents(observed, status));
+  events.push(...canaryEvents(observed, status, target));
   const [was, is] = [conditionOf(before, 'Ready'), conditionOf(status, 'Ready')];
   if (is?.status === 'True' && was?.status !== 'True')
     events.push(normal('RolloutComplete', `version ${version} serves`));
@@ -151,9 +192,36 @@ export function statusEvents(observed: Observed, status: ModelDeploymentStatus, 
   return events;
 }
 
+/** What has become of a canary since the last status. */
+function canaryEvents({ model }: Observed, status: ModelDeploymentStatus, target: Revision): ModelEvent[] {
+  const [was, is] = [model.status?.rollout?.canary, status.rollout?.canary];
+  if (is === undefined) return [];
+  const isSame = was?.revision === is.revision;
+  const told = (event: ModelEvent) => [{ ...event, occurrence: `${is.state} ${is.step} ${is.time}` }];
+  if (isSame && was.paused === undefined && is.paused !== undefined)
+    return told(
+      normal('CanaryPaused', `the canary of ${inWords(target)} was paused at ${is.weight} % of the requests`),
+    );
+  if (isSame && was.paused !== undefined && is.paused === undefined)
+    return told(normal('CanaryResumed', `the canary of ${inWords(target)} goes on`));
+  if (isSame && was.state === is.state) return [];
+  switch (is.state) {
+    case 'Scaling':
+      return [];
+    case 'Holding':
+      return told(normal('CanaryStep', `step ${is.step}: ${inWords(target)} is given ${is.weight} % of the requests`));
+    case 'Promoting':
+      return told(normal('CanaryPromoted', `${inWords(target)} takes the place of what served beside it`));
+    case 'Failed':
+      return told(warning('CanaryFailed', `the canary of ${inWords(target)} failed: ${is.message ?? ''}`));
+  }
+}
+
 /** Reasons for not being ready that are no problem. */
 const ordinaryReasons = new Set([
   'Preflight',
+  'Canary',
+  'CanaryFailed',
   'RollingOut',
   'RollingBack',
   'RolledBack',

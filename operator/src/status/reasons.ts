@@ -11,6 +11,7 @@ export const conditionReasons = {
   RollingOut: 'a revision is being rolled out',
   RollingBack: 'an older revision is being brought back',
   Preflight: 'a pod of the revision that the spec asks for is asked before it is rolled out',
+  Canary: 'the revision that the spec asks for is tried beside the one that serves, with a share of the requests',
   Paused: 'somebody else than the operator has paused the Deployment',
   Scaling: 'the number of pods is changing',
   Settled: 'nothing is under way',
@@ -24,12 +25,16 @@ export const conditionReasons = {
   ContractUnknown:
     'no pod tells what the serving model takes, so nothing can be compared: the new one is not rolled out',
   PreflightFailed: 'the pod that was asked before the rollout could not load the model, or could not be asked',
+  CanaryFailed:
+    'the revision that the spec asks for has failed as a canary, and is kept without requests, because onFailure is Pause',
   ProgressDeadlineExceeded: 'a rollout made no progress for spec.rollout.progressDeadlineSeconds',
   // RolledBack
   RolledBack: 'an older revision is kept in the place of the one that the spec asks for',
   NotRolledBack: 'the revision that the spec asks for is wanted',
   Undo: 'somebody undid the Deployment',
   ProgressDeadline: 'the new revision missed its deadline',
+  GateFailed: 'the analysis of the answers of a canary found against it',
+  Aborted: 'somebody has aborted the canary of the new revision',
   // ModelLoaded
   Verified: 'the model is loaded, and its digest is the one of the spec',
   Unpinned: 'the model is loaded, and nothing guarantees the same bytes next time',
@@ -78,6 +83,14 @@ export const eventReasons = {
   },
   UndoSuperseded: { type: 'Normal', meaning: 'an undo was overtaken by a new spec' },
   RestartUndone: { type: 'Normal', meaning: 'an undo took back a restart, and no version' },
+  CanaryStep: { type: 'Normal', meaning: 'a canary is given a share of the requests' },
+  CanaryPaused: { type: 'Normal', meaning: 'somebody has paused a canary' },
+  CanaryResumed: { type: 'Normal', meaning: 'somebody lets a canary go on' },
+  CanaryPromoted: { type: 'Normal', meaning: 'a canary has gone through its steps, or somebody promotes it' },
+  CommandIgnored: {
+    type: 'Warning',
+    meaning: 'an annotation asks something of a canary that is not under way',
+  },
   Retrying: { type: 'Normal', meaning: 'a revision that was held back is tried again' },
   RetryIgnored: { type: 'Warning', meaning: 'the retry annotation names another revision than the one held back' },
   DriftRepaired: { type: 'Warning', meaning: 'somebody changed a child: it was put back' },

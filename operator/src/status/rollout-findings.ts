@@ -1,9 +1,12 @@
-import type { Rollback } from '../api/model-deployment.ts';
+import { canaryPolicyOf, type Rollback } from '../api/model-deployment.ts';
+import { childInWords, childResources, isChildKind } from '../desired/children.ts';
 import type { Observed } from '../observed.ts';
+import { type Canary, stepOf } from '../rollout/canary.ts';
+import type { CommandName } from '../rollout/commands.ts';
 import { inWords, renderVersion } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';
 import type { Problem } from './diagnosis.ts';
-import { retryCommand } from './events.ts';
+import { commandLine, retryCommand } from './events.ts';
 import { loadingInWords } from './loading.ts';
 import type { ConditionReason } from './reasons.ts';
 import type { RolloutState } from './rollout-state.ts';
@@ -13,6 +16,7 @@ export function reconcilingFinding(input: StatusInput, stalled: Finding): Findin
   const { wanted, state } = input;
   if (stalled.status === 'True') return found('False', 'Stalled', 'nothing is under way');
   if (input.gate.kind === 'checking') return found('True', 'Preflight', checkingMessage(input));
+  if (wanted.canary !== undefined) return found('True', 'Canary', canaryMessage(input, wanted.canary));
   switch (state.kind) {
     case 'complete':
       return found('False', 'Settled', 'nothing is under way');
@@ -44,7 +48,10 @@ function rolledBackMessage({ observed, target, wanted }: StatusInput, rollback: 
     case 'Undo':
       return `${inWords(target)} was undone by ${rollback.fieldManager ?? 'somebody'}: ${kept} ${retry}`;
     case 'ProgressDeadline':
-      return `${inWords(target)} missed its deadline: ${kept} ${retry}`;
+      return `${inWords(target)} missed its deadline${rollback.message === undefined ? '' : ` (${rollback.message})`}: ${kept} ${retry}`;
+    case 'GateFailed':
+    case 'Aborted':
+      return `${inWords(target)} was taken back (${rollback.message ?? 'a canary'}): ${kept} ${retry}`;
   }
 }
 
@@ -62,6 +69,12 @@ export function upToDateFinding(input: StatusInput): Finding {
   const { observed, target, wanted, state, defaultImage, gate, asked } = input;
   const { name } = target.metadata;
   if (gate.kind !== 'open') return found('False', 'Preflight', `${inWords(asked)} is not rolled out`);
+  if (wanted.canary !== undefined)
+    return found(
+      'False',
+      'Canary',
+      `${inWords(wanted.canary.target)} is tried beside ${inWords(wanted.canary.stable)}`,
+    );
   if (wanted.rollback !== undefined)
     return found('False', 'RolledBack', `${inWords(wanted.revision)} is kept in the place of revision ${name}`);
   if (state.kind !== 'complete' && state.kind !== 'scaling')
@@ -84,7 +97,7 @@ export function stalledFinding(input: StatusInput): Finding {
   const { refusals, contested } = input;
   if (conflicts.length > 0) {
     const taken = conflicts.map(
-      ({ kind, name, owner }) => `the ${kind} ${name} is there already and belongs to ${owner}`,
+      ({ kind, name, owner }) => `the ${childResources[kind].kind} ${name} is there already and belongs to ${owner}`,
     );
     return found(
       'True',
@@ -101,7 +114,7 @@ export function stalledFinding(input: StatusInput): Finding {
   }
   if (contested.length > 0) {
     const fought = contested.map(
-      ({ child, difference, repairs }) => `${difference} of the ${child} was put back ${repairs} times`,
+      ({ child, difference, repairs }) => `${difference} of the ${childOf(child)} was put back ${repairs} times`,
     );
     return found(
       'True',
@@ -113,6 +126,8 @@ export function stalledFinding(input: StatusInput): Finding {
     const { reason, message } = input.gate.preflight;
     return found('True', gateReason(reason), `${inWords(input.asked)} is not rolled out: ${message}`);
   }
+  if (wanted.canary?.record.state === 'Failed')
+    return found('True', 'CanaryFailed', canaryMessage(input, wanted.canary));
   if (state.kind === 'overdue') {
     const why = state.problem === undefined ? '' : `: ${state.problem.message}`;
     const what = wanted.rollback === undefined ? 'the rollout' : `the rollback to ${inWords(wanted.revision)}`;
@@ -136,6 +151,7 @@ export function readyFinding(input: StatusInput, available: Finding, stalled: Fi
     return found('False', reason, stalled.message);
   }
   if (input.gate.kind === 'checking') return found('False', 'Preflight', checkingMessage(input));
+  if (wanted.canary !== undefined) return found('False', 'Canary', canaryMessage(input, wanted.canary));
   switch (state.kind) {
     case 'starting':
       return found('False', reason, `version ${version} is ${verb}`);
@@ -174,6 +190,28 @@ function checkingMessage({ asked, gate }: StatusInput): string {
   return `${inWords(asked)} is asked before it is rolled out${problem}`;
 }
 
+/** How far a canary is, and what a person can do. */
+function canaryMessage({ observed }: StatusInput, { target, stable, record }: Canary): string {
+  const { name } = observed.model.metadata;
+  const { steps } = canaryPolicyOf(observed.model.spec);
+  const command = (which: CommandName) => commandLine(name, which, record);
+  const what = inWords(target);
+  const because = record.message === undefined ? '' : `: ${record.message}`;
+  switch (record.state) {
+    case 'Scaling':
+    case 'Holding': {
+      const share = `${what} is given ${record.weight} % of the requests, step ${record.step} of ${steps.length}${because}`;
+      if (record.paused !== undefined) return `${share}; it is paused: ${command('resume')}`;
+      const isManual = record.state === 'Holding' && stepOf(observed, record).hold === 'Manual';
+      return isManual ? `${share}; it waits for somebody: ${command('resume')}, or ${command('abort')}` : share;
+    }
+    case 'Promoting':
+      return `${what} takes the place of ${inWords(stable)}`;
+    case 'Failed':
+      return `${what} failed as a canary, and is given no requests${because}; ${command('abort')}, or ${command('promote')}`;
+  }
+}
+
 /** What a refused write is for, in words. */
 function inWordsOf(write: string): string {
   const [kind = '', child] = write.split(' ');
@@ -181,7 +219,7 @@ function inWordsOf(write: string): string {
     case 'create-revision':
       return 'the ControllerRevision';
     case 'delete':
-      return `to delete the ${child}`;
+      return `to delete the ${childOf(child)}`;
     case 'delete-replica-set':
       return 'to delete a ReplicaSet';
     case 'delete-revision':
@@ -194,8 +232,12 @@ function inWordsOf(write: string): string {
     case 'delete-preflight':
       return 'the pod that is asked before a rollout';
     default:
-      return `the ${child ?? kind}`;
+      return `the ${child === undefined ? kind : childOf(child)}`;
   }
+}
+
+function childOf(name = ''): string {
+  return isChildKind(name) ? childInWords(name) : name;
 }
 
 /** A reason that another version of the operator has written may be unknown. */

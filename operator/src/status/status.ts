@@ -3,6 +3,8 @@ import { timestamp } from '../api/time.ts';
 import { stableSelector } from '../desired/metadata.ts';
 import { serviceUrl } from '../desired/service.ts';
 import type { Observed, Refusal } from '../observed.ts';
+import { type Canary, runningRevision } from '../rollout/canary.ts';
+import { commandsGiven } from '../rollout/commands.ts';
 import type { Gate } from '../rollout/preflight.ts';
 import type { Progress } from '../rollout/progress.ts';
 import { historyOf, type Revision } from '../rollout/revision.ts';
@@ -48,11 +50,9 @@ export interface StatusInput {
 }
 
 /** Whether the wanted revision is another than before, or is tried again. */
-export function isNewlyWanted(
-  { rollback, updateRevision }: ModelDeploymentStatus = {},
-  { revision, kind }: Wanted,
-): boolean {
-  return (rollback?.toRevision ?? updateRevision) !== revision.metadata.name || kind === 'retried';
+export function isNewlyWanted(status: ModelDeploymentStatus | undefined, { revision, kind, canary }: Wanted): boolean {
+  const isTriedAgain = kind === 'retried' && canary === undefined;
+  return runningRevision({ model: { status } }) !== revision.metadata.name || isTriedAgain;
 }
 
 /** Since when the wanted revision is. */
@@ -74,6 +74,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
   const before = model.status ?? {};
   const targetName = target.metadata.name;
   const restarted = restartedAt(observed);
+  const commands = commandsGiven(observed);
   const isRecorded = revisions.some(({ metadata }) => metadata.name === input.asked.metadata.name);
   const recorded = isRecorded ? revisions : [...revisions, input.asked];
   const { preflight } = input.gate;
@@ -96,10 +97,12 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
       message: rolloutMessage(input),
       ...progress,
       ...(restarted === undefined ? {} : { restartedAt: restarted }),
+      ...(wanted.canary === undefined ? {} : { canary: wanted.canary.record }),
     },
     ...(preflight === undefined ? {} : { preflight }),
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
     ...(wanted.retry === undefined ? {} : { retry: wanted.retry }),
+    ...(Object.keys(commands).length === 0 ? {} : { commands }),
     history: historyOf(held ? revisions : recorded),
   };
 }
@@ -129,6 +132,10 @@ function rolloutMessage({ observed: { conflicts }, refusals, wanted, state, gate
   if (refusals.size > 0) return 'refused';
   if (gate.kind === 'checking') return 'checking';
   if (gate.kind === 'closed') return `not rolled out: ${gateReason(gate.preflight.reason)}`;
+  return wanted.canary === undefined ? stateColumn(state, isBack, version) : canaryColumn(wanted.canary);
+}
+
+function stateColumn(state: RolloutState, isBack: boolean, version: string): string {
   switch (state.kind) {
     case 'starting':
       return 'starting';
@@ -146,6 +153,21 @@ function rolloutMessage({ observed: { conflicts }, refusals, wanted, state, gate
         : `stuck: ${state.problem.reason}`;
     case 'complete':
       return isBack ? `rolled back to ${version}` : 'complete';
+  }
+}
+
+function canaryColumn({ record: { state, weight, paused, message } }: Canary): string {
+  switch (state) {
+    case 'Scaling':
+    case 'Holding': {
+      const how =
+        paused !== undefined ? ', paused' : state === 'Holding' && message !== undefined ? ', inconclusive' : '';
+      return `canary ${weight}%${how}`;
+    }
+    case 'Promoting':
+      return 'canary promoted';
+    case 'Failed':
+      return 'canary failed';
   }
 }
 

@@ -12,7 +12,7 @@ import { completeDeployment, modelDeployment, pod } from './test-objects.ts';
 export const now = new Date('2026-01-01T00:00:00.000Z');
 export const policy = { defaultImage: 'slipway:1', publicKeys: '{"keys":[]}' };
 export const pass = (state: Observed) => decide(state, now, policy);
-export const kinds = ({ writes }: Decision) =>
+export const kinds = ({ writes }: Pick<Decision, 'writes'> = { writes: [] }) =>
   writes.map((write) => ('child' in write ? `${write.kind} ${write.child}` : write.kind));
 
 function fieldsOf(value: unknown): FieldSet {
@@ -65,7 +65,7 @@ export function perform(state: Observed, write: Write): Observed {
         ? { ...state, deployment: { ...state.deployment, intruders: [] } }
         : state;
     case 'delete-replica-set':
-      return state;
+      return { ...state, replicaSets: state.replicaSets.filter(({ metadata }) => metadata.name !== write.name) };
     case 'create-preflight': {
       const { name } = write.manifest.metadata;
       return { ...state, preflightPods: [...state.preflightPods, pod(name, name.replace(/-preflight$/, ''))] };
@@ -91,7 +91,9 @@ export function perform(state: Observed, write: Write): Observed {
       const { metadata, ...rest } = write.manifest as unknown as LiveChild<object>;
       const { apiVersion: _, kind: __, ...fields } = rest as Record<string, unknown>;
       const replicas =
-        field === 'deployment' ? { replicas: (before?.spec as { replicas?: number } | undefined)?.replicas ?? 1 } : {};
+        field === 'deployment' || field === 'canaryDeployment'
+          ? { replicas: (before?.spec as { replicas?: number } | undefined)?.replicas ?? 1 }
+          : {};
       const child: LiveChild<object> = {
         ...rest,
         spec: { ...replicas, ...rest.spec },

@@ -253,9 +253,82 @@ export interface IModelDeployment {
      */
     "rollout"?: {
       /**
-       * RollingUpdate replaces pods step by step.
+       * RollingUpdate replaces pods step by step. Canary gives the new revision pods of its own and a share of the requests that grows in steps, and takes it back when an analysis of its answers fails.
        */
-      "strategy"?: "RollingUpdate";
+      "strategy"?: "RollingUpdate" | "Canary";
+      /**
+       * How the share of a new revision grows. Only with strategy Canary.
+       */
+      "canary"?: {
+        /**
+         * What share of the requests the new revision is given, and for how long. After the last step it takes the place of the old one. 5, 25 and 50 % for a minute each when absent.
+         */
+        "steps"?: Array<{
+          /**
+           * The percentage of requests that the new revision is given.
+           */
+          "weight": number;
+          /**
+           * For how long it is given that at least; longer while an analysis is inconclusive.
+           */
+          "holdSeconds"?: number;
+          /**
+           * Manual waits until somebody resumes or promotes.
+           */
+          "hold"?: "Manual";
+        }>;
+        /**
+         * Lets a header of requests decide, and not chance, so that a caller meets one revision.
+         */
+        "stickyBy"?: {
+          /**
+           * The name of the header. Requests without it are shared out by chance.
+           */
+          "header": string;
+        };
+      };
+      /**
+       * What the answers of a canary are judged by. Only with strategy Canary. One gate, an error rate of at most 1 %, when absent.
+       */
+      "analysis"?: {
+        /**
+         * How often it is looked at, and the intervals in which is counted.
+         */
+        "intervalSeconds"?: number;
+        /**
+         * With fewer requests in a step, a gate that has not failed is inconclusive at its end.
+         */
+        "minRequests"?: number;
+        /**
+         * The probability with which a revision that is as good as the gates ask for is not rolled back, in the whole rollout, however often it is looked at.
+         */
+        "confidence"?: string;
+        /**
+         * What happens when the time of a step is over and a gate is inconclusive. Wait goes on with the step, Promote goes on to the next, Rollback takes the revision back.
+         */
+        "onInconclusive"?: "Wait" | "Promote" | "Rollback";
+        /**
+         * Each of them must hold. One that fails takes the revision back.
+         */
+        "gates"?: Array<{
+          /**
+           * ErrorRate - requests that the canary does not answer, or with an error. Latency - of its own answers. LatencyVersusStable - the same beside that of the pods of the revision that serves.
+           */
+          "metric": "ErrorRate" | "Latency" | "LatencyVersusStable";
+          /**
+           * A percentage.
+           */
+          "max"?: string;
+          /**
+           * Of the latencies, which one.
+           */
+          "percentile"?: number;
+          /**
+           * How long it may be. Judged at the next edge of the histogram above it, which is at most 25 % higher.
+           */
+          "maxMilliseconds"?: number;
+        }>;
+      };
       /**
        * Pods above the wanted number during a rollout, as a number or a percentage.
        */
@@ -286,7 +359,7 @@ export interface IModelDeployment {
      */
     "validation"?: {
       /**
-       * May old requests still be sent to the new model? Backward asks a pod of the new revision beside those that serve, and does not roll it out if not; Ignore does not ask. Ignore when absent.
+       * May old requests still be sent to the new model? Backward asks a pod of the new revision beside those that serve, and does not roll it out if not; Ignore does not ask. When absent, Backward with rollout.strategy Canary, and Ignore otherwise.
        */
       "contract"?: "Backward" | "Ignore";
       /**
@@ -380,6 +453,70 @@ export interface IModelDeployment {
        * When kubectl rollout restart was called last, as far as the pods still tell.
        */
       "restartedAt"?: string;
+      /**
+       * While this is there, a revision has pods of its own beside those of the one that serves.
+       */
+      "canary"?: {
+        /**
+         * The revision that is tried.
+         */
+        "revision": string;
+        /**
+         * The revision that serves.
+         */
+        "stableRevision": string;
+        /**
+         * How many pods that had when it began: its autoscaler does not go below.
+         */
+        "stableReplicas"?: number;
+        /**
+         * Scaling - pods for the next step are coming up. Holding - the step is under way. Promoting - it takes the place of the revision that serves. Failed - it gets no request, and is kept for somebody to look at.
+         */
+        "state": "Scaling" | "Holding" | "Promoting" | "Failed";
+        /**
+         * The step, from 1.
+         */
+        "step": number;
+        /**
+         * The percentage of requests that it is given.
+         */
+        "weight": number;
+        /**
+         * Since when the state is so.
+         */
+        "time": string;
+        /**
+         * Since when somebody has paused it.
+         */
+        "paused"?: string;
+        /**
+         * What it waits for, or why it failed.
+         */
+        "message"?: string;
+        /**
+         * What each gate has found in this step.
+         */
+        "measurements"?: Array<{
+          "gate": string;
+          "verdict": "Passed" | "Failed" | "Inconclusive";
+          /**
+           * That were counted.
+           */
+          "requests": number;
+          /**
+           * What was measured.
+           */
+          "value"?: string;
+          /**
+           * Where it surely is not below.
+           */
+          "lower"?: string;
+          /**
+           * Where it surely is not above.
+           */
+          "upper"?: string;
+        }>;
+      };
     };
     /**
      * What a pod of a revision has told before that was rolled out, with spec.validation.
@@ -422,9 +559,17 @@ export interface IModelDeployment {
        */
       "toRevision": string;
       /**
-       * Undo - somebody undid the Deployment. ProgressDeadline - the new revision missed its deadline.
+       * Undo - somebody undid the Deployment. ProgressDeadline - the new revision missed its deadline. GateFailed - the analysis of a canary failed. Aborted - somebody has aborted a canary.
        */
-      "trigger": "Undo" | "ProgressDeadline";
+      "trigger": "Undo" | "ProgressDeadline" | "GateFailed" | "Aborted";
+      /**
+       * What an analysis has found.
+       */
+      "message"?: string;
+      /**
+       * The revision that an undo has brought and that is being put back, because it was an undo of a canary.
+       */
+      "undone"?: string;
       /**
        * The client that undid the Deployment; who used it is in the audit log of the API server.
        */
@@ -435,6 +580,15 @@ export interface IModelDeployment {
      * The value of the annotation serving.slipway.dev/retry that was dealt with last.
      */
     "retry"?: string;
+    /**
+     * The values of the annotations serving.slipway.dev/promote, abort, pause and resume that were dealt with last.
+     */
+    "commands"?: {
+      "promote"?: string;
+      "abort"?: string;
+      "pause"?: string;
+      "resume"?: string;
+    };
     /**
      * The revisions that are kept, newest first.
      */

@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate68;
-const schema38 = {
+export const validate = validate71;
+const schema41 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,22 +13,22 @@ const schema38 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "VCkNdAkUbSFMi4MrWZB32Ud5rjWdwvKsTcIbjjknQk"
+      "$ref": "OkaITM6KdRNG3BIrlmWMiF2woeZ7w2zKpbeQxGreg5U"
     },
     "status": {
-      "$ref": "RfBsihnLNkZM13RggFDQe0zf1L9KWNAJonisWWn1o"
+      "$ref": "swkNUxWAANNGDo8c65n6IijehE1MaG6M9DsF6FM3I"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema39 = {
+const schema42 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate69(data, {
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate69(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema39.enum
+        allowedValues: schema42.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate69(data, {
     }
     errors++;
   }
-  validate69.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-const schema40 = {
+const schema43 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate71(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate71(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema40.enum
+        allowedValues: schema43.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate71(data, {
     }
     errors++;
   }
-  validate71.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema44 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema42 = {};
-import { validate as validate74 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate73(data, {
+const schema45 = {};
+import { validate as validate77 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate76(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,20 +167,20 @@ function validate73(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate74(data, {
+    if (!validate77(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+      vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
       errors = vErrors.length;
     }
   }
-  validate73.errors = vErrors;
+  validate76.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema46 = {
   "type": "object",
   "required": ["model"],
   "properties": {
@@ -206,14 +206,14 @@ const schema43 = {
       "$ref": "oYd5cOFXTjjZYTs5E3XadQHP3UTVVHY3McCoF8s77e4"
     },
     "rollout": {
-      "$ref": "ooTwrrNi15ThwZn0b6YEX1CgmdZEI0Gib0HwztHL0ok"
+      "$ref": "4m7KShBUwjUjG75Am8VVKeOeApc7d2sfgmBwZXKMNtE"
     },
     "validation": {
       "$ref": "4nL47sSYK9r3L2P2w58Mrjudad6Xa1cWU2wQRH2vx24"
     }
   }
 };
-const schema44 = {
+const schema47 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -234,13 +234,13 @@ const schema44 = {
     }
   }
 };
-const schema45 = {
+const schema48 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63,
   "nullable": true
 };
-function validate79(data, {
+function validate82(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -298,15 +298,15 @@ function validate79(data, {
       errors++;
     }
   }
-  validate79.errors = vErrors;
+  validate82.errors = vErrors;
   return errors === 0;
 }
-const schema46 = {
+const schema49 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate81(data, {
+function validate84(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -363,15 +363,15 @@ function validate81(data, {
     }
     errors++;
   }
-  validate81.errors = vErrors;
+  validate84.errors = vErrors;
   return errors === 0;
 }
-const schema47 = {
+const schema50 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate83(data, {
+function validate86(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -428,7 +428,7 @@ function validate83(data, {
     }
     errors++;
   }
-  validate83.errors = vErrors;
+  validate86.errors = vErrors;
   return errors === 0;
 }
 const schema32 = {
@@ -629,7 +629,7 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
-function validate78(data, {
+function validate81(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -671,35 +671,35 @@ function validate78(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate79(data.name, {
+      if (!validate82(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.version !== undefined) {
-      if (!validate81(data.version, {
+      if (!validate84(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.uri !== undefined) {
-      if (!validate83(data.uri, {
+      if (!validate86(data.uri, {
         instancePath: instancePath + "/uri",
         parentData: data,
         parentDataProperty: "uri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
@@ -741,7 +741,7 @@ function validate78(data, {
     }
     errors++;
   }
-  validate78.errors = vErrors;
+  validate81.errors = vErrors;
   return errors === 0;
 }
 const schema10 = {
@@ -831,7 +831,7 @@ function validate28(data, {
   validate28.errors = vErrors;
   return errors === 0;
 }
-const schema48 = {
+const schema51 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -908,7 +908,7 @@ function validate26(data, {
   validate26.errors = vErrors;
   return errors === 0;
 }
-function validate89(data, {
+function validate92(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -956,10 +956,10 @@ function validate89(data, {
       }
     }
   }
-  validate89.errors = vErrors;
+  validate92.errors = vErrors;
   return errors === 0;
 }
-const schema49 = {
+const schema52 = {
   "type": "object",
   "properties": {
     "image": {
@@ -989,13 +989,13 @@ const schema49 = {
   },
   "nullable": true
 };
-const schema50 = {
+const schema53 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate94(data, {
+function validate97(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1053,17 +1053,17 @@ function validate94(data, {
       errors++;
     }
   }
-  validate94.errors = vErrors;
+  validate97.errors = vErrors;
   return errors === 0;
 }
-const schema51 = {
+const schema54 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate96(data, {
+function validate99(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1139,17 +1139,17 @@ function validate96(data, {
       errors++;
     }
   }
-  validate96.errors = vErrors;
+  validate99.errors = vErrors;
   return errors === 0;
 }
-const schema52 = {
+const schema55 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate98(data, {
+function validate101(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1225,17 +1225,17 @@ function validate98(data, {
       errors++;
     }
   }
-  validate98.errors = vErrors;
+  validate101.errors = vErrors;
   return errors === 0;
 }
-const schema53 = {
+const schema56 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate100(data, {
+function validate103(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1311,10 +1311,10 @@ function validate100(data, {
       errors++;
     }
   }
-  validate100.errors = vErrors;
+  validate103.errors = vErrors;
   return errors === 0;
 }
-const schema54 = {
+const schema57 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -1327,13 +1327,13 @@ const schema54 = {
   },
   "nullable": true
 };
-const schema55 = {
+const schema58 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate103(data, {
+function validate106(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1409,10 +1409,10 @@ function validate103(data, {
       errors++;
     }
   }
-  validate103.errors = vErrors;
+  validate106.errors = vErrors;
   return errors === 0;
 }
-function validate102(data, {
+function validate105(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1454,13 +1454,13 @@ function validate102(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate103(data.maxSize, {
+      if (!validate106(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate103.errors : vErrors.concat(validate103.errors);
+        vErrors = vErrors === null ? validate106.errors : vErrors.concat(validate106.errors);
         errors = vErrors.length;
       }
     }
@@ -1476,17 +1476,17 @@ function validate102(data, {
       }
     }
   }
-  validate102.errors = vErrors;
+  validate105.errors = vErrors;
   return errors === 0;
 }
-const schema56 = {
+const schema59 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 100,
   "nullable": true
 };
-function validate107(data, {
+function validate110(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1562,7 +1562,7 @@ function validate107(data, {
       errors++;
     }
   }
-  validate107.errors = vErrors;
+  validate110.errors = vErrors;
   return errors === 0;
 }
 const schema25 = {
@@ -1632,14 +1632,14 @@ function validate55(data, {
   validate55.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema60 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate110(data, {
+function validate113(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1715,10 +1715,10 @@ function validate110(data, {
       errors++;
     }
   }
-  validate110.errors = vErrors;
+  validate113.errors = vErrors;
   return errors === 0;
 }
-function validate93(data, {
+function validate96(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1744,68 +1744,68 @@ function validate93(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.image !== undefined) {
-      if (!validate94(data.image, {
+      if (!validate97(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
         rootData
       })) {
-        vErrors = vErrors === null ? validate94.errors : vErrors.concat(validate94.errors);
+        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
         errors = vErrors.length;
       }
     }
     if (data.threads !== undefined) {
-      if (!validate96(data.threads, {
+      if (!validate99(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
+        vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate98(data.instances, {
+      if (!validate101(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate98.errors : vErrors.concat(validate98.errors);
+        vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate100(data.maxInFlight, {
+      if (!validate103(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate100.errors : vErrors.concat(validate100.errors);
+        vErrors = vErrors === null ? validate103.errors : vErrors.concat(validate103.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate102(data.batching, {
+      if (!validate105(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
+        vErrors = vErrors === null ? validate105.errors : vErrors.concat(validate105.errors);
         errors = vErrors.length;
       }
     }
     if (data.accessLogPercent !== undefined) {
-      if (!validate107(data.accessLogPercent, {
+      if (!validate110(data.accessLogPercent, {
         instancePath: instancePath + "/accessLogPercent",
         parentData: data,
         parentDataProperty: "accessLogPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate107.errors : vErrors.concat(validate107.errors);
+        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
         errors = vErrors.length;
       }
     }
@@ -1821,21 +1821,21 @@ function validate93(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate110(data.requestTimeoutMilliseconds, {
+      if (!validate113(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
+        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate93.errors = vErrors;
+  validate96.errors = vErrors;
   return errors === 0;
 }
-const schema58 = {
+const schema61 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1981,7 +1981,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema62 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1990,11 +1990,11 @@ const schema59 = {
   "properties": {},
   "nullable": true
 };
-const schema60 = {
+const schema63 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate116(data, {
+function validate119(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2035,10 +2035,10 @@ function validate116(data, {
     }
     errors++;
   }
-  validate116.errors = vErrors;
+  validate119.errors = vErrors;
   return errors === 0;
 }
-function validate115(data, {
+function validate118(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2080,21 +2080,21 @@ function validate115(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate116(data[key0], {
+      if (!validate119(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
+        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate115.errors = vErrors;
+  validate118.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema64 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2102,7 +2102,7 @@ const schema61 = {
   },
   "nullable": true
 };
-const schema62 = {
+const schema65 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2182,12 +2182,12 @@ function validate29(data, {
   validate29.errors = vErrors;
   return errors === 0;
 }
-const schema63 = {
+const schema66 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate122(data, {
+function validate125(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2229,10 +2229,10 @@ function validate122(data, {
       errors++;
     }
   }
-  validate122.errors = vErrors;
+  validate125.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema67 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2385,7 +2385,7 @@ function validate30(data, {
   validate30.errors = vErrors;
   return errors === 0;
 }
-function validate124(data, {
+function validate127(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2433,10 +2433,10 @@ function validate124(data, {
       }
     }
   }
-  validate124.errors = vErrors;
+  validate127.errors = vErrors;
   return errors === 0;
 }
-function validate120(data, {
+function validate123(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2473,24 +2473,24 @@ function validate120(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate122(data.value, {
+      if (!validate125(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate124(data.valueFrom, {
+      if (!validate127(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
+        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
         errors = vErrors.length;
       }
     }
@@ -2510,10 +2510,10 @@ function validate120(data, {
     }
     errors++;
   }
-  validate120.errors = vErrors;
+  validate123.errors = vErrors;
   return errors === 0;
 }
-function validate119(data, {
+function validate122(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2556,21 +2556,21 @@ function validate119(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate120(data[i0], {
+      if (!validate123(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate119.errors = vErrors;
+  validate122.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema68 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2578,7 +2578,7 @@ const schema65 = {
   },
   "nullable": true
 };
-const schema66 = {
+const schema69 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2598,12 +2598,12 @@ const schema66 = {
     }
   }
 };
-const schema67 = {
+const schema70 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate133(data, {
+function validate136(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2645,16 +2645,16 @@ function validate133(data, {
       errors++;
     }
   }
-  validate133.errors = vErrors;
+  validate136.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema71 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate135(data, {
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2684,7 +2684,7 @@ function validate135(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema68.enum
+        allowedValues: schema71.enum
       }
     };
     if (vErrors === null) {
@@ -2712,7 +2712,7 @@ function validate135(data, {
       errors++;
     }
   }
-  validate135.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -2765,13 +2765,13 @@ function validate60(data, {
   validate60.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema72 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate138(data, {
+function validate141(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2801,7 +2801,7 @@ function validate138(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema69.enum
+        allowedValues: schema72.enum
       }
     };
     if (vErrors === null) {
@@ -2829,7 +2829,7 @@ function validate138(data, {
       errors++;
     }
   }
-  validate138.errors = vErrors;
+  validate141.errors = vErrors;
   return errors === 0;
 }
 const schema26 = {
@@ -2883,7 +2883,7 @@ function validate56(data, {
   validate56.errors = vErrors;
   return errors === 0;
 }
-function validate132(data, {
+function validate135(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2893,24 +2893,24 @@ function validate132(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate133(data.key, {
+      if (!validate136(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
+        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate135(data.operator, {
+      if (!validate138(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
@@ -2926,13 +2926,13 @@ function validate132(data, {
       }
     }
     if (data.effect !== undefined) {
-      if (!validate138(data.effect, {
+      if (!validate141(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
         errors = vErrors.length;
       }
     }
@@ -2963,10 +2963,10 @@ function validate132(data, {
     }
     errors++;
   }
-  validate132.errors = vErrors;
+  validate135.errors = vErrors;
   return errors === 0;
 }
-function validate131(data, {
+function validate134(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3009,21 +3009,21 @@ function validate131(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate132(data[i0], {
+      if (!validate135(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
+        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate131.errors = vErrors;
+  validate134.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema73 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -3031,7 +3031,7 @@ const schema70 = {
   },
   "nullable": true
 };
-const schema71 = {
+const schema74 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3116,13 +3116,13 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema75 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate146(data, {
+function validate149(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3181,15 +3181,15 @@ function validate146(data, {
       errors++;
     }
   }
-  validate146.errors = vErrors;
+  validate149.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema76 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate148(data, {
+function validate151(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3246,15 +3246,15 @@ function validate148(data, {
     }
     errors++;
   }
-  validate148.errors = vErrors;
+  validate151.errors = vErrors;
   return errors === 0;
 }
-const schema74 = {
+const schema77 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate150(data, {
+function validate153(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3268,7 +3268,7 @@ function validate150(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema74.enum
+        allowedValues: schema77.enum
       }
     };
     if (vErrors === null) {
@@ -3311,10 +3311,10 @@ function validate150(data, {
     }
     errors++;
   }
-  validate150.errors = vErrors;
+  validate153.errors = vErrors;
   return errors === 0;
 }
-function validate144(data, {
+function validate147(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3383,35 +3383,35 @@ function validate144(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate146(data.minDomains, {
+      if (!validate149(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+        vErrors = vErrors === null ? validate149.errors : vErrors.concat(validate149.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate148(data.topologyKey, {
+      if (!validate151(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate150(data.whenUnsatisfiable, {
+      if (!validate153(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
+        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
         errors = vErrors.length;
       }
     }
@@ -3431,10 +3431,10 @@ function validate144(data, {
     }
     errors++;
   }
-  validate144.errors = vErrors;
+  validate147.errors = vErrors;
   return errors === 0;
 }
-function validate143(data, {
+function validate146(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3477,18 +3477,18 @@ function validate143(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate144(data[i0], {
+      if (!validate147(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
+        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate143.errors = vErrors;
+  validate146.errors = vErrors;
   return errors === 0;
 }
 const schema16 = {
@@ -3558,7 +3558,7 @@ function validate38(data, {
   validate38.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema78 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3566,7 +3566,7 @@ const schema75 = {
   },
   "nullable": true
 };
-const schema76 = {
+const schema79 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3575,7 +3575,7 @@ const schema76 = {
     }
   }
 };
-function validate157(data, {
+function validate160(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3627,10 +3627,10 @@ function validate157(data, {
     }
     errors++;
   }
-  validate157.errors = vErrors;
+  validate160.errors = vErrors;
   return errors === 0;
 }
-function validate156(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3673,21 +3673,21 @@ function validate156(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate157(data[i0], {
+      if (!validate160(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate156.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
-function validate113(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3724,24 +3724,24 @@ function validate113(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate115(data.annotations, {
+      if (!validate118(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate119(data.env, {
+      if (!validate122(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
+        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
         errors = vErrors.length;
       }
     }
@@ -3757,24 +3757,24 @@ function validate113(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate131(data.tolerations, {
+      if (!validate134(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate143(data.topologySpreadConstraints, {
+      if (!validate146(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
+        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
         errors = vErrors.length;
       }
     }
@@ -3801,21 +3801,21 @@ function validate113(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate156(data.imagePullSecrets, {
+      if (!validate159(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate113.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema80 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3834,7 +3834,7 @@ const schema77 = {
   },
   "nullable": true
 };
-const schema78 = {
+const schema81 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3842,7 +3842,7 @@ const schema78 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate163(data, {
+function validate166(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3918,16 +3918,16 @@ function validate163(data, {
       errors++;
     }
   }
-  validate163.errors = vErrors;
+  validate166.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema82 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate165(data, {
+function validate168(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4003,10 +4003,10 @@ function validate165(data, {
       errors++;
     }
   }
-  validate165.errors = vErrors;
+  validate168.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema83 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4014,7 +4014,7 @@ const schema80 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema81 = {
+const schema84 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -4029,12 +4029,12 @@ const schema81 = {
     }
   }
 };
-const schema82 = {
+const schema85 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate169(data, {
+function validate172(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4048,7 +4048,7 @@ function validate169(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema82.enum
+        allowedValues: schema85.enum
       }
     };
     if (vErrors === null) {
@@ -4091,17 +4091,17 @@ function validate169(data, {
     }
     errors++;
   }
-  validate169.errors = vErrors;
+  validate172.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema86 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate171(data, {
+function validate174(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4177,10 +4177,10 @@ function validate171(data, {
       errors++;
     }
   }
-  validate171.errors = vErrors;
+  validate174.errors = vErrors;
   return errors === 0;
 }
-function validate168(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4206,24 +4206,24 @@ function validate168(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate169(data.type, {
+      if (!validate172(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate171(data.averageUtilization, {
+      if (!validate174(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
         errors = vErrors.length;
       }
     }
@@ -4254,10 +4254,10 @@ function validate168(data, {
     }
     errors++;
   }
-  validate168.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-function validate167(data, {
+function validate170(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4300,13 +4300,13 @@ function validate167(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate168(data[i0], {
+      if (!validate171(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
@@ -4326,10 +4326,10 @@ function validate167(data, {
     }
     errors++;
   }
-  validate167.errors = vErrors;
+  validate170.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema87 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4941,7 +4941,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-function validate176(data, {
+function validate179(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4989,10 +4989,10 @@ function validate176(data, {
       }
     }
   }
-  validate176.errors = vErrors;
+  validate179.errors = vErrors;
   return errors === 0;
 }
-function validate162(data, {
+function validate165(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5050,54 +5050,54 @@ function validate162(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate163(data.minReplicas, {
+      if (!validate166(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate165(data.maxReplicas, {
+      if (!validate168(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
+        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate167(data.triggers, {
+      if (!validate170(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate176(data.behavior, {
+      if (!validate179(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
+        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate162.errors = vErrors;
+  validate165.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema88 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5106,7 +5106,7 @@ const schema85 = {
   },
   "nullable": true
 };
-function validate181(data, {
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5143,15 +5143,21 @@ function validate181(data, {
       }
     }
   }
-  validate181.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema89 = {
   "type": "object",
   "default": {},
   "properties": {
     "strategy": {
-      "$ref": "1i9Q7QKLNc22vljmBmajNMXeSRWkSB7eGVfml6PxpI"
+      "$ref": "wD8cgyXjtB9EJ8uDtXc9lby59t976VCIwIp7eBJzU"
+    },
+    "canary": {
+      "$ref": "LWBYq0Hu8o4z5gKM6srHoLmKhOaWrNk4IUcgtru0L0"
+    },
+    "analysis": {
+      "$ref": "WtIHQJMcWP8WSD2c5K3cOiKqy5AfSb0QMSR4jNVx3JQ"
     },
     "maxSurge": {
       "$ref": "iBgJroxGP6AkV8lgY1sCcE6x06udiWEnf8l9VcukyYU"
@@ -5174,14 +5180,14 @@ const schema86 = {
   },
   "nullable": true
 };
-const schema87 = {
+const schema90 = {
   "type": "string",
-  "enum": ["RollingUpdate"],
+  "enum": ["RollingUpdate", "Canary"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate185(data, {
+function validate188(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5205,13 +5211,13 @@ function validate185(data, {
     }
     errors++;
   }
-  if (!(data === "RollingUpdate")) {
+  if (!(data === "RollingUpdate" || data === "Canary")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema87.enum
+        allowedValues: schema90.enum
       }
     };
     if (vErrors === null) {
@@ -5239,19 +5245,52 @@ function validate185(data, {
       errors++;
     }
   }
-  validate185.errors = vErrors;
+  validate188.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
-  "anyOf": [{
-    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
-  }, {
-    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
-  }],
-  "maxLength": 8,
-  "default": "25%"
+const schema91 = {
+  "type": "object",
+  "properties": {
+    "steps": {
+      "$ref": "obD1667P3C56r8xs825bkUAygL5OZqcytNzkgK4"
+    },
+    "stickyBy": {
+      "$ref": "6dbFVCSGE9rPGai40RQhFoU56QtkGRjKQ4BoVH4"
+    }
+  },
+  "nullable": true
 };
-function validate187(data, {
+const schema92 = {
+  "type": "array",
+  "minItems": 1,
+  "maxItems": 16,
+  "items": {
+    "$ref": "Ii3yAcVrXoca973vwhkweyx8tYywHTCEV5X46Pu6NQ"
+  },
+  "nullable": true
+};
+const schema93 = {
+  "type": "object",
+  "required": ["weight"],
+  "properties": {
+    "weight": {
+      "$ref": "whfpf20K7DkQ31EiiVJU39HHGsu6XAFyYelGCm7Po"
+    },
+    "holdSeconds": {
+      "$ref": "3eNQDaMCpPdwDmRYYObCskUApO93BbOKQMD9dJxPQ"
+    },
+    "hold": {
+      "$ref": "Jb2Qku5olceUjZxD9U2XjLqfajrehThUFQHQm0g72g"
+    }
+  }
+};
+const schema94 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 1,
+  "maximum": 100
+};
+function validate193(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5259,40 +5298,14 @@ function validate187(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  const _errs0 = errors;
-  let valid0 = false;
-  const _errs1 = errors;
-  if (!validate22(data, {
-    instancePath,
-    parentData,
-    parentDataProperty,
-    rootData
-  })) {
-    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
-    errors = vErrors.length;
-  }
-  var _valid0 = _errs1 === errors;
-  valid0 = valid0 || _valid0;
-  if (!valid0) {
-    const _errs2 = errors;
-    if (!validate24(data, {
-      instancePath,
-      parentData,
-      parentDataProperty,
-      rootData
-    })) {
-      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
-      errors = vErrors.length;
-    }
-    var _valid0 = _errs2 === errors;
-    valid0 = valid0 || _valid0;
-  }
-  if (!valid0) {
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
     const err0 = {
       instancePath,
-      schemaPath: "#/anyOf",
-      keyword: "anyOf",
-      params: {}
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
     };
     if (vErrors === null) {
       vErrors = [err0];
@@ -5300,24 +5313,16 @@ function validate187(data, {
       vErrors.push(err0);
     }
     errors++;
-  } else {
-    errors = _errs0;
-    if (vErrors !== null) {
-      if (_errs0) {
-        vErrors.length = _errs0;
-      } else {
-        vErrors = null;
-      }
-    }
   }
-  if (typeof data === "string") {
-    if (func2(data) > 8) {
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 100 || isNaN(data)) {
       const err1 = {
         instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
+        schemaPath: "#/maximum",
+        keyword: "maximum",
         params: {
-          limit: 8
+          comparison: "<=",
+          limit: 100
         }
       };
       if (vErrors === null) {
@@ -5327,19 +5332,273 @@ function validate187(data, {
       }
       errors++;
     }
+    if (data < 1 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
   }
-  validate187.errors = vErrors;
+  validate193.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
-  "anyOf": [{
-    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
-  }, {
-    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
-  }],
-  "maxLength": 8,
-  "default": 0
+const schema95 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 1,
+  "maximum": 604800,
+  "nullable": true
 };
+function validate195(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 604800 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 604800
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 1 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate195.errors = vErrors;
+  return errors === 0;
+}
+const schema96 = {
+  "type": "string",
+  "enum": ["Manual"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate197(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Manual")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema96.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate197.errors = vErrors;
+  return errors === 0;
+}
+function validate192(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.weight === undefined) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "weight"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (data.weight !== undefined) {
+      if (!validate193(data.weight, {
+        instancePath: instancePath + "/weight",
+        parentData: data,
+        parentDataProperty: "weight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.holdSeconds !== undefined) {
+      if (!validate195(data.holdSeconds, {
+        instancePath: instancePath + "/holdSeconds",
+        parentData: data,
+        parentDataProperty: "holdSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.hold !== undefined) {
+      if (!validate197(data.hold, {
+        instancePath: instancePath + "/hold",
+        parentData: data,
+        parentDataProperty: "hold",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        errors = vErrors.length;
+      }
+    }
+  } else {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  validate192.errors = vErrors;
+  return errors === 0;
+}
 function validate191(data, {
   instancePath = "",
   parentData,
@@ -5348,6 +5607,1143 @@ function validate191(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 16) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 16
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.length < 1) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minItems",
+        keyword: "minItems",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate192(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate191.errors = vErrors;
+  return errors === 0;
+}
+const schema97 = {
+  "type": "object",
+  "required": ["header"],
+  "properties": {
+    "header": {
+      "$ref": "8b6VmMEsxU6lNhAgMWtem6KORt2j8vHUrpsRCxjB8iA"
+    }
+  },
+  "nullable": true
+};
+const schema98 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 128
+};
+function validate202(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 128) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 128
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate202.errors = vErrors;
+  return errors === 0;
+}
+function validate201(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.header === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "header"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.header !== undefined) {
+      if (!validate202(data.header, {
+        instancePath: instancePath + "/header",
+        parentData: data,
+        parentDataProperty: "header",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate201.errors = vErrors;
+  return errors === 0;
+}
+function validate190(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.steps !== undefined) {
+      if (!validate191(data.steps, {
+        instancePath: instancePath + "/steps",
+        parentData: data,
+        parentDataProperty: "steps",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.stickyBy !== undefined) {
+      if (!validate201(data.stickyBy, {
+        instancePath: instancePath + "/stickyBy",
+        parentData: data,
+        parentDataProperty: "stickyBy",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate190.errors = vErrors;
+  return errors === 0;
+}
+const schema99 = {
+  "type": "object",
+  "properties": {
+    "intervalSeconds": {
+      "$ref": "jzs6f5ByMpQFSLRM6X1h51GhNOzY13WZiafmdYuE0"
+    },
+    "minRequests": {
+      "$ref": "ttDCAMpyxRZgsua2LGGCOhaXrcs5AEwYnCRxFpI"
+    },
+    "confidence": {
+      "$ref": "v0l3b2vNSnW7pE7ejNpjtqXyYXbzmS31Fxz57Xg"
+    },
+    "onInconclusive": {
+      "$ref": "MrHeGZLsx7n0zArsobHKubUWN1bT3d4snaw5dOcVQ8"
+    },
+    "gates": {
+      "$ref": "Iz3hLrxEsPpISnmw7f8h1enxYnZcK5nLD6ykNp6mg"
+    }
+  },
+  "nullable": true
+};
+const schema100 = {
+  "type": "integer",
+  "format": "int32",
+  "default": 15,
+  "minimum": 5,
+  "maximum": 3600,
+  "nullable": true
+};
+function validate207(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 3600 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 3600
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 5 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 5
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate207.errors = vErrors;
+  return errors === 0;
+}
+const schema101 = {
+  "type": "integer",
+  "format": "int32",
+  "default": 100,
+  "minimum": 1,
+  "maximum": 1000000,
+  "nullable": true
+};
+function validate209(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 1000000 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 1000000
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 1 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate209.errors = vErrors;
+  return errors === 0;
+}
+const schema102 = {
+  "type": "string",
+  "maxLength": 8,
+  "default": "99%",
+  "nullable": true
+};
+function validate211(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate211.errors = vErrors;
+  return errors === 0;
+}
+const schema103 = {
+  "type": "string",
+  "enum": ["Wait", "Promote", "Rollback"],
+  "maxLength": 32,
+  "default": "Wait",
+  "nullable": true
+};
+function validate213(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Wait" || data === "Promote" || data === "Rollback")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema103.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate213.errors = vErrors;
+  return errors === 0;
+}
+const schema104 = {
+  "type": "array",
+  "minItems": 1,
+  "maxItems": 8,
+  "items": {
+    "$ref": "YPfhGrmsmCeJJei2Zojl0j8G0szFUBDYcjBbuuEa1Qs"
+  },
+  "nullable": true
+};
+const schema105 = {
+  "type": "object",
+  "required": ["metric"],
+  "properties": {
+    "metric": {
+      "$ref": "twyQuAtblb4jL7Dh14QHUVqWsP2uZdEBzf76eRS5Q"
+    },
+    "max": {
+      "$ref": "qx32vQDoEZ0nfHcBpbP7vTVNidL5IkQaRafhjgN4VsU"
+    },
+    "percentile": {
+      "$ref": "8vTdNNmjts0REokJTEoTtNjpmNFzzuFjmHBWuVu6wVE"
+    },
+    "maxMilliseconds": {
+      "$ref": "CX5AJ87tNtSZiIdIgzYz8WaXWivdMdVG1Xp3ghqRY"
+    }
+  }
+};
+const schema106 = {
+  "type": "string",
+  "enum": ["ErrorRate", "Latency", "LatencyVersusStable"],
+  "maxLength": 32
+};
+function validate217(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data === "ErrorRate" || data === "Latency" || data === "LatencyVersusStable")) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema106.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate217.errors = vErrors;
+  return errors === 0;
+}
+const schema107 = {
+  "type": "string",
+  "maxLength": 16,
+  "nullable": true
+};
+function validate219(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 16) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 16
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate219.errors = vErrors;
+  return errors === 0;
+}
+const schema108 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 1,
+  "maximum": 99,
+  "nullable": true
+};
+function validate221(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 99 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 99
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 1 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate221.errors = vErrors;
+  return errors === 0;
+}
+const schema109 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 1,
+  "maximum": 60000,
+  "nullable": true
+};
+function validate223(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 60000 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 60000
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 1 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate223.errors = vErrors;
+  return errors === 0;
+}
+function validate216(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.metric === undefined) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "metric"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (data.metric !== undefined) {
+      if (!validate217(data.metric, {
+        instancePath: instancePath + "/metric",
+        parentData: data,
+        parentDataProperty: "metric",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.max !== undefined) {
+      if (!validate219(data.max, {
+        instancePath: instancePath + "/max",
+        parentData: data,
+        parentDataProperty: "max",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.percentile !== undefined) {
+      if (!validate221(data.percentile, {
+        instancePath: instancePath + "/percentile",
+        parentData: data,
+        parentDataProperty: "percentile",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxMilliseconds !== undefined) {
+      if (!validate223(data.maxMilliseconds, {
+        instancePath: instancePath + "/maxMilliseconds",
+        parentData: data,
+        parentDataProperty: "maxMilliseconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
+        errors = vErrors.length;
+      }
+    }
+  } else {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  validate216.errors = vErrors;
+  return errors === 0;
+}
+function validate215(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.length < 1) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minItems",
+        keyword: "minItems",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate216(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate215.errors = vErrors;
+  return errors === 0;
+}
+function validate206(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.intervalSeconds !== undefined) {
+      if (!validate207(data.intervalSeconds, {
+        instancePath: instancePath + "/intervalSeconds",
+        parentData: data,
+        parentDataProperty: "intervalSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.minRequests !== undefined) {
+      if (!validate209(data.minRequests, {
+        instancePath: instancePath + "/minRequests",
+        parentData: data,
+        parentDataProperty: "minRequests",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.confidence !== undefined) {
+      if (!validate211(data.confidence, {
+        instancePath: instancePath + "/confidence",
+        parentData: data,
+        parentDataProperty: "confidence",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onInconclusive !== undefined) {
+      if (!validate213(data.onInconclusive, {
+        instancePath: instancePath + "/onInconclusive",
+        parentData: data,
+        parentDataProperty: "onInconclusive",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.gates !== undefined) {
+      if (!validate215(data.gates, {
+        instancePath: instancePath + "/gates",
+        parentData: data,
+        parentDataProperty: "gates",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate206.errors = vErrors;
+  return errors === 0;
+}
+const schema110 = {
+  "anyOf": [{
+    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
+  }, {
+    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
+  }],
+  "maxLength": 8,
+  "default": "25%"
+};
+function validate228(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
   const _errs0 = errors;
   let valid0 = false;
   const _errs1 = errors;
@@ -5417,10 +6813,99 @@ function validate191(data, {
       errors++;
     }
   }
-  validate191.errors = vErrors;
+  validate228.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema111 = {
+  "anyOf": [{
+    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
+  }, {
+    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
+  }],
+  "maxLength": 8,
+  "default": 0
+};
+function validate232(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  const _errs0 = errors;
+  let valid0 = false;
+  const _errs1 = errors;
+  if (!validate22(data, {
+    instancePath,
+    parentData,
+    parentDataProperty,
+    rootData
+  })) {
+    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+    errors = vErrors.length;
+  }
+  var _valid0 = _errs1 === errors;
+  valid0 = valid0 || _valid0;
+  if (!valid0) {
+    const _errs2 = errors;
+    if (!validate24(data, {
+      instancePath,
+      parentData,
+      parentDataProperty,
+      rootData
+    })) {
+      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
+      errors = vErrors.length;
+    }
+    var _valid0 = _errs2 === errors;
+    valid0 = valid0 || _valid0;
+  }
+  if (!valid0) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/anyOf",
+      keyword: "anyOf",
+      params: {}
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  } else {
+    errors = _errs0;
+    if (vErrors !== null) {
+      if (_errs0) {
+        vErrors.length = _errs0;
+      } else {
+        vErrors = null;
+      }
+    }
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate232.errors = vErrors;
+  return errors === 0;
+}
+const schema112 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -5428,7 +6913,7 @@ const schema90 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate195(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5504,10 +6989,10 @@ function validate195(data, {
       errors++;
     }
   }
-  validate195.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema113 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -5515,7 +7000,7 @@ const schema91 = {
   "maximum": 100,
   "nullable": true
 };
-function validate197(data, {
+function validate238(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5591,17 +7076,17 @@ function validate197(data, {
       errors++;
     }
   }
-  validate197.errors = vErrors;
+  validate238.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema114 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate199(data, {
+function validate240(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5631,7 +7116,7 @@ function validate199(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema92.enum
+        allowedValues: schema114.enum
       }
     };
     if (vErrors === null) {
@@ -5659,17 +7144,17 @@ function validate199(data, {
       errors++;
     }
   }
-  validate199.errors = vErrors;
+  validate240.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema115 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate201(data, {
+function validate242(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5699,7 +7184,7 @@ function validate201(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema93.enum
+        allowedValues: schema115.enum
       }
     };
     if (vErrors === null) {
@@ -5727,10 +7212,10 @@ function validate201(data, {
       errors++;
     }
   }
-  validate201.errors = vErrors;
+  validate242.errors = vErrors;
   return errors === 0;
 }
-function validate184(data, {
+function validate187(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5756,87 +7241,109 @@ function validate184(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate185(data.strategy, {
+      if (!validate188(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
+        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.canary !== undefined) {
+      if (!validate190(data.canary, {
+        instancePath: instancePath + "/canary",
+        parentData: data,
+        parentDataProperty: "canary",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.analysis !== undefined) {
+      if (!validate206(data.analysis, {
+        instancePath: instancePath + "/analysis",
+        parentData: data,
+        parentDataProperty: "analysis",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate187(data.maxSurge, {
+      if (!validate228(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate191(data.maxUnavailable, {
+      if (!validate232(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate195(data.progressDeadlineSeconds, {
+      if (!validate236(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate197(data.revisionHistoryLimit, {
+      if (!validate238(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate199(data.onFailure, {
+      if (!validate240(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
+        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate201(data.externalUndo, {
+      if (!validate242(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate184.errors = vErrors;
+  validate187.errors = vErrors;
   return errors === 0;
 }
-const schema94 = {
+const schema116 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -5848,13 +7355,13 @@ const schema94 = {
   },
   "nullable": true
 };
-const schema95 = {
+const schema117 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate205(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5884,7 +7391,7 @@ function validate205(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema95.enum
+        allowedValues: schema117.enum
       }
     };
     if (vErrors === null) {
@@ -5912,10 +7419,10 @@ function validate205(data, {
       errors++;
     }
   }
-  validate205.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema118 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -5931,11 +7438,11 @@ const schema96 = {
   },
   "nullable": true
 };
-const schema97 = {
+const schema119 = {
   "type": "string",
   "maxLength": 64
 };
-function validate210(data, {
+function validate251(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5976,10 +7483,10 @@ function validate210(data, {
     }
     errors++;
   }
-  validate210.errors = vErrors;
+  validate251.errors = vErrors;
   return errors === 0;
 }
-function validate207(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6075,21 +7582,21 @@ function validate207(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate210(data.sha256, {
+      if (!validate251(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
+        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate207.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-function validate204(data, {
+function validate245(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6115,32 +7622,32 @@ function validate204(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate205(data.contract, {
+      if (!validate246(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate207(data.goldenSet, {
+      if (!validate248(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate204.errors = vErrors;
+  validate245.errors = vErrors;
   return errors === 0;
 }
-function validate77(data, {
+function validate80(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6166,13 +7673,13 @@ function validate77(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate78(data.model, {
+      if (!validate81(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
@@ -6188,79 +7695,79 @@ function validate77(data, {
       }
     }
     if (data.resources !== undefined) {
-      if (!validate89(data.resources, {
+      if (!validate92(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
         rootData
       })) {
-        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
+        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
         errors = vErrors.length;
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate93(data.runtime, {
+      if (!validate96(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
+        vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate113(data.pod, {
+      if (!validate116(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate162(data.autoscaling, {
+      if (!validate165(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate181(data.service, {
+      if (!validate184(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.rollout !== undefined) {
-      if (!validate184(data.rollout, {
-        instancePath: instancePath + "/rollout",
-        parentData: data,
-        parentDataProperty: "rollout",
         rootData
       })) {
         vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
         errors = vErrors.length;
       }
     }
+    if (data.rollout !== undefined) {
+      if (!validate187(data.rollout, {
+        instancePath: instancePath + "/rollout",
+        parentData: data,
+        parentDataProperty: "rollout",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.validation !== undefined) {
-      if (!validate204(data.validation, {
+      if (!validate245(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
         errors = vErrors.length;
       }
     }
@@ -6280,10 +7787,10 @@ function validate77(data, {
     }
     errors++;
   }
-  validate77.errors = vErrors;
+  validate80.errors = vErrors;
   return errors === 0;
 }
-const schema98 = {
+const schema120 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -6320,16 +7827,19 @@ const schema98 = {
       "$ref": "I3aUZnxbBUaKiMkUT8iLjM2x9NM9O8xnCG2KReYculc"
     },
     "rollout": {
-      "$ref": "ATBl5hCj4irkyxmhcJsG6xLPdoPA7qITpgzaoxdxQ8"
+      "$ref": "dZsz97WxyogHQsTA0kxyQGHu7oYvHBOk0jFv0Ut8m8"
     },
     "preflight": {
       "$ref": "Dv8JzREnoQn72X3epeNNldUOZbnyt8CZEEnQ0buKE"
     },
     "rollback": {
-      "$ref": "thwtRTaiYQevksfxFVStwYnQiICgu0i8O4fTgeCpMDc"
+      "$ref": "U44KFpVlMQ3vC4dGF8HDZUWofCeMpafruoEp6INkMc"
     },
     "retry": {
       "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
+    },
+    "commands": {
+      "$ref": "8ENvfXCi3o4ACib12WGSaCyolY7QYkI0FN8vZl4aMM"
     },
     "history": {
       "$ref": "CddqDKxajU7Z2vfZyS3iwFwU0kPkol4amNFUQnLbfo"
@@ -6337,7 +7847,7 @@ const schema98 = {
   },
   "nullable": true
 };
-const schema99 = {
+const schema121 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -6345,7 +7855,7 @@ const schema99 = {
   },
   "nullable": true
 };
-const schema100 = {
+const schema122 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -6369,11 +7879,11 @@ const schema100 = {
     }
   }
 };
-const schema101 = {
+const schema123 = {
   "type": "string",
   "maxLength": 316
 };
-function validate219(data, {
+function validate260(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6414,15 +7924,15 @@ function validate219(data, {
     }
     errors++;
   }
-  validate219.errors = vErrors;
+  validate260.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema124 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate221(data, {
+function validate262(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6436,7 +7946,7 @@ function validate221(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema102.enum
+        allowedValues: schema124.enum
       }
     };
     if (vErrors === null) {
@@ -6479,15 +7989,15 @@ function validate221(data, {
     }
     errors++;
   }
-  validate221.errors = vErrors;
+  validate262.errors = vErrors;
   return errors === 0;
 }
-const schema33 = {
+const schema36 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024
 };
-function validate63(data, {
+function validate66(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6544,14 +8054,14 @@ function validate63(data, {
     }
     errors++;
   }
-  validate63.errors = vErrors;
+  validate66.errors = vErrors;
   return errors === 0;
 }
-const schema34 = {
+const schema37 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate64(data, {
+function validate67(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6592,16 +8102,16 @@ function validate64(data, {
     }
     errors++;
   }
-  validate64.errors = vErrors;
+  validate67.errors = vErrors;
   return errors === 0;
 }
-const schema36 = {
+const schema35 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats12 = formats["date-time"];
-function validate66(data, {
+function validate65(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6658,16 +8168,16 @@ function validate66(data, {
     }
     errors++;
   }
-  validate66.errors = vErrors;
+  validate65.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema125 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate226(data, {
+function validate267(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6726,10 +8236,10 @@ function validate226(data, {
       errors++;
     }
   }
-  validate226.errors = vErrors;
+  validate267.errors = vErrors;
   return errors === 0;
 }
-function validate218(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6819,68 +8329,68 @@ function validate218(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate219(data.type, {
+      if (!validate260(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
+        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate221(data.status, {
+      if (!validate262(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
+        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate63(data.reason, {
+      if (!validate66(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate64(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.lastTransitionTime !== undefined) {
-      if (!validate66(data.lastTransitionTime, {
-        instancePath: instancePath + "/lastTransitionTime",
-        parentData: data,
-        parentDataProperty: "lastTransitionTime",
         rootData
       })) {
         vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
+    if (data.message !== undefined) {
+      if (!validate67(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.lastTransitionTime !== undefined) {
+      if (!validate65(data.lastTransitionTime, {
+        instancePath: instancePath + "/lastTransitionTime",
+        parentData: data,
+        parentDataProperty: "lastTransitionTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.observedGeneration !== undefined) {
-      if (!validate226(data.observedGeneration, {
+      if (!validate267(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
         errors = vErrors.length;
       }
     }
@@ -6900,10 +8410,10 @@ function validate218(data, {
     }
     errors++;
   }
-  validate218.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-function validate217(data, {
+function validate258(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6946,18 +8456,18 @@ function validate217(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate218(data[i0], {
+      if (!validate259(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate217.errors = vErrors;
+  validate258.errors = vErrors;
   return errors === 0;
 }
 const schema27 = {
@@ -7110,12 +8620,12 @@ function validate59(data, {
   validate59.errors = vErrors;
   return errors === 0;
 }
-const schema35 = {
+const schema38 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate65(data, {
+function validate68(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7157,10 +8667,10 @@ function validate65(data, {
       errors++;
     }
   }
-  validate65.errors = vErrors;
+  validate68.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema126 = {
   "type": "object",
   "properties": {
     "message": {
@@ -7177,16 +8687,19 @@ const schema104 = {
     },
     "restartedAt": {
       "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    },
+    "canary": {
+      "$ref": "AyEkGEkEVsAjrt51MbzCSxi5IVwE01xSQMwbZpg5E"
     }
   },
   "nullable": true
 };
-const schema105 = {
+const schema127 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate239(data, {
+function validate280(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7228,7 +8741,7 @@ function validate239(data, {
       errors++;
     }
   }
-  validate239.errors = vErrors;
+  validate280.errors = vErrors;
   return errors === 0;
 }
 const schema31 = {
@@ -7298,7 +8811,884 @@ function validate61(data, {
   validate61.errors = vErrors;
   return errors === 0;
 }
-function validate238(data, {
+const schema128 = {
+  "type": "object",
+  "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
+  "properties": {
+    "revision": {
+      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
+    },
+    "stableRevision": {
+      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
+    },
+    "stableReplicas": {
+      "$ref": "Ccz0XZyNWiwVpe2nvsmnlMV1SnfQGMXuejl0yByE"
+    },
+    "state": {
+      "$ref": "YwnFcD7MciJtAQ69QpWXo3kzU8S2d0TjqH3SW31PM"
+    },
+    "step": {
+      "$ref": "ppOMqvYEA3GSH3ozhOJ2Wta6ImWhzC9DOYsjidshCYo"
+    },
+    "weight": {
+      "$ref": "ppOMqvYEA3GSH3ozhOJ2Wta6ImWhzC9DOYsjidshCYo"
+    },
+    "time": {
+      "$ref": "qYRKxvCYIR2gATND47qSoQmnv46o8cJJzn41jWcQ9I"
+    },
+    "paused": {
+      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
+    },
+    "message": {
+      "$ref": "dyi4acGsVktbK0LSuuCZ8lCmHiasH5Jexr7lN6sxQ"
+    },
+    "measurements": {
+      "$ref": "HRcXHrA1p6IoBscXiDHLOSxP5Jia9uL06rPMeEQK0"
+    }
+  },
+  "nullable": true
+};
+const schema33 = {
+  "type": "string",
+  "maxLength": 253
+};
+function validate63(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 253) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 253
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+  } else {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  validate63.errors = vErrors;
+  return errors === 0;
+}
+const schema129 = {
+  "type": "string",
+  "enum": ["Scaling", "Holding", "Promoting", "Failed"],
+  "maxLength": 32
+};
+function validate290(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data === "Scaling" || data === "Holding" || data === "Promoting" || data === "Failed")) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema129.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate290.errors = vErrors;
+  return errors === 0;
+}
+const schema34 = {
+  "type": "integer",
+  "format": "int32"
+};
+function validate64(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (!formats0.validate(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate64.errors = vErrors;
+  return errors === 0;
+}
+const schema39 = {
+  "type": "string",
+  "maxLength": 32768,
+  "nullable": true
+};
+function validate69(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32768) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32768
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate69.errors = vErrors;
+  return errors === 0;
+}
+const schema130 = {
+  "type": "array",
+  "maxItems": 8,
+  "items": {
+    "$ref": "5DaRdK2QiXHqdNM7GOheqN8J0bbIS6n8Ir7YjlW1TnA"
+  },
+  "nullable": true
+};
+const schema131 = {
+  "type": "object",
+  "required": ["gate", "verdict", "requests"],
+  "properties": {
+    "gate": {
+      "$ref": "kffwB600tKKA2jq4tKAk9noflAi22bZVWVFeB4ZI"
+    },
+    "verdict": {
+      "$ref": "88J0yRH2XVpUqVb0iIs3ZdQDDeETV8Z4iHxupXFVs"
+    },
+    "requests": {
+      "$ref": "icwF9bpzvIS3QxC52v2XvqrjjaZnFwyMbHUnptLeEQ"
+    },
+    "value": {
+      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    },
+    "lower": {
+      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    },
+    "upper": {
+      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    }
+  }
+};
+const schema132 = {
+  "type": "string",
+  "maxLength": 128
+};
+function validate299(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 128) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 128
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+  } else {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  validate299.errors = vErrors;
+  return errors === 0;
+}
+const schema133 = {
+  "type": "string",
+  "enum": ["Passed", "Failed", "Inconclusive"],
+  "maxLength": 32
+};
+function validate301(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data === "Passed" || data === "Failed" || data === "Inconclusive")) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema133.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate301.errors = vErrors;
+  return errors === 0;
+}
+const schema40 = {
+  "type": "integer",
+  "format": "int64"
+};
+function validate70(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (!formats8.validate(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int64"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate70.errors = vErrors;
+  return errors === 0;
+}
+function validate298(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.gate === undefined) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "gate"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (data.verdict === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "verdict"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.requests === undefined) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "requests"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (data.gate !== undefined) {
+      if (!validate299(data.gate, {
+        instancePath: instancePath + "/gate",
+        parentData: data,
+        parentDataProperty: "gate",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.verdict !== undefined) {
+      if (!validate301(data.verdict, {
+        instancePath: instancePath + "/verdict",
+        parentData: data,
+        parentDataProperty: "verdict",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.requests !== undefined) {
+      if (!validate70(data.requests, {
+        instancePath: instancePath + "/requests",
+        parentData: data,
+        parentDataProperty: "requests",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.value !== undefined) {
+      if (!validate62(data.value, {
+        instancePath: instancePath + "/value",
+        parentData: data,
+        parentDataProperty: "value",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.lower !== undefined) {
+      if (!validate62(data.lower, {
+        instancePath: instancePath + "/lower",
+        parentData: data,
+        parentDataProperty: "lower",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.upper !== undefined) {
+      if (!validate62(data.upper, {
+        instancePath: instancePath + "/upper",
+        parentData: data,
+        parentDataProperty: "upper",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
+  } else {
+    const err3 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err3];
+    } else {
+      vErrors.push(err3);
+    }
+    errors++;
+  }
+  validate298.errors = vErrors;
+  return errors === 0;
+}
+function validate297(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate298(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate297.errors = vErrors;
+  return errors === 0;
+}
+function validate286(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.revision === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "revision"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.stableRevision === undefined) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "stableRevision"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (data.state === undefined) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "state"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+    if (data.step === undefined) {
+      const err4 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "step"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err4];
+      } else {
+        vErrors.push(err4);
+      }
+      errors++;
+    }
+    if (data.weight === undefined) {
+      const err5 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "weight"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err5];
+      } else {
+        vErrors.push(err5);
+      }
+      errors++;
+    }
+    if (data.time === undefined) {
+      const err6 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "time"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err6];
+      } else {
+        vErrors.push(err6);
+      }
+      errors++;
+    }
+    if (data.revision !== undefined) {
+      if (!validate63(data.revision, {
+        instancePath: instancePath + "/revision",
+        parentData: data,
+        parentDataProperty: "revision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.stableRevision !== undefined) {
+      if (!validate63(data.stableRevision, {
+        instancePath: instancePath + "/stableRevision",
+        parentData: data,
+        parentDataProperty: "stableRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.stableReplicas !== undefined) {
+      if (!validate57(data.stableReplicas, {
+        instancePath: instancePath + "/stableReplicas",
+        parentData: data,
+        parentDataProperty: "stableReplicas",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.state !== undefined) {
+      if (!validate290(data.state, {
+        instancePath: instancePath + "/state",
+        parentData: data,
+        parentDataProperty: "state",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.step !== undefined) {
+      if (!validate64(data.step, {
+        instancePath: instancePath + "/step",
+        parentData: data,
+        parentDataProperty: "step",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.weight !== undefined) {
+      if (!validate64(data.weight, {
+        instancePath: instancePath + "/weight",
+        parentData: data,
+        parentDataProperty: "weight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate65(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.paused !== undefined) {
+      if (!validate61(data.paused, {
+        instancePath: instancePath + "/paused",
+        parentData: data,
+        parentDataProperty: "paused",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.message !== undefined) {
+      if (!validate69(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.measurements !== undefined) {
+      if (!validate297(data.measurements, {
+        instancePath: instancePath + "/measurements",
+        parentData: data,
+        parentDataProperty: "measurements",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate286.errors = vErrors;
+  return errors === 0;
+}
+function validate279(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7324,13 +9714,13 @@ function validate238(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate239(data.message, {
+      if (!validate280(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
         errors = vErrors.length;
       }
     }
@@ -7378,11 +9768,22 @@ function validate238(data, {
         errors = vErrors.length;
       }
     }
+    if (data.canary !== undefined) {
+      if (!validate286(data.canary, {
+        instancePath: instancePath + "/canary",
+        parentData: data,
+        parentDataProperty: "canary",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate238.errors = vErrors;
+  validate279.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema134 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -7413,60 +9814,12 @@ const schema106 = {
   },
   "nullable": true
 };
-const schema37 = {
-  "type": "string",
-  "maxLength": 253
-};
-function validate67(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data === "string") {
-    if (func2(data) > 253) {
-      const err0 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 253
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err0];
-      } else {
-        vErrors.push(err0);
-      }
-      errors++;
-    }
-  } else {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  validate67.errors = vErrors;
-  return errors === 0;
-}
-const schema107 = {
+const schema135 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate248(data, {
+function validate313(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7480,7 +9833,7 @@ function validate248(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema107.enum
+        allowedValues: schema135.enum
       }
     };
     if (vErrors === null) {
@@ -7523,10 +9876,10 @@ function validate248(data, {
     }
     errors++;
   }
-  validate248.errors = vErrors;
+  validate313.errors = vErrors;
   return errors === 0;
 }
-function validate246(data, {
+function validate311(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7632,57 +9985,57 @@ function validate246(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate67(data.revision, {
+      if (!validate63(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.verdict !== undefined) {
-      if (!validate248(data.verdict, {
-        instancePath: instancePath + "/verdict",
-        parentData: data,
-        parentDataProperty: "verdict",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.reason !== undefined) {
-      if (!validate63(data.reason, {
-        instancePath: instancePath + "/reason",
-        parentData: data,
-        parentDataProperty: "reason",
         rootData
       })) {
         vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
+    if (data.verdict !== undefined) {
+      if (!validate313(data.verdict, {
+        instancePath: instancePath + "/verdict",
+        parentData: data,
+        parentDataProperty: "verdict",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.reason !== undefined) {
+      if (!validate66(data.reason, {
+        instancePath: instancePath + "/reason",
+        parentData: data,
+        parentDataProperty: "reason",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.message !== undefined) {
-      if (!validate64(data.message, {
+      if (!validate67(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
     if (data.digest !== undefined) {
-      if (!validate65(data.digest, {
+      if (!validate68(data.digest, {
         instancePath: instancePath + "/digest",
         parentData: data,
         parentDataProperty: "digest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
@@ -7709,21 +10062,21 @@ function validate246(data, {
       }
     }
     if (data.time !== undefined) {
-      if (!validate66(data.time, {
+      if (!validate65(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate246.errors = vErrors;
+  validate311.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema136 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -7734,7 +10087,13 @@ const schema108 = {
       "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
     },
     "trigger": {
-      "$ref": "PDSxy93kgy3svA2Qh9TpFaHRBPsDGDcGUXYKKEYjBg"
+      "$ref": "dX3EzxXmA9R60Jr9MtBuQyNQAq3socPH5wQbGJO3o"
+    },
+    "message": {
+      "$ref": "dyi4acGsVktbK0LSuuCZ8lCmHiasH5Jexr7lN6sxQ"
+    },
+    "undone": {
+      "$ref": "BaupFy3GvTRiKYHKliFKTaQW00q04zDjMXZdAzxeuQ"
     },
     "fieldManager": {
       "$ref": "uZ7lE2yRcxBz0LW1mcMEb8zQnYDb9zFJshnjums"
@@ -7745,12 +10104,12 @@ const schema108 = {
   },
   "nullable": true
 };
-const schema109 = {
+const schema137 = {
   "type": "string",
-  "enum": ["Undo", "ProgressDeadline"],
+  "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate260(data, {
+function validate325(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7758,13 +10117,13 @@ function validate260(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  if (!(data === "Undo" || data === "ProgressDeadline")) {
+  if (!(data === "Undo" || data === "ProgressDeadline" || data === "GateFailed" || data === "Aborted")) {
     const err0 = {
       instancePath,
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema109.enum
+        allowedValues: schema137.enum
       }
     };
     if (vErrors === null) {
@@ -7807,15 +10166,15 @@ function validate260(data, {
     }
     errors++;
   }
-  validate260.errors = vErrors;
+  validate325.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema138 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate262(data, {
+function validate329(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7857,10 +10216,10 @@ function validate262(data, {
       errors++;
     }
   }
-  validate262.errors = vErrors;
+  validate329.errors = vErrors;
   return errors === 0;
 }
-function validate257(data, {
+function validate322(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7950,65 +10309,178 @@ function validate257(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate67(data.fromRevision, {
+      if (!validate63(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate67(data.toRevision, {
+      if (!validate63(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate260(data.trigger, {
+      if (!validate325(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
+        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.message !== undefined) {
+      if (!validate69(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.undone !== undefined) {
+      if (!validate59(data.undone, {
+        instancePath: instancePath + "/undone",
+        parentData: data,
+        parentDataProperty: "undone",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate262(data.fieldManager, {
+      if (!validate329(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
+        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate66(data.time, {
+      if (!validate65(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate257.errors = vErrors;
+  validate322.errors = vErrors;
   return errors === 0;
 }
-const schema111 = {
+const schema139 = {
+  "type": "object",
+  "properties": {
+    "promote": {
+      "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
+    },
+    "abort": {
+      "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
+    },
+    "pause": {
+      "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
+    },
+    "resume": {
+      "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
+    }
+  },
+  "nullable": true
+};
+function validate334(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.promote !== undefined) {
+      if (!validate58(data.promote, {
+        instancePath: instancePath + "/promote",
+        parentData: data,
+        parentDataProperty: "promote",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.abort !== undefined) {
+      if (!validate58(data.abort, {
+        instancePath: instancePath + "/abort",
+        parentData: data,
+        parentDataProperty: "abort",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pause !== undefined) {
+      if (!validate58(data.pause, {
+        instancePath: instancePath + "/pause",
+        parentData: data,
+        parentDataProperty: "pause",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.resume !== undefined) {
+      if (!validate58(data.resume, {
+        instancePath: instancePath + "/resume",
+        parentData: data,
+        parentDataProperty: "resume",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate334.errors = vErrors;
+  return errors === 0;
+}
+const schema140 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -8016,7 +10488,7 @@ const schema111 = {
   },
   "nullable": true
 };
-const schema112 = {
+const schema141 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -8037,56 +10509,7 @@ const schema112 = {
     }
   }
 };
-const schema113 = {
-  "type": "integer",
-  "format": "int64"
-};
-function validate270(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "integer"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (typeof data == "number" && isFinite(data)) {
-    if (!formats8.validate(data)) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/format",
-        keyword: "format",
-        params: {
-          format: "int64"
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
-  validate270.errors = vErrors;
-  return errors === 0;
-}
-function validate268(data, {
+function validate341(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8144,24 +10567,24 @@ function validate268(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate67(data.revision, {
+      if (!validate63(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate270(data.number, {
+      if (!validate70(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
@@ -8214,10 +10637,10 @@ function validate268(data, {
     }
     errors++;
   }
-  validate268.errors = vErrors;
+  validate341.errors = vErrors;
   return errors === 0;
 }
-function validate267(data, {
+function validate340(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8260,21 +10683,21 @@ function validate267(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate268(data[i0], {
+      if (!validate341(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
+        vErrors = vErrors === null ? validate341.errors : vErrors.concat(validate341.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate267.errors = vErrors;
+  validate340.errors = vErrors;
   return errors === 0;
 }
-function validate215(data, {
+function validate256(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8311,13 +10734,13 @@ function validate215(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate217(data.conditions, {
+      if (!validate258(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
         errors = vErrors.length;
       }
     }
@@ -8399,46 +10822,46 @@ function validate215(data, {
       }
     }
     if (data.modelDigest !== undefined) {
-      if (!validate65(data.modelDigest, {
+      if (!validate68(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate238(data.rollout, {
+      if (!validate279(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
+        vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate246(data.preflight, {
+      if (!validate311(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
+        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate257(data.rollback, {
+      if (!validate322(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
+        vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
         errors = vErrors.length;
       }
     }
@@ -8453,22 +10876,33 @@ function validate215(data, {
         errors = vErrors.length;
       }
     }
+    if (data.commands !== undefined) {
+      if (!validate334(data.commands, {
+        instancePath: instancePath + "/commands",
+        parentData: data,
+        parentDataProperty: "commands",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.history !== undefined) {
-      if (!validate267(data.history, {
+      if (!validate340(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
+        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate215.errors = vErrors;
+  validate256.errors = vErrors;
   return errors === 0;
 }
-function validate68(data, {
+function validate71(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8527,57 +10961,57 @@ function validate68(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate69(data.apiVersion, {
+      if (!validate72(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.kind !== undefined) {
-      if (!validate71(data.kind, {
+      if (!validate74(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.metadata !== undefined) {
-      if (!validate73(data.metadata, {
+      if (!validate76(data.metadata, {
         instancePath: instancePath + "/metadata",
         parentData: data,
         parentDataProperty: "metadata",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.spec !== undefined) {
-      if (!validate77(data.spec, {
+      if (!validate80(data.spec, {
         instancePath: instancePath + "/spec",
         parentData: data,
         parentDataProperty: "spec",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate215(data.status, {
+      if (!validate256(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
         errors = vErrors.length;
       }
     }
@@ -8597,6 +11031,6 @@ function validate68(data, {
     }
     errors++;
   }
-  validate68.errors = vErrors;
+  validate71.errors = vErrors;
   return errors === 0;
 }

@@ -1,0 +1,202 @@
+import { bucketOf, edgeOf, mostBuckets } from '../../../contract/src/histogram.ts';
+import type { Gate, Measurement } from '../api/model-deployment.ts';
+import { discounted, type RateVariance, rateVariances, sumOf } from './design-effect.ts';
+import { beyond, cellsOf, type IntervalCounts, type PodSeries, type Span } from './pod-series.ts';
+import { type Count, intervalOf, logEvidenceAbove, logEvidenceBelow } from './proportion.ts';
+
+/** What is known of a step of a canary. */
+export interface StepFigures {
+  /** Of the revision that serves, and of the one that is tried. */
+  readonly stable: readonly PodSeries[];
+  readonly canary: readonly PodSeries[];
+  /** The whole intervals of the step. */
+  readonly step: Span;
+  /** Those that are known of the revision that serves. */
+  readonly history: Span;
+}
+
+export interface GateSettings {
+  /** The error that is allowed to this gate in this step. */
+  readonly alpha: number;
+  /** With fewer, nothing is passed for want of evidence. */
+  readonly minRequests: number;
+}
+
+/** Before that, nothing is known of what requests have in common. */
+const leastIntervals = 4;
+
+/** A gate in words. */
+export function gateInWords(gate: Gate): string {
+  const { metric, max = '', percentile = 0, maxMilliseconds = 0 } = gate;
+  switch (metric) {
+    case 'ErrorRate':
+      return `ErrorRate at most ${max}`;
+    case 'Latency':
+      return `Latency p${percentile} at most ${maxMilliseconds}ms`;
+    case 'LatencyVersusStable':
+      return `Latency p${percentile} at most ${max} of stable's`;
+  }
+}
+
+/** What a gate has found, and whether the step may end with that. */
+export interface Judgement {
+  readonly measurement: Measurement;
+  /** Passed, or nothing speaks against the canary in requests and intervals enough. */
+  readonly isPassable: boolean;
+}
+
+/**
+ * Judges a canary by a gate: `Failed` once the bound is excluded at the confidence of the gate, however often it is looked at;
+ * `Passed` once it is excluded on the other side; `Inconclusive` otherwise.
+ */
+export function judge(gate: Gate, figures: StepFigures, settings: GateSettings): Judgement {
+  switch (gate.metric) {
+    case 'ErrorRate':
+      // What a canary has not answered is known by the pods that asked it: one that has crashed tells nothing.
+      return judgeShare(gate, figures.stable, shareOf(gate.max), figures, settings, {
+        counted: ({ passedOn, passedOnFailed }) => ({ bad: passedOnFailed, total: passedOn }),
+        historical: ({ requests, failed }) => ({ bad: failed, total: requests }),
+      });
+    case 'Latency': {
+      const beyondMax = beyond(bucketOf((gate.maxMilliseconds ?? 0) / 1000));
+      const share = 1 - (gate.percentile ?? 0) / 100;
+      return judgeShare(gate, figures.canary, share, figures, settings, { counted: beyondMax, historical: beyondMax });
+    }
+    case 'LatencyVersusStable':
+      return judgeQuantiles(gate, figures, settings);
+  }
+}
+
+/** A percentage as a share. */
+function shareOf(percentage = '0%'): number {
+  return Number(percentage.slice(0, -1)) / 100;
+}
+
+interface Counting {
+  readonly counted: (counts: IntervalCounts) => Count;
+  /** The same of the revision that serves, which shows how it comes together. */
+  readonly historical: (counts: IntervalCounts) => Count;
+}
+
+function judgeShare(
+  gate: Gate,
+  pods: readonly PodSeries[],
+  bound: number,
+  figures: StepFigures,
+  { alpha, minRequests }: GateSettings,
+  { counted, historical }: Counting,
+): Judgement {
+  const cells = cellsOf(pods, figures.step, counted);
+  const raw = sumOf(cells.flat());
+  if (raw.total === 0) return nothingCounted(gate, 0);
+  const count = discounted(cells, rateVariances(cellsOf(figures.stable, figures.history, historical)), bound);
+  const { lower, upper } = intervalOf(count, alpha);
+  const above = logEvidenceAbove(count, bound);
+  const verdict = verdictOf(cells.length, above, logEvidenceBelow(count, bound), alpha);
+  const isEnough = cells.length >= leastIntervals && raw.total >= minRequests;
+  return {
+    measurement: {
+      gate: gateInWords(gate),
+      verdict,
+      requests: raw.total,
+      value: percent(raw.bad / raw.total),
+      lower: percent(lower),
+      upper: percent(upper),
+    },
+    // An e-value of 1 speaks for neither side.
+    isPassable: verdict === 'Passed' || (verdict === 'Inconclusive' && isEnough && above <= 0),
+  };
+}
+
+function nothingCounted(gate: Gate, requests: number): Judgement {
+  return { measurement: { gate: gateInWords(gate), verdict: 'Inconclusive', requests }, isPassable: false };
+}
+
+function verdictOf(intervals: number, above: number, below: number, alpha: number): Measurement['verdict'] {
+  const threshold = -Math.log(alpha);
+  if (intervals < leastIntervals) return 'Inconclusive';
+  if (above >= threshold) return 'Failed';
+  return below >= threshold ? 'Passed' : 'Inconclusive';
+}
+
+/**
+ * Compares a quantile of the canary's latency with stable's. The quantile is above an edge of the histogram if the share of
+ * answers beyond it is above one less the quantile's, and the other way round; larger edges have less beyond them, so asking
+ * at every edge costs no confidence. Each side has half of the error.
+ */
+function judgeQuantiles(gate: Gate, figures: StepFigures, { alpha, minRequests }: GateSettings): Judgement {
+  const share = 1 - (gate.percentile ?? 0) / 100;
+  const variancesAt = (bucket: number) => rateVariances(cellsOf(figures.stable, figures.history, beyond(bucket)));
+  const canary = quantileOf(figures.canary, figures.step, share, alpha / 2, variancesAt);
+  const stable = quantileOf(figures.stable, figures.step, share, alpha / 2, variancesAt);
+  if (canary.value === undefined || stable.value === undefined) return nothingCounted(gate, canary.requests);
+  const bound = shareOf(gate.max);
+  const lower = stable.upper === Number.POSITIVE_INFINITY ? 0 : canary.lower / stable.upper;
+  const upper = stable.lower === 0 ? Number.POSITIVE_INFINITY : canary.upper / stable.lower;
+  const isEarly = figures.step.last - figures.step.first + 1 < leastIntervals;
+  const verdict = isEarly || (lower < bound && upper > bound) ? 'Inconclusive' : lower >= bound ? 'Failed' : 'Passed';
+  const ratio = canary.value / stable.value;
+  const isEnough = !isEarly && canary.requests >= minRequests;
+  return {
+    measurement: {
+      gate: gateInWords(gate),
+      verdict,
+      requests: canary.requests,
+      value: percent(ratio),
+      lower: percent(lower),
+      ...(Number.isFinite(upper) ? { upper: percent(upper) } : {}),
+    },
+    // The values are edges of buckets: one bucket more may be chance.
+    isPassable: verdict === 'Passed' || (verdict === 'Inconclusive' && isEnough && ratio <= bound * bucketRatio),
+  };
+}
+
+/** From one edge of the histogram to the next. */
+const bucketRatio = edgeOf(2) / edgeOf(1);
+
+interface Quantile {
+  readonly requests: number;
+  /** In seconds: the upper edge of its bucket; undefined where there is none. */
+  readonly value: number | undefined;
+  readonly lower: number;
+  readonly upper: number;
+}
+
+function quantileOf(
+  pods: readonly PodSeries[],
+  span: Span,
+  share: number,
+  alpha: number,
+  variancesAt: (bucket: number) => readonly RateVariance[],
+): Quantile {
+  const threshold = -Math.log(alpha);
+  let [requests, value, lower]: [number, number | undefined, number] = [0, undefined, 0];
+  for (let bucket = 0; bucket < mostBuckets; bucket++) {
+    const cells = cellsOf(pods, span, beyond(bucket));
+    const raw = sumOf(cells.flat());
+    requests = raw.total;
+    if (requests === 0) break;
+    if (value === undefined && raw.bad <= share * raw.total) value = edgeOf(bucket);
+    const count = discounted(cells, variancesAt(bucket), share);
+    if (logEvidenceAbove(count, share) >= threshold) lower = edgeOf(bucket);
+    if (logEvidenceBelow(count, share) >= threshold) return { requests, value, lower, upper: edgeOf(bucket) };
+  }
+  return { requests, value, lower, upper: Number.POSITIVE_INFINITY };
+}
+
+/** Whether a canary has had no room for requests in the last intervals of a step. */
+export function isSaturated({ stable, step: { last } }: StepFigures): boolean {
+  const recent = stable.flatMap(({ intervals }) =>
+    intervals.filter(({ interval }) => interval > last - saturatedIntervals),
+  );
+  const saturated = recent.reduce((sum, counts) => sum + counts.saturated, 0);
+  return saturated > mostSaturated * recent.reduce((sum, counts) => sum + counts.passedOn, 0);
+}
+
+const saturatedIntervals = 2;
+const mostSaturated = 0.01;
+
+/** With three significant digits. */
+function percent(share: number): string {
+  return `${Number((share * 100).toPrecision(3))}%`;
+}

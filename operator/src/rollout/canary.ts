@@ -1,0 +1,334 @@
+import { gateInWords, isSaturated, judge, type StepFigures } from '../analysis/gates.ts';
+import type { PodSeries } from '../analysis/pod-series.ts';
+import {
+  type CanaryRecord,
+  type CanaryStep,
+  canaryPolicyOf,
+  type Measurement,
+  type ModelDeploymentStatus,
+  type Rollback,
+  rolloutPolicyOf,
+} from '../api/model-deployment.ts';
+import { timestamp } from '../api/time.ts';
+import type { LivePod, Observed } from '../observed.ts';
+import { type CommandName, newCommands } from './commands.ts';
+import { isComplete } from './progress.ts';
+import { isHealthy, type Revision, templateRevision } from './revision.ts';
+import { shareTakenBy } from './traffic-share.ts';
+
+/** A revision that is tried beside the one that serves. */
+export interface Canary {
+  readonly target: Revision;
+  readonly stable: Revision;
+  /** Where it stands now. */
+  readonly record: CanaryRecord;
+}
+
+/** What has become of the revision that the spec asks for. */
+export type CanaryOutcome =
+  /** It has, or needs, no pods of its own. */
+  | { readonly kind: 'none' }
+  | { readonly kind: 'under way'; readonly canary: Canary }
+  /** It is taken back. */
+  | {
+      readonly kind: 'failed';
+      readonly stable: Revision;
+      readonly trigger: Rollback['trigger'];
+      readonly message: string;
+    };
+
+const none: CanaryOutcome = { kind: 'none' };
+
+/** The name of the revision that the serving Deployment was told to run last. */
+export function runningRevision({
+  model: { status },
+}: {
+  readonly model: { readonly status?: ModelDeploymentStatus | undefined };
+}): string | undefined {
+  const canary = status?.rollout?.canary;
+  if (status?.rollback !== undefined) return status.rollback.toRevision;
+  return canary === undefined || canary.state === 'Promoting' ? status?.updateRevision : canary.stableRevision;
+}
+
+/**
+ * How a revision that is asked for anew begins.
+ *
+ * @returns undefined when it goes straight to the serving Deployment: with another strategy, with nothing healthy that it could
+ *   be tried beside, and when it was healthy itself before
+ */
+export function beginCanary(observed: Observed, target: Revision, now: Date): Canary | undefined {
+  const { model, revisions, deployment } = observed;
+  if (rolloutPolicyOf(model.spec).strategy !== 'Canary' || isHealthy(target)) return undefined;
+  const running = runningRevision(observed);
+  const stable = revisions.find(({ metadata }) => metadata.name === running);
+  const stableReplicas = deployment?.spec.replicas ?? 0;
+  if (stable === undefined || stable.metadata.name === target.metadata.name || !isHealthy(stable)) return undefined;
+  if (stableReplicas === 0) return undefined;
+  const record: CanaryRecord = {
+    revision: target.metadata.name,
+    stableRevision: stable.metadata.name,
+    stableReplicas,
+    state: 'Scaling',
+    step: 1,
+    weight: 0,
+    time: timestamp(now),
+  };
+  return { target, stable, record };
+}
+
+/**
+ * Decides how the canary goes on that the status tells of. Its states, and what ends each:
+ *
+ * | state     | the canary's pods  | its share           | ends                                                                |
+ * | --------- | ------------------ | ------------------- | ------------------------------------------------------------------- |
+ * | Scaling   | come up for a step | the last step's, then this one's | every serving pod has taken the share: Holding; the deadline is missed: taken back |
+ * | Holding   | are there          | the step's          | its time is over and no gate objects: Scaling for the next step, or Promoting; a gate fails: taken back |
+ * | Promoting | are there          | the last step's     | every pod of the serving Deployment runs the revision: it is no canary any more |
+ * | Failed    | are there          | none                | somebody promotes or aborts it                                      |
+ *
+ * `abort` takes it back and `promote` goes to Promoting from every state; `pause` keeps it from going on until `resume`, which
+ * also ends a hold that is Manual. With onFailure Pause, what would be taken back is Failed instead.
+ */
+export function followCanary(observed: Observed, target: Revision, now: Date): CanaryOutcome {
+  const { model, revisions } = observed;
+  const record = model.status?.rollout?.canary;
+  const stable = revisions.find(({ metadata }) => metadata.name === record?.stableRevision);
+  const isOurs = record !== undefined && record.revision === target.metadata.name;
+  if (!isOurs || stable === undefined || rolloutPolicyOf(model.spec).strategy !== 'Canary') return none;
+  const commands = commandsFor(observed, target);
+  if (commands.has('abort')) return taken(stable, 'Aborted', 'somebody has aborted it');
+  const canary: Canary = { target, stable, record: pausedOrNot(record, commands, now) };
+  if (commands.has('promote') && record.state !== 'Promoting') return underWay(canary, promoting(canary.record, now));
+  switch (record.state) {
+    case 'Scaling':
+      return followScaling(observed, canary, now);
+    case 'Holding':
+      return followHolding(observed, canary, commands.has('resume'), now);
+    case 'Promoting':
+      return isPromoted(observed, target) ? none : underWay(canary, canary.record);
+    case 'Failed':
+      return underWay(canary, canary.record);
+  }
+}
+
+/** The commands that name this revision: others are told to be mistaken. */
+function commandsFor(observed: Observed, { metadata }: Revision): ReadonlySet<CommandName> {
+  return new Set(
+    Array.from(newCommands(observed)).flatMap(([name, revision]) => (revision === metadata.name ? [name] : [])),
+  );
+}
+
+function pausedOrNot(record: CanaryRecord, commands: ReadonlySet<CommandName>, now: Date): CanaryRecord {
+  if (commands.has('pause')) return { ...record, paused: record.paused ?? timestamp(now) };
+  if (!commands.has('resume')) return record;
+  const { paused: _, ...resumed } = record;
+  return resumed;
+}
+
+const underWay = ({ target, stable }: Canary, record: CanaryRecord): CanaryOutcome => ({
+  kind: 'under way',
+  canary: { target, stable, record },
+});
+
+function taken(stable: Revision, trigger: Rollback['trigger'], message: string): CanaryOutcome {
+  return { kind: 'failed', stable, trigger, message };
+}
+
+function promoting({ message: _, paused: __, ...record }: CanaryRecord, now: Date): CanaryRecord {
+  return { ...record, state: 'Promoting', time: timestamp(now) };
+}
+
+function failed(
+  { model }: Observed,
+  canary: Canary,
+  trigger: Rollback['trigger'],
+  message: string,
+  measurements: readonly Measurement[] | undefined,
+  now: Date,
+): CanaryOutcome {
+  if (rolloutPolicyOf(model.spec).onFailure === 'Rollback') return taken(canary.stable, trigger, message);
+  const told = measurements === undefined ? {} : { measurements: [...measurements] };
+  return underWay(canary, { ...canary.record, ...told, state: 'Failed', weight: 0, message, time: timestamp(now) });
+}
+
+function isPromoted({ deployment }: Observed, { metadata }: Revision): boolean {
+  return (
+    deployment !== undefined && templateRevision(deployment.spec.template) === metadata.name && isComplete(deployment)
+  );
+}
+
+/** The step of a record; the last one when there are fewer by now. */
+export function stepOf({ model }: Pick<Observed, 'model'>, { step }: CanaryRecord): CanaryStep {
+  const { steps } = canaryPolicyOf(model.spec);
+  const [last] = steps.slice(-1);
+  const found = steps[step - 1] ?? last;
+  if (found === undefined) throw new Error('a canary has no step');
+  return found;
+}
+
+/** The pods that a canary needs for the step that it is in. */
+export function canaryReplicas(observed: Pick<Observed, 'model' | 'deployment'>, record: CanaryRecord): number {
+  const stableReplicas = observed.deployment?.spec.replicas ?? 1;
+  return Math.max(1, Math.ceil((stepOf(observed, record).weight * stableReplicas) / 100));
+}
+
+function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOutcome {
+  const { record } = canary;
+  const { weight } = stepOf(observed, record);
+  const waitsFor =
+    whatIsMissing(observed, canary) ?? (record.weight === weight ? notTaken(observed, canary) : undefined);
+  const { message: _, ...rest } = record;
+  if (waitsFor === undefined && record.paused === undefined) {
+    if (record.weight !== weight) return underWay(canary, { ...rest, weight });
+    return underWay(canary, { ...rest, state: 'Holding', time: timestamp(now) });
+  }
+  const seconds = rolloutPolicyOf(observed.model.spec).progressDeadlineSeconds;
+  const isLate = record.paused === undefined && now.getTime() >= Date.parse(record.time) + seconds * 1000;
+  const message = waitsFor ?? '';
+  if (isLate)
+    return failed(observed, canary, 'ProgressDeadline', `no progress for ${seconds} s: ${message}`, undefined, now);
+  return underWay(canary, message === '' ? rest : { ...rest, message });
+}
+
+/** What has to be there before the share of a canary rises, in words. */
+function whatIsMissing(observed: Observed, { record, stable, target }: Canary): string | undefined {
+  const { deployment, canaryDeployment } = observed;
+  const isStable =
+    deployment !== undefined &&
+    templateRevision(deployment.spec.template) === stable.metadata.name &&
+    isComplete(deployment);
+  if (!isStable) return 'not all pods of the revision that serves are available';
+  const needed = canaryReplicas(observed, record);
+  const isCurrent = templateRevision(canaryDeployment?.spec.template) === target.metadata.name;
+  const isSeen = (canaryDeployment?.status?.observedGeneration ?? 0) >= (canaryDeployment?.metadata.generation ?? 0);
+  const available = isCurrent && isSeen ? (canaryDeployment?.status?.availableReplicas ?? 0) : 0;
+  return available >= needed ? undefined : `${available} of ${needed} pods of the canary are available`;
+}
+
+/** Which serving pods have not taken the share, in words. */
+function notTaken({ pods, links }: Observed, { record, target }: Canary): string | undefined {
+  const serving = pods.filter(isServing);
+  const unable: string[] = [];
+  const behind: string[] = [];
+  for (const { metadata } of serving) {
+    const state = links.get(metadata.name);
+    if (state?.kind === 'linked' && state.figures.passedOn === undefined) unable.push(metadata.name);
+    else if (shareTakenBy(state, target.metadata.name) !== record.weight) behind.push(metadata.name);
+  }
+  if (unable.length > 0)
+    return `${unable.join(', ')} cannot pass requests on: the image is too old, or none of Slipway's; roll out once with strategy RollingUpdate and a newer spec.runtime.image`;
+  if (behind.length > 0) return `${behind.join(', ')} did not take the share yet`;
+  return serving.length === 0 ? 'no pod serves' : undefined;
+}
+
+function isServing({ metadata, conditions }: LivePod): boolean {
+  const isReady = conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
+  return metadata.deletionTimestamp === undefined && isReady;
+}
+
+function followHolding(observed: Observed, canary: Canary, isResumed: boolean, now: Date): CanaryOutcome {
+  const { record } = canary;
+  const step = stepOf(observed, record);
+  const { analysis, steps } = canaryPolicyOf(observed.model.spec);
+  const figures = figuresOf(observed, canary, now);
+  const alpha = (1 - Number(analysis.confidence.slice(0, -1)) / 100) / (analysis.gates.length * steps.length);
+  const judged = analysis.gates.map((gate) => judge(gate, figures, { alpha, minRequests: analysis.minRequests }));
+  const measured = judged.map(({ measurement }) => measurement);
+  const bad = measured.find(({ verdict }) => verdict === 'Failed');
+  if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
+
+  const isOver = step.holdSeconds !== undefined && now.getTime() >= Date.parse(record.time) + step.holdSeconds * 1000;
+  const mayGoOn = isResumed || (isOver && record.paused === undefined);
+  const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));
+  const isFull = isSaturated(figures);
+  const waitsFor = isFull ? noRoom : open.map(inWords).join('; ');
+  const isInconclusive = open.length > 0 && !isResumed;
+  if (mayGoOn && isInconclusive && analysis.onInconclusive === 'Rollback')
+    return failed(observed, canary, 'GateFailed', waitsFor, measured, now);
+  if (mayGoOn && !isFull && (!isInconclusive || analysis.onInconclusive === 'Promote'))
+    return underWay(canary, nextStep(record, steps.length, now));
+  const { message: _, ...rest } = record;
+  const told = mayGoOn ? { ...rest, message: isFull ? noRoom : gatesOpen(open) } : rest;
+  const isNews = waitsFor !== '' && mayGoOn && record.message === undefined;
+  return underWay(canary, { ...told, measurements: newsOf(record.measurements, measured, isNews) });
+}
+
+const noRoom = 'the canary has no room for all requests that it is given';
+
+/** Without figures, which change all the time. */
+function gatesOpen(open: readonly Measurement[]): string {
+  return `inconclusive: ${open.map(({ gate }) => gate).join(', ')}`;
+}
+
+function nextStep({ measurements: _, message: __, ...record }: CanaryRecord, steps: number, now: Date): CanaryRecord {
+  if (record.step >= steps) return promoting(record, now);
+  return { ...record, state: 'Scaling', step: record.step + 1, time: timestamp(now) };
+}
+
+/** Figures change all the time: they are written anew with a verdict, and not at each look. */
+function newsOf(
+  before: CanaryRecord['measurements'],
+  measured: readonly Measurement[],
+  isNews: boolean,
+): Measurement[] {
+  const isSame =
+    !isNews &&
+    before?.length === measured.length &&
+    measured.every(({ gate, verdict }, index) => {
+      const known = before[index];
+      return known?.gate === gate && known.verdict === verdict;
+    });
+  return isSame ? [...(before ?? [])] : [...measured];
+}
+
+/** What a gate has found, in words. */
+export function inWords({ gate, verdict, requests, value, lower, upper }: Measurement): string {
+  if (value === undefined) return `${gate}: nothing was counted yet`;
+  const interval = `${lower ?? '0%'} to ${upper ?? 'anything'}`;
+  const found = `${value} of ${requests} requests (surely ${interval})`;
+  return verdict === 'Inconclusive' ? `${gate}: inconclusive, ${found}` : `${gate}: ${found}`;
+}
+
+/** The whole intervals of the step that is under way, and what is known from before. */
+function figuresOf({ model, series }: Observed, { record, target, stable }: Canary, now: Date): StepFigures {
+  const { analysis } = canaryPolicyOf(model.spec);
+  const intervalAt = (time: number) => Math.floor(time / (analysis.intervalSeconds * 1000));
+  const last = intervalAt(now.getTime()) - 1;
+  const of = (revision: Revision) => series.filter((pod: PodSeries) => pod.revision === revision.metadata.name);
+  const earliest = Math.min(last, ...of(stable).flatMap(({ intervals }) => intervals[0]?.interval ?? last));
+  return {
+    stable: of(stable),
+    canary: of(target),
+    step: { first: intervalAt(Date.parse(record.time)) + 1, last },
+    history: { first: earliest, last },
+  };
+}
+
+/** In how many milliseconds a canary is to be looked at again, though nothing happens; undefined for not before something does. */
+export function millisecondsToLook(
+  { model }: Pick<Observed, 'model'>,
+  { record }: Canary,
+  now: Date,
+): number | undefined {
+  const { analysis } = canaryPolicyOf(model.spec);
+  const since = now.getTime() - Date.parse(record.time);
+  const untilOver = (seconds: number) => Math.max(50, seconds * 1000 - since + 50);
+  switch (record.state) {
+    case 'Scaling':
+      return untilOver(rolloutPolicyOf(model.spec).progressDeadlineSeconds);
+    case 'Holding': {
+      const { holdSeconds } = stepOf({ model }, record);
+      const interval = analysis.intervalSeconds * 1000;
+      const isBefore = holdSeconds !== undefined && since < holdSeconds * 1000;
+      return isBefore ? Math.min(interval, untilOver(holdSeconds)) : interval;
+    }
+    case 'Promoting':
+    case 'Failed':
+      return undefined;
+  }
+}
+
+/** The gates of a rollout, in words. */
+export function gatesInWords({ model }: Pick<Observed, 'model'>): string {
+  return canaryPolicyOf(model.spec).analysis.gates.map(gateInWords).join(', ');
+}

@@ -1,0 +1,34 @@
+import type { Table } from '../../../contract/src/link.ts';
+import { ports } from '../../../contract/src/ports.ts';
+import { mostCanaryPods, shareOf, type TrafficShare, trafficPart } from '../../../contract/src/traffic.ts';
+import type { LinkState, LivePod, Observed } from '../observed.ts';
+import type { Canary } from './canary.ts';
+
+/** What the pods of a ModelDeployment are to do. */
+export function tableFor({ model, canaryPods }: Observed, canary: Canary | undefined): Table {
+  if (canary === undefined || canary.record.state === 'Failed') return {};
+  const { target, record } = canary;
+  const header = model.spec.rollout?.canary?.stickyBy?.header;
+  const share: TrafficShare = {
+    revision: target.metadata.name,
+    version: target.data.inputs.model.version,
+    percent: record.weight,
+    ...(header === undefined ? {} : { stickyBy: header.toLowerCase() }),
+    pods: canaryPods.flatMap(addressesOf).slice(0, mostCanaryPods),
+  };
+  return { [trafficPart]: share };
+}
+
+function addressesOf({ ip, conditions, metadata }: LivePod) {
+  const isReady = conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
+  if (ip === undefined || !isReady || metadata.deletionTimestamp !== undefined) return [];
+  const host = ip.includes(':') ? `[${ip}]` : ip;
+  return [{ http: `${host}:${ports.serving}`, grpc: `${host}:${ports.grpc}` }];
+}
+
+/** The percentage that a pod passes on to a revision; undefined for none. */
+export function shareTakenBy(state: LinkState | undefined, revision: string): number | undefined {
+  const table = state?.kind === 'linked' ? state.figures.table?.table : undefined;
+  const share = table === undefined ? undefined : shareOf(table);
+  return share?.revision === revision ? share.percent : undefined;
+}

@@ -1,0 +1,190 @@
+import type { Table } from '../../../contract/src/link.ts';
+import { noMeasures } from '../../../contract/src/measures.ts';
+import { nothingPassedOn } from '../../../contract/src/traffic.ts';
+import type { IntervalCounts, PodSeries } from '../analysis/pod-series.ts';
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { annotations } from '../api/names.ts';
+import { decide } from '../controller/decide.ts';
+import type { Decision } from '../controller/writes.ts';
+import type { LinkState, LiveDeployment, LivePod, Observed } from '../observed.ts';
+import { templateRevision } from '../rollout/revision.ts';
+import { perform, policy, now as start } from './simulation.ts';
+import { completeDeployment, pod } from './test-objects.ts';
+import { asking, nameOf } from './versions.ts';
+
+/** What the pods of a canary give, in each interval and for each serving pod. */
+export interface Answers {
+  readonly requests: number;
+  readonly failed: number;
+  readonly saturated: number;
+  /** The bucket of the histogram that all answers of a pod fall into. */
+  readonly canaryBucket: number;
+  readonly stableBucket: number;
+}
+
+const good: Answers = { requests: 100, failed: 0, saturated: 0, canaryBucket: 20, stableBucket: 20 };
+
+/** A cluster in which canaries live, as pure state with a clock: pods come up, take tables, and count. */
+export class CanaryLife {
+  state: Observed;
+  time = start.getTime();
+  /** What pods are told. */
+  table: Table = {};
+  readonly decisions: Decision[] = [];
+  /** Whether pods of a canary become available, and pods take tables. */
+  areCanariesAble = true;
+  areTablesTaken = true;
+  isStableAble = true;
+  #series = new Map<string, { revision: string; intervals: IntervalCounts[] }>();
+
+  constructor(state: Observed) {
+    this.state = state;
+  }
+
+  get now(): Date {
+    return new Date(this.time);
+  }
+
+  get status() {
+    return this.state.model.status ?? {};
+  }
+
+  get canary() {
+    return this.status.rollout?.canary;
+  }
+
+  get events(): string[] {
+    return this.decisions.flatMap(({ events }) => events.map(({ reason }) => reason));
+  }
+
+  get share(): unknown {
+    return this.table['traffic'];
+  }
+
+  nameOf(version: string): string {
+    return nameOf(this.state, version);
+  }
+
+  /** The revisions that the two Deployments run. */
+  get running() {
+    const { deployment, canaryDeployment } = this.state;
+    return [templateRevision(deployment?.spec.template), templateRevision(canaryDeployment?.spec.template)];
+  }
+
+  /** The spec asks for another version, or something else. */
+  ask(version: string, rest: Partial<ModelDeploymentSpec> = {}): this {
+    this.state = asking(this.state, version, { ...this.#rest(), ...rest });
+    return this.settle();
+  }
+
+  #rest(): Partial<ModelDeploymentSpec> {
+    const { model: _, ...rest } = this.state.model.spec;
+    return rest;
+  }
+
+  annotate(name: 'promote' | 'abort' | 'pause' | 'resume' | 'retry', value: string): this {
+    const { model } = this.state;
+    const added = { ...model.metadata.annotations, [annotations[name]]: value };
+    this.state = { ...this.state, model: { ...model, metadata: { ...model.metadata, annotations: added } } };
+    return this.settle();
+  }
+
+  /** Time passes, interval after interval, in which the pods answer so. */
+  pass(seconds: number, answers: Partial<Answers> = {}, intervalSeconds = 15): this {
+    for (let left = seconds; left > 0; left -= intervalSeconds) {
+      this.#count({ ...good, ...answers }, intervalSeconds);
+      this.time += Math.min(left, intervalSeconds) * 1000;
+      this.settle();
+    }
+    return this;
+  }
+
+  #count({ requests, failed, saturated, canaryBucket, stableBucket }: Answers, intervalSeconds: number): void {
+    const interval = Math.floor(this.time / (intervalSeconds * 1000));
+    const isShared = this.share !== undefined;
+    const histogram = (bucket: number) => [...Array<number>(bucket).fill(0), requests];
+    const add = (name: string, revision: string, counts: Partial<IntervalCounts>) => {
+      const known = this.#series.get(name) ?? { revision, intervals: [] };
+      this.#series.set(name, known);
+      const nothing = { requests, failed: 0, passedOn: 0, passedOnFailed: 0, saturated: 0, buckets: [] };
+      known.intervals.push({ ...nothing, ...counts, interval });
+    };
+    for (const { metadata } of this.state.pods) {
+      const passed = isShared ? { passedOn: requests, passedOnFailed: failed, saturated } : {};
+      add(metadata.name, this.running[0] ?? '', { ...passed, buckets: histogram(stableBucket) });
+    }
+    for (const { metadata } of this.state.canaryPods)
+      add(metadata.name, this.running[1] ?? '', { buckets: histogram(canaryBucket) });
+  }
+
+  get #allSeries(): PodSeries[] {
+    return Array.from(this.#series, ([name, { revision, intervals }]) => ({
+      pod: name,
+      revision,
+      passedOnTo: '',
+      intervals,
+    }));
+  }
+
+  /** One pass, which dies after so many writes. */
+  step(writes: number): this {
+    this.#react();
+    const decision = this.decide();
+    this.state = decision.writes.slice(0, writes).reduce(perform, this.state);
+    return this;
+  }
+
+  /** Passes until nothing is left to write. */
+  settle(): this {
+    for (let round = 0; round < 20; round++) {
+      this.#react();
+      const decision = this.decide();
+      this.table = decision.link.table;
+      if (decision.writes.length === 0) return this;
+      this.decisions.push(decision);
+      this.state = decision.writes.reduce(perform, this.state);
+    }
+    throw new Error(`never settled: ${JSON.stringify(this.decisions.at(-1)?.writes.map(({ kind }) => kind))}`);
+  }
+
+  decide(): Decision {
+    return decide(this.state, this.now, policy);
+  }
+
+  /** What the other controllers, and the pods, do meanwhile. */
+  #react(): void {
+    const { deployment, canaryDeployment } = this.state;
+    const pods = this.#podsOf('stable', deployment);
+    const canaryPods = this.areCanariesAble ? this.#podsOf('canary', canaryDeployment) : [];
+    const known = this.state.links;
+    const links = new Map(
+      [...pods, ...canaryPods].map(({ metadata }): [string, LinkState] => {
+        const before = known.get(metadata.name);
+        const kept = before?.kind === 'linked' ? before.figures.table : undefined;
+        const table = this.areTablesTaken ? { sequence: 1, table: this.table } : kept;
+        const common = { revision: undefined, model: undefined, measures: noMeasures, passedOn: nothingPassedOn };
+        return [metadata.name, { kind: 'linked', figures: { ...common, table } }];
+      }),
+    );
+    this.state = {
+      ...this.state,
+      deployment: deployment === undefined || !this.isStableAble ? deployment : completeDeployment(deployment),
+      canaryDeployment:
+        canaryDeployment === undefined || !this.areCanariesAble
+          ? canaryDeployment
+          : completeDeployment(canaryDeployment),
+      pods,
+      canaryPods,
+      links,
+      series: this.#allSeries,
+    };
+  }
+
+  #podsOf(track: string, deployment: LiveDeployment | undefined): LivePod[] {
+    const revision = templateRevision(deployment?.spec.template) ?? '';
+    const conditions = [{ type: 'Ready', status: 'True' as const }];
+    return Array.from({ length: deployment?.spec.replicas ?? 0 }, (_, index) =>
+      pod(`${track}-${index}`, revision, { ready: true }, { conditions, ip: `10.0.${track.length}.${index}` }),
+    );
+  }
+}
