@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { eventually, exampleAnswers, type Scenario, startScenario } from './scenario.ts';
+
+/** Canaries under constant requests: whatever becomes of them, no request fails. */
+let scenario: Scenario;
+let clients: Scenario;
+let load: Awaited<ReturnType<Scenario['startLoad']>>;
+
+const { inputs } = exampleAnswers('iris', '1');
+const resources = { requests: { cpu: '50m', memory: '128Mi' }, limits: { memory: '512Mi' } };
+const analysis = { intervalSeconds: 5, minRequests: 50 };
+
+/** Asks for a version that is tried in steps; `uri` is of one of the models in the namespace. */
+async function ask(
+  version: string,
+  model: 'iris-1' | 'iris-2' | 'digits',
+  steps: readonly object[],
+  rest: object = {},
+) {
+  await scenario.apply({
+    apiVersion: 'serving.slipway.dev/v1alpha1',
+    kind: 'ModelDeployment',
+    metadata: { name: 'iris', namespace: scenario.namespace },
+    spec: {
+      model: { version, uri: `configmap://${model}/model.onnx` },
+      resources,
+      replicas: 2,
+      rollout: { strategy: 'Canary', canary: { steps }, analysis },
+      ...rest,
+    },
+  });
+}
+
+const status = (field: string) => scenario.field('mdeploy/iris', `{.status.${field}}`);
+const canary = async () => [await status('rollout.canary.state'), await status('rollout.canary.weight')].join(' ');
+const command = async (which: string) => {
+  const revision = await status('updateRevision');
+  const value = `serving.slipway.dev/${which}=${revision}@${Date.now()}`;
+  await scenario.kubectl(['annotate', '--overwrite', 'mdeploy/iris', value]);
+};
+const settled = (message: string, seconds = 120) =>
+  eventually(
+    () => status('rollout.message'),
+    (told) => told === message,
+    seconds,
+  );
+/** How many requests each version has answered from now on, once so many were. */
+async function answersOf(requests: number): Promise<Readonly<Record<string, number>>> {
+  const before = await load.stats();
+  const after = await eventually(load.stats, ({ answered }) => answered >= before.answered + requests);
+  return Object.fromEntries(
+    Object.entries(after.versions).map(([version, count]) => [version, count - (before.versions[version] ?? 0)]),
+  );
+}
+const share = (answers: Readonly<Record<string, number>>, version: string) =>
+  (answers[version] ?? 0) / Object.values(answers).reduce((sum, count) => sum + count, 0);
+
+beforeAll(async () => {
+  [scenario, clients] = [
+    await startScenario({ 'pod-security.kubernetes.io/enforce': 'restricted' }),
+    await startScenario(),
+  ];
+  // For their ConfigMaps as well.
+  await scenario.apply('iris.yaml');
+  await scenario.apply('iris-2.yaml');
+  await scenario.kubectl(['delete', 'mdeploy', '--all']);
+  const digits = readFileSync(join(import.meta.dirname, '../../examples/models/digits/1.onnx')).toString('base64');
+  await scenario.apply({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'digits', namespace: scenario.namespace },
+    binaryData: { 'model.onnx': digits },
+  });
+  await ask('1', 'iris-1', [{ weight: 50, holdSeconds: 5 }]);
+  await scenario.waitReady('iris', 120);
+  load = await clients.startLoad('clients', {
+    url: `http://iris.${scenario.namespace}.svc.cluster.local/v2/models/iris/infer`,
+    body: { inputs },
+    connections: 8,
+    seconds: 900,
+    pauseMilliseconds: 20,
+  });
+}, 300_000);
+afterAll(async () => {
+  await Promise.all([scenario.end(), clients.end()]);
+});
+
+test('a canary that answers well is given its shares step by step, and takes the place of what served', async () => {
+  await ask('2', 'iris-2', [
+    { weight: 10, hold: 'Manual' },
+    { weight: 50, holdSeconds: 30 },
+  ]);
+  await eventually(canary, (state) => state === 'Holding 10', 120);
+  expect(Math.abs(share(await answersOf(1000), '2') - 0.1)).toBeLessThan(0.02);
+  expect(await status('modelVersion')).toBe('1');
+  expect(await scenario.field('mdeploy/iris', '{.status.conditions[?(@.type=="Ready")].reason}')).toBe('Canary');
+
+  // Whoever asks for the canary is answered by it.
+  const revision = await status('updateRevision');
+  const path = `/api/v1/namespaces/${scenario.namespace}/services/iris:http/proxy/v2/models/iris/versions/2/infer`;
+  const asked = await scenario.kubectl(['create', '--raw', path, '-f', '-'], { input: JSON.stringify({ inputs }) });
+  expect(JSON.parse(asked)).toMatchObject({ model_version: '2' });
+
+  await command('resume');
+  await eventually(canary, (state) => state === 'Holding 50', 60);
+  expect(Math.abs(share(await answersOf(1000), '2') - 0.5)).toBeLessThan(0.05);
+  await settled('complete');
+  expect(await status('modelVersion')).toBe('2');
+  expect(await status('currentRevision')).toBe(revision);
+  await eventually(
+    () => scenario.kubectl(['get', 'deployments', '-o', 'jsonpath={.items[*].metadata.name}']),
+    (names) => names.trim() === 'iris',
+  );
+  expect(share(await answersOf(300), '2')).toBe(1);
+}, 300_000);
+
+test('one that refuses what is asked is taken back by its gate, and nobody has seen it', async () => {
+  await ask('3', 'digits', [{ weight: 50, holdSeconds: 600 }], { validation: { contract: 'Ignore' } });
+  await settled('rolled back to 2', 180);
+  expect(await status('rollback.trigger')).toBe('GateFailed');
+  expect(await status('rollback.message')).toMatch(/^ErrorRate at most 1%: 100% of \d+ requests/);
+  expect((await load.stats()).versions['3'] ?? 0).toBe(0);
+}, 240_000);
+
+test('one whose model takes other inputs is not even tried, unless that is asked for', async () => {
+  await ask('4', 'digits', [{ weight: 50, holdSeconds: 600 }]);
+  await settled('not rolled out: ContractBroken');
+}, 180_000);
+
+test('it goes on when the operator is killed, and an undo takes it back', async () => {
+  await ask('5', 'iris-1', [{ weight: 20, holdSeconds: 3600 }]);
+  await eventually(canary, (state) => state === 'Holding 20', 120);
+  const system = ['-n', 'slipway-system'];
+  const operator = ['-l', 'app.kubernetes.io/name=slipway'];
+  await scenario.kubectl([...system, 'delete', 'pod', ...operator, '--force', '--grace-period=0']);
+  await scenario.kubectl([...system, 'rollout', 'status', 'deployment/slipway-operator', '--timeout=90s']);
+  await eventually(
+    async () => share(await answersOf(200), '5'),
+    (part) => part > 0.1,
+    90,
+  );
+
+  await scenario.kubectl(['rollout', 'undo', 'deployment/iris']);
+  await settled('rolled back to 2');
+  expect(await status('rollback.trigger')).toBe('Undo');
+  expect(share(await answersOf(300), '2')).toBe(1);
+}, 300_000);
+
+test('in all of that, not one request has failed', async () => {
+  const { answered, failed, failures } = await load.stop();
+  expect({ failed, failures }).toEqual({ failed: 0, failures: [] });
+  expect(answered).toBeGreaterThan(5000);
+});
