@@ -17,6 +17,10 @@ export interface User {
   change(spec: object): Promise<void>;
   /** What `kubectl rollout undo` sends, to the ReplicaSet of a version. */
   undoTo(version: string): Promise<void>;
+  /** Asks something of the canary. */
+  command(name: 'promote' | 'abort'): Promise<void>;
+  /** Waits until the operator has answered the newest spec. */
+  settled(): Promise<void>;
   /** Waits until the Deployment runs a version and is complete on it. */
   running(version: string): Promise<void>;
 }
@@ -156,7 +160,69 @@ export const scenarios: readonly FaultScenario[] = [
     act: (user) => user.change({ model: { version: '1' } }),
     done: async (user) => (await preflightPods(user)) === 0 && (await isComplete(user, '1')),
   },
+  {
+    name: 'a canary begins',
+    prepare: (user) => createdTwice(user, canary),
+    act: (user) => user.change({ model: { version: '3' } }),
+    done: (user) => hasCanary(user, '3'),
+  },
+  {
+    name: 'a canary with an autoscaler begins',
+    prepare: (user) => createdTwice(user, { ...canary, replicas: undefined, autoscaling }),
+    act: (user) => user.change({ model: { version: '3' } }),
+    done: async (user) =>
+      (await hasCanary(user, '3')) && (await user.models.child('CanaryAutoscaler', 'iris')) !== undefined,
+  },
+  {
+    name: 'a canary is promoted',
+    prepare: (user) => trying(user, '3'),
+    act: (user) => user.command('promote'),
+    done: async (user) => (await isComplete(user, '3')) && !(await hasCanary(user, '3')),
+  },
+  {
+    name: 'a canary is aborted',
+    prepare: (user) => trying(user, '3'),
+    act: (user) => user.command('abort'),
+    done: async (user) => (await rollbackOf(user)) !== undefined && !(await hasCanary(user, '3')),
+  },
+  {
+    name: 'a canary is given up for another version',
+    prepare: (user) => trying(user, '3'),
+    act: (user) => user.change({ model: { version: '4' } }),
+    done: (user) => hasCanary(user, '4'),
+  },
+  {
+    name: 'undo while a canary is tried',
+    prepare: (user) => trying(user, '3'),
+    act: (user) => user.undoTo('1'),
+    done: async (user) => (await rollbackOf(user)) !== undefined && (await isComplete(user, '2')),
+  },
+  {
+    name: 'undo while a canary is tried, and the operator is down',
+    whileDown: true,
+    prepare: (user) => trying(user, '3'),
+    act: (user) => user.undoTo('1'),
+    done: async (user) => (await rollbackOf(user)) !== undefined && (await isComplete(user, '2')),
+  },
 ];
+
+/** No pod here takes a share, so a canary goes no further than its first step, but for what people ask. */
+const canary = { rollout: { strategy: 'Canary' }, validation: { contract: 'Ignore' } };
+
+async function trying(user: User, version: string): Promise<void> {
+  await createdTwice(user, canary);
+  await user.change({ model: { version } });
+  await eventually(
+    () => hasCanary(user, version),
+    (has) => has,
+  );
+}
+
+async function hasCanary({ models }: User, version: string): Promise<boolean> {
+  const deployment = await models.child('CanaryDeployment', 'iris');
+  const isOf = deployment?.spec.template.metadata.labels['app.kubernetes.io/version'] === version;
+  return isOf && deployment?.status?.availableReplicas === 1;
+}
 
 const autoscaling = { minReplicas: 2, maxReplicas: 4, triggers: [{ type: 'Memory', averageValue: '1Gi' }] };
 
@@ -165,10 +231,14 @@ async function created(user: User, spec: object = {}): Promise<void> {
   await user.running('1');
 }
 
-async function createdTwice(user: User): Promise<void> {
+async function createdTwice(user: User, spec: object = {}): Promise<void> {
   await created(user);
   await user.change({ model: { version: '2' } });
   await user.running('2');
+  if (Object.keys(spec).length === 0) return;
+  // What is undefined takes a field away.
+  await user.change(JSON.parse(JSON.stringify(spec, (_, value: unknown) => value ?? null)));
+  await user.settled();
 }
 
 async function preflightPods({ models }: User): Promise<number> {
@@ -217,6 +287,14 @@ export function userOf(namespace: string): User {
           { op: 'replace', path: '/spec/template', value: template },
           { op: 'replace', path: '/metadata/annotations', value: Object.fromEntries([...kept, ...brought]) },
         ],
+      });
+    },
+    settled: () => models.settled('iris'),
+    async command(name) {
+      const { status } = await models.get('iris');
+      await kubectl.call('PATCH', pathOf(modelDeploymentResource, namespace, 'iris'), {
+        contentType: 'application/merge-patch+json',
+        body: { metadata: { annotations: { [`serving.slipway.dev/${name}`]: status?.updateRevision } } },
       });
     },
     async running(version) {

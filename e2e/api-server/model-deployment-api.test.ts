@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { load } from 'js-yaml';
-import { rolloutDefaults } from '../../operator/src/api/model-deployment.ts';
+import { canaryDefaults, rolloutDefaults } from '../../operator/src/api/model-deployment.ts';
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
 import { ApiError } from '../../operator/src/kube/errors.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
@@ -43,6 +43,8 @@ const withModel = (fields: object) => ({ model: { ...model, ...fields } });
 const withUri = (uri: string) => withModel({ uri });
 const withPod = (pod: object) => ({ model, pod });
 const withRollout = (rollout: object) => ({ model, rollout });
+const withSteps = (...steps: object[]) => withRollout({ strategy: 'Canary', canary: { steps } });
+const withGates = (...gates: object[]) => withRollout({ strategy: 'Canary', analysis: { gates } });
 const withAutoscaling = (fields: object) => ({ model, autoscaling: { ...autoscaling, ...fields } });
 
 describe('bad manifests are refused with a message that names the field and the way out', () => {
@@ -403,9 +405,79 @@ describe('bad manifests are refused with a message that names the field and the 
       ['behavior.scaleDown.stabilizationWindowSeconds', 'less than or equal to 3600'],
     ],
     [
-      'a strategy that comes later',
-      withRollout({ strategy: 'Canary' }),
-      ['spec.rollout.strategy', 'supported values: "RollingUpdate"'],
+      'a strategy that there is not',
+      withRollout({ strategy: 'Recreate' }),
+      ['spec.rollout.strategy', 'supported values: "RollingUpdate", "Canary"'],
+    ],
+    [
+      'a canary with another strategy',
+      withRollout({ canary: { steps: [{ weight: 5, holdSeconds: 60 }] } }),
+      ['spec.rollout.canary', 'canary goes only with strategy Canary'],
+    ],
+    [
+      'an analysis with another strategy',
+      withRollout({ analysis: {} }),
+      ['spec.rollout.analysis', 'analysis goes only with strategy Canary'],
+    ],
+    ['no step', withSteps(), ['spec.rollout.canary.steps', 'should have at least 1 items']],
+    [
+      'weights that fall',
+      withSteps({ weight: 50, holdSeconds: 1 }, { weight: 5, holdSeconds: 1 }),
+      ['spec.rollout.canary.steps', 'weights must rise'],
+    ],
+    [
+      'weights that stay',
+      withSteps({ weight: 5, holdSeconds: 1 }, { weight: 5, hold: 'Manual' }),
+      ['spec.rollout.canary.steps', 'weights must rise'],
+    ],
+    [
+      'a weight of nothing',
+      withSteps({ weight: 0, holdSeconds: 1 }),
+      ['steps[0].weight', 'should be greater than or equal to 1'],
+    ],
+    [
+      'a weight of too much',
+      withSteps({ weight: 101, holdSeconds: 1 }),
+      ['steps[0].weight', 'less than or equal to 100'],
+    ],
+    [
+      'a Manual hold with a deadline',
+      withSteps({ weight: 5, hold: 'Manual', holdSeconds: 60 }),
+      ['steps[0]', 'needs exactly one of holdSeconds', 'has no deadline'],
+    ],
+    ['a step without a hold', withSteps({ weight: 5 }), ['steps[0]', 'needs exactly one of holdSeconds']],
+    [
+      'a header that is none',
+      withRollout({ strategy: 'Canary', canary: { stickyBy: { header: 'a b' } } }),
+      ['spec.rollout.canary.stickyBy.header', 'must be the name of a header'],
+    ],
+    ['no gate', withGates(), ['spec.rollout.analysis.gates', 'should have at least 1 items']],
+    ['an error rate without a bound', withGates({ metric: 'ErrorRate' }), ['gates[0]', 'an ErrorRate gate needs max']],
+    ['an error rate of nothing', withGates({ metric: 'ErrorRate', max: '0.0%' }), ['gates[0]', 'above 0%']],
+    [
+      'an error rate that is a number',
+      withGates({ metric: 'ErrorRate', max: 1 }),
+      ['gates[0].max', 'must be of type string'],
+    ],
+    [
+      'a latency without a percentile',
+      withGates({ metric: 'Latency', maxMilliseconds: 100 }),
+      ['gates[0]', 'a Latency gate needs percentile and maxMilliseconds'],
+    ],
+    [
+      'a percentile of everything',
+      withGates({ metric: 'Latency', percentile: 100, maxMilliseconds: 100 }),
+      ['gates[0].percentile', 'less than or equal to 99'],
+    ],
+    [
+      'a latency below that of stable',
+      withGates({ metric: 'LatencyVersusStable', percentile: 95, max: '90%' }),
+      ['gates[0]', 'from 100% to 9999%'],
+    ],
+    [
+      'a confidence of certainty',
+      withRollout({ strategy: 'Canary', analysis: { confidence: '100%' } }),
+      ['spec.rollout.analysis.confidence', 'from 80% to below 100%'],
     ],
     [
       'a rollout that cannot move',
@@ -499,6 +571,9 @@ describe('good manifests are accepted', () => {
     const stored = await dryRun(manifest({ model }));
     expect(stored.spec).toEqual({ model, rollout: rolloutDefaults });
     expect(stored.status).toEqual({ observedGeneration: -1 });
+    const canary = await dryRun(manifest({ model, rollout: { strategy: 'Canary', analysis: {} } }));
+    const { gates: _, ...analysis } = canaryDefaults.analysis;
+    expect(canary.spec.rollout.analysis).toEqual(analysis);
     const scaled = await dryRun(manifest({ model, autoscaling }));
     expect(scaled.spec.autoscaling).toEqual({ ...autoscaling, minReplicas: 1 });
   });
@@ -572,7 +647,25 @@ describe('good manifests are accepted', () => {
         },
       },
       rollout: {
-        strategy: 'RollingUpdate',
+        strategy: 'Canary',
+        canary: {
+          steps: [
+            { weight: 1, holdSeconds: 60 },
+            { weight: 100, hold: 'Manual' },
+          ],
+          stickyBy: { header: 'X-User' },
+        },
+        analysis: {
+          intervalSeconds: 5,
+          minRequests: 1000,
+          confidence: '99.9%',
+          onInconclusive: 'Rollback',
+          gates: [
+            { metric: 'ErrorRate', max: '0.1%' },
+            { metric: 'Latency', percentile: 99, maxMilliseconds: 200 },
+            { metric: 'LatencyVersusStable', percentile: 95, max: '120%' },
+          ],
+        },
         maxSurge: 1,
         maxUnavailable: '10%',
         progressDeadlineSeconds: 60,

@@ -54,6 +54,10 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'scaleDown.tolerance': ['0.1'],
   'rollout.maxSurge': [1, '25%', 2],
   'rollout.maxUnavailable': [0, '0%', 1],
+  // No pod takes a share here: a canary would be tried for ever.
+  'rollout.strategy': ['RollingUpdate'],
+  'rollout.canary': [undefined],
+  'rollout.analysis': [undefined],
   // Nothing fails here, and nothing may seem to.
   'rollout.progressDeadlineSeconds': [600],
   'rollout.revisionHistoryLimit': [1, 3],

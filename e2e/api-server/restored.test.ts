@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
-import { childKinds, childName, childResources } from '../../operator/src/desired/children.ts';
+import { childName, childResources, servingChildKinds } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
@@ -13,7 +13,7 @@ const autoscaling = { minReplicas: 2, maxReplicas: 5, triggers: [{ type: 'CPU', 
 const resources = { requests: { cpu: '250m' } };
 
 const uids = async (name: string) =>
-  Promise.all(childKinds.map(async (kind) => (await models.requireChild(kind, name)).metadata.uid));
+  Promise.all(servingChildKinds.map(async (kind) => (await models.requireChild(kind, name)).metadata.uid));
 const replicaSets = async (name: string) =>
   (await models.replicaSets()).filter(({ metadata }) => metadata.name.startsWith(`${name}-`));
 const hasReplicaSets = (name: string, count: number) =>
@@ -50,7 +50,7 @@ describe('a ModelDeployment that is deleted without its children', () => {
     await models.settled('orphaned');
     const before = await uids('orphaned');
     await orphan('orphaned');
-    for (const kind of childKinds)
+    for (const kind of servingChildKinds)
       expect((await models.requireChild(kind, 'orphaned')).metadata.ownerReferences ?? []).toEqual([]);
 
     const model = { version: '2', uri: 'configmap://iris-1/model.onnx', sha256: 'a'.repeat(64) };
@@ -58,7 +58,7 @@ describe('a ModelDeployment that is deleted without its children', () => {
     const owned = isOwnedBy(again.metadata.uid);
     await eventually(
       async () => [
-        ...(await Promise.all(childKinds.map((kind) => models.requireChild(kind, 'orphaned')))),
+        ...(await Promise.all(servingChildKinds.map((kind) => models.requireChild(kind, 'orphaned')))),
         ...(await models.revisions('orphaned')),
       ],
       (objects) => objects.every(owned),

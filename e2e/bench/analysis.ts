@@ -46,8 +46,16 @@ function binomial(random: Random, total: number, probability: number): number {
 /** The errors of one pod, interval after interval. */
 type Errors = (total: number) => number;
 
-/** How errors come to one pod, at the same rate on average. Each pod has a stream of its own: what pods share is not simulated. */
-const streams: Readonly<Record<string, (random: Random, rate: number) => Errors>> = {
+/** How errors come to the pods of one track, at the same rate on average. */
+type Stream = (random: Random, rate: number, pods: number) => readonly Errors[];
+
+/** Each pod has errors of its own. */
+const own =
+  (errors: (random: Random, rate: number) => Errors): Stream =>
+  (random, rate, pods) =>
+    Array.from({ length: pods }, () => errors(random, rate));
+
+const kinds: Readonly<Record<string, (random: Random, rate: number) => Errors>> = {
   independent: (random, rate) => (total) => binomial(random, total, rate),
   // A tenth of the time everything is five times as bad, for two minutes on average.
   'in bursts': (random, rate) => {
@@ -72,6 +80,32 @@ const streams: Readonly<Record<string, (random: Random, rate: number) => Errors>
     const share = rate / 10;
     return (total) => binomial(random, total, random() < share ? 0.1 + rate : rate * 0.9);
   },
+};
+
+/** All pods of a track are in a burst at once: what they hang on is slow, say. */
+const sharedBursts: Stream = (random, rate, pods) => {
+  let isBurst = random() < 0.1;
+  return Array.from({ length: pods }, (_, pod) => (total: number) => {
+    if (pod === 0 && random() < 1 / (2 * intervalsPerMinute)) isBurst = random() < 0.1;
+    return binomial(random, total, Math.min(1, (isBurst ? 5 : 5 / 9) * rate));
+  });
+};
+
+/** The rate of all pods of a track wanders together. */
+const sharedAutocorrelation: Stream = (random, rate, pods) => {
+  const spread = 0.5;
+  const share = 0.8;
+  let level = spread * normal(random);
+  return Array.from({ length: pods }, (_, pod) => (total: number) => {
+    if (pod === 0) level = share * level + spread * Math.sqrt(1 - share ** 2) * normal(random);
+    return binomial(random, total, Math.min(1, rate * Math.exp(level - spread ** 2 / 2)));
+  });
+};
+
+const streams: Readonly<Record<string, Stream>> = {
+  ...Object.fromEntries(Object.entries(kinds).map(([name, errors]) => [name, own(errors)])),
+  'in bursts that pods share': sharedBursts,
+  'autocorrelated together': sharedAutocorrelation,
 };
 
 function normal(random: Random): number {
@@ -111,13 +145,13 @@ interface Outcome {
   readonly bad: number;
 }
 
-function rollOut(stream: (random: Random, rate: number) => Errors, rate: number, max: number, seed: number) {
+function rollOut(stream: Stream, rate: number, max: number, seed: number) {
   const running = new Map(Object.entries(rules).map(([name, rule]) => [name, rule()]));
   const outcomes = new Map<string, Outcome>();
   const random = randomOf(seed);
-  const errors = Array.from({ length: pods }, () => stream(random, rate));
+  const errors = stream(random, rate, pods);
   let bad = 0;
-  const ofStable = Array.from({ length: stable.pods }, () => stream(random, stable.share * max));
+  const ofStable = stream(random, stable.share * max, stable.pods);
   const variances = rateVariances(
     Array.from({ length: stable.intervals }, () =>
       ofStable.map((errorsOf) => ({ bad: errorsOf(stable.requests), total: stable.requests })),

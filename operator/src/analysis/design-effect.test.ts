@@ -60,14 +60,26 @@ describe('a history tells', () => {
 
   test('what errors that come together make of a count', () => {
     const variances = [
-      { intervals: 1, shared: 0.5, own: 0.5 },
-      { intervals: 2, shared: 0.2, own: 0.4 },
-      { intervals: 4, shared: 0.1, own: 0.1 },
+      { intervals: 1, blocks: 4000, shared: 0.5, own: 0.5 },
+      { intervals: 2, blocks: 2000, shared: 0.2, own: 0.4 },
+      { intervals: 4, blocks: 1000, shared: 0.1, own: 0.1 },
     ];
     const counted = Array.from({ length: 3 }, () => [cell(2, 100), cell(2, 100)]);
-    expect(expectedEffect(counted, variances, 0.01)).toBeCloseTo(1 + (600 * (0.2 + 0.2) * 0.01) / 0.99, 9);
-    expect(expectedEffect(counted, [], 0.01)).toBe(1);
-    expect(expectedEffect([], variances, 0.01)).toBe(1);
-    expect(discounted(counted, variances, 0.01).total).toBeCloseTo(600 / (1 + 2.4 / 0.99), 9);
+    const certain = 1.0424;
+    const effect = 1 + (600 * (0.2 + 0.2) * certain * 0.01) / 0.99;
+    expect(expectedEffect(counted, variances, 0.01, 2)).toBeCloseTo(effect, 2);
+    expect(expectedEffect(counted, [], 0.01, 2)).toBe(1);
+    expect(expectedEffect([], variances, 0.01, 2)).toBe(1);
+    expect(discounted(counted, variances, 0.01).total).toBeCloseTo(600 / effect, 1);
+  });
+
+  test('what few blocks have shown may be larger: quantiles of chi-square say by how much', () => {
+    const counted = Array.from({ length: 2 }, () => [cell(0, 50)]);
+    const excess = (blocks: number) =>
+      expectedEffect(counted, [{ intervals: 1, blocks, shared: 1, own: 0 }], 0.5, 1) / 100 - 0.01;
+    // Degrees of freedom over the quantile of 10 %, from tables: 5 of 1.610, 14 of 7.790, 30 of 20.599.
+    expect(excess(6)).toBeCloseTo(5 / 1.61, 1);
+    expect(excess(15)).toBeCloseTo(14 / 7.79, 1);
+    expect(excess(31)).toBeCloseTo(30 / 20.599, 2);
   });
 });

@@ -26,6 +26,8 @@ export function designEffect(intervals: readonly (readonly Count[])[]): number {
 export interface RateVariance {
   /** Over how many intervals each rate was counted. */
   readonly intervals: number;
+  /** How many of such blocks there were. */
+  readonly blocks: number;
   /** Of what all pods have in common. */
   readonly shared: number;
   /** Of what each pod has of its own. */
@@ -50,7 +52,7 @@ export function rateVariances(history: readonly (readonly Count[])[]): readonly 
     const ofOne = relativeVariance(histories.flatMap((cells) => blocksOf(cells, length)));
     const ofAll = relativeVariance(blocksOf(sums, length));
     const shared = pods < 2 ? ofOne : Math.min(ofOne, Math.max(0, (pods * ofAll - ofOne) / (pods - 1)));
-    variances.push({ intervals: length, shared, own: ofOne - shared });
+    variances.push({ intervals: length, blocks: Math.floor(sums.length / length), shared, own: ofOne - shared });
   }
   return variances;
 }
@@ -62,20 +64,35 @@ function relativeVariance(cells: readonly Count[]): number {
 }
 
 /**
- * The design effect of counts that are bad at a rate of `bound` and vary as those of a history did.
+ * The design effect of counts that are bad at a rate of `bound` and vary as those of a history did. A variance that few blocks
+ * have shown may well be larger than they have shown: it is taken at the upper end of its confidence interval.
  *
  * @param variances of the history, of `rateVariances`
+ * @param pods that have answered
  */
 export function expectedEffect(
   intervals: readonly (readonly Count[])[],
   variances: readonly RateVariance[],
   bound: number,
+  pods: number,
 ): number {
   const { total } = sumOf(intervals.flat());
-  const pods = Math.max(1, ...intervals.map((cells) => cells.length));
   const longest = variances.findLast((variance) => variance.intervals <= intervals.length);
   if (longest === undefined) return 1;
-  return 1 + (total * (longest.shared + longest.own / pods) * bound) / (1 - bound);
+  const variance = (longest.shared + longest.own / pods) * upperFactor(longest.blocks - 1);
+  return 1 + (total * variance * bound) / (1 - bound);
+}
+
+/** So sure is it that a variance is not larger than it is taken for. */
+const quantileOfTenPercent = -1.2816;
+
+/**
+ * How many times an estimated variance the upper end of its confidence interval is: the degrees of freedom over the quantile of
+ * chi-square, in the approximation of E. Wilson and M. Hilferty, Proc. Natl. Acad. Sci. 17 (1931).
+ */
+function upperFactor(degrees: number): number {
+  const step = 2 / (9 * degrees);
+  return 1 / Math.max(0.01, 1 - step + quantileOfTenPercent * Math.sqrt(step)) ** 3;
 }
 
 /** Whole blocks, of which the last ends with the last interval. */
@@ -105,14 +122,16 @@ function dispersion(cells: readonly Count[]): number {
  *
  * @param variances of the history, of `rateVariances`; none where there is none
  * @param bound what the rate is to be compared with, from 0 to 1, both excluded
+ * @param pods that have answered: those of the cells, unless others have counted for them
  */
 export function discounted(
   intervals: readonly (readonly Count[])[],
   variances: readonly RateVariance[],
   bound: number,
+  pods: number = Math.max(1, ...intervals.map((cells) => cells.length)),
 ): Count {
   const { bad, total } = sumOf(intervals.flat());
-  const effect = Math.max(designEffect(intervals), expectedEffect(intervals, variances, bound));
+  const effect = Math.max(designEffect(intervals), expectedEffect(intervals, variances, bound, pods));
   return { bad: bad / effect, total: total / effect };
 }
 

@@ -89,7 +89,12 @@ function judgeShare(
   const cells = cellsOf(pods, figures.step, counted);
   const raw = sumOf(cells.flat());
   if (raw.total === 0) return nothingCounted(gate, 0);
-  const count = discounted(cells, rateVariances(cellsOf(figures.stable, figures.history, historical)), bound);
+  const count = discounted(
+    cells,
+    rateVariances(cellsOf(figures.stable, figures.history, historical)),
+    bound,
+    Math.max(1, figures.canary.length),
+  );
   const { lower, upper } = intervalOf(count, alpha);
   const above = logEvidenceAbove(count, bound);
   const verdict = verdictOf(cells.length, above, logEvidenceBelow(count, bound), alpha);

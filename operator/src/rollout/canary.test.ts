@@ -82,7 +82,7 @@ describe('a canary', () => {
     life.areTablesTaken = false;
     life.ask('3').pass(60);
     expect(life.canary).toMatchObject({ state: 'Scaling', weight: 5 });
-    expect(life.canary?.message).toContain('stable-0, stable-1, stable-2, stable-3 did not take the share yet');
+    expect(life.canary?.message).toContain('4 of 4 pods that serve have not taken the share yet');
     life.areTablesTaken = true;
     life.settle();
     expect(life.canary).toMatchObject({ state: 'Holding', weight: 5 });

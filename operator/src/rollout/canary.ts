@@ -205,20 +205,17 @@ function whatIsMissing(observed: Observed, { record, stable, target }: Canary): 
   return available >= needed ? undefined : `${available} of ${needed} pods of the canary are available`;
 }
 
-/** Which serving pods have not taken the share, in words. */
+/** How many serving pods have not taken the share, in words. Which they are changes with every pod that comes and goes. */
 function notTaken({ pods, links }: Observed, { record, target }: Canary): string | undefined {
-  const serving = pods.filter(isServing);
-  const unable: string[] = [];
-  const behind: string[] = [];
-  for (const { metadata } of serving) {
-    const state = links.get(metadata.name);
-    if (state?.kind === 'linked' && state.figures.passedOn === undefined) unable.push(metadata.name);
-    else if (shareTakenBy(state, target.metadata.name) !== record.weight) behind.push(metadata.name);
-  }
+  const states = pods.filter(isServing).map(({ metadata }) => links.get(metadata.name));
+  if (states.length === 0) return 'no pod serves';
+  const unable = states.filter((state) => state?.kind === 'linked' && state.figures.passedOn === undefined);
+  const behind = states.filter((state) => shareTakenBy(state, target.metadata.name) !== record.weight);
   if (unable.length > 0)
-    return `${unable.join(', ')} cannot pass requests on: the image is too old, or none of Slipway's; roll out once with strategy RollingUpdate and a newer spec.runtime.image`;
-  if (behind.length > 0) return `${behind.join(', ')} did not take the share yet`;
-  return serving.length === 0 ? 'no pod serves' : undefined;
+    return `${unable.length} of ${states.length} pods that serve cannot pass requests on: their image is too old; roll out once with strategy RollingUpdate and a newer spec.runtime.image`;
+  return behind.length === 0
+    ? undefined
+    : `${behind.length} of ${states.length} pods that serve have not taken the share yet (see the condition Linked)`;
 }
 
 function isServing({ metadata, conditions }: LivePod): boolean {

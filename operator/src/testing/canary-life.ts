@@ -104,8 +104,10 @@ export class CanaryLife {
     const isShared = this.share !== undefined;
     const histogram = (bucket: number) => [...Array<number>(bucket).fill(0), requests];
     const add = (name: string, revision: string, counts: Partial<IntervalCounts>) => {
-      const known = this.#series.get(name) ?? { revision, intervals: [] };
-      this.#series.set(name, known);
+      // A pod has one revision for all of its life.
+      const key = `${revision}-${name}`;
+      const known = this.#series.get(key) ?? { revision, intervals: [] };
+      this.#series.set(key, known);
       const nothing = { requests, failed: 0, passedOn: 0, passedOnFailed: 0, saturated: 0, buckets: [] };
       known.intervals.push({ ...nothing, ...counts, interval });
     };

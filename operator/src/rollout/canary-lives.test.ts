@@ -1,0 +1,137 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { CanaryLife } from '../testing/canary-life.ts';
+import { settle, undo } from '../testing/simulation.ts';
+import { afterVersions, asking } from '../testing/versions.ts';
+
+/** What can happen to a rollout; versions are of the letters of what was ever asked for. */
+type Happening =
+  | { readonly kind: 'ask'; readonly version: string }
+  | { readonly kind: 'undo'; readonly version: string }
+  | { readonly kind: 'command'; readonly name: 'promote' | 'abort' | 'pause' | 'resume' | 'retry' }
+  | { readonly kind: 'time'; readonly seconds: number; readonly failed: number; readonly requests: number }
+  | { readonly kind: 'clock'; readonly seconds: number }
+  | { readonly kind: 'pods'; readonly canaries: boolean; readonly stable: boolean; readonly tables: boolean }
+  | { readonly kind: 'death'; readonly writes: number }
+  | { readonly kind: 'scale'; readonly replicas: number }
+  | { readonly kind: 'policy'; readonly onFailure: 'Rollback' | 'Pause'; readonly externalUndo: 'Adopt' | 'Revert' };
+
+const version = fc.constantFrom('1', '2', '3', '4', '5');
+const happening: fc.Arbitrary<Happening> = fc.oneof(
+  fc.record({ kind: fc.constant('ask' as const), version }),
+  fc.record({ kind: fc.constant('undo' as const), version }),
+  fc.record({
+    kind: fc.constant('command' as const),
+    name: fc.constantFrom('promote' as const, 'abort' as const, 'pause' as const, 'resume' as const, 'retry' as const),
+  }),
+  fc.record({
+    kind: fc.constant('time' as const),
+    seconds: fc.integer({ min: 1, max: 300 }),
+    failed: fc.constantFrom(0, 0, 0, 20),
+    requests: fc.constantFrom(0, 100),
+  }),
+  fc.record({ kind: fc.constant('clock' as const), seconds: fc.integer({ min: -600, max: 600 }) }),
+  fc.record({ kind: fc.constant('pods' as const), canaries: fc.boolean(), stable: fc.boolean(), tables: fc.boolean() }),
+  fc.record({ kind: fc.constant('death' as const), writes: fc.integer({ min: 0, max: 5 }) }),
+  fc.record({ kind: fc.constant('scale' as const), replicas: fc.integer({ min: 0, max: 6 }) }),
+  fc.record({
+    kind: fc.constant('policy' as const),
+    onFailure: fc.constantFrom('Rollback' as const, 'Pause' as const),
+    externalUndo: fc.constantFrom('Adopt' as const, 'Revert' as const),
+  }),
+);
+
+const rollout = {
+  strategy: 'Canary' as const,
+  progressDeadlineSeconds: 120,
+  canary: {
+    steps: [
+      { weight: 5, holdSeconds: 60 },
+      { weight: 50, holdSeconds: 60 },
+    ],
+  },
+};
+const spec: Partial<ModelDeploymentSpec> = { replicas: 2, rollout, validation: { contract: 'Ignore' } };
+const begun = () => new CanaryLife(settle(asking(afterVersions('1', '2'), '2', spec)).state).settle();
+
+function happen(life: CanaryLife, what: Happening): void {
+  const { model } = life.state;
+  switch (what.kind) {
+    case 'ask':
+      life.ask(what.version);
+      return;
+    case 'undo':
+      if (life.nameOf(what.version) === '' || life.state.deployment === undefined) return;
+      life.state = undo(life.state, life.nameOf(what.version));
+      life.settle();
+      return;
+    case 'command':
+      life.annotate(what.name, `${life.status.updateRevision}@${life.time}`);
+      return;
+    case 'time':
+      life.pass(what.seconds, { failed: what.failed, requests: what.requests });
+      return;
+    case 'clock':
+      life.time += what.seconds * 1000;
+      life.settle();
+      return;
+    case 'pods':
+      life.areCanariesAble = what.canaries;
+      life.isStableAble = what.stable;
+      life.areTablesTaken = what.tables;
+      life.settle();
+      return;
+    case 'death':
+      life.step(what.writes);
+      return;
+    case 'scale':
+      life.ask(model.spec.model.version, { replicas: what.replicas });
+      return;
+    case 'policy': {
+      const { onFailure, externalUndo } = what;
+      life.ask(model.spec.model.version, { rollout: { ...rollout, onFailure, externalUndo } });
+      return;
+    }
+  }
+}
+
+/** What holds whenever nothing is left to write. */
+function check(life: CanaryLife): void {
+  const { state, status, canary, share } = life;
+  const [stable, tried] = life.running;
+  expect(life.decide().writes).toEqual([]);
+  // Two parties never want the same pods: the canary's are there for as long as the status tells of it.
+  expect(tried).toBe(canary === undefined ? undefined : canary.revision);
+  if (canary !== undefined) {
+    expect(status.rollback).toBeUndefined();
+    expect(canary.revision).toBe(status.updateRevision);
+    expect(stable).toBe(canary.state === 'Promoting' ? canary.revision : canary.stableRevision);
+    expect(canary.weight).toBeGreaterThanOrEqual(0);
+    expect(canary.weight).toBeLessThanOrEqual(100);
+  } else expect(stable).toBe(status.rollback?.toRevision ?? status.updateRevision);
+  // No share without a canary that the status tells of, and none for one that has failed.
+  if (canary === undefined || canary.state === 'Failed') expect(share).toBeUndefined();
+  else expect(share).toMatchObject({ revision: canary.revision, percent: canary.weight });
+  if (status.rollback?.trigger === 'GateFailed') expect(stable).not.toBe(status.rollback.fromRevision);
+  expect(state.revisions.map(({ metadata }) => metadata.name)).toContain(stable);
+}
+
+test('whatever happens to a canary, it settles, and only ever gets what the status tells', () => {
+  fc.assert(
+    fc.property(fc.array(happening, { maxLength: 25 }), (history) => {
+      const life = begun();
+      for (const what of history) {
+        happen(life, what);
+        if (what.kind !== 'death') check(life.settle());
+      }
+      // Left alone, with pods that come up and answer well, every rollout ends.
+      happen(life, { kind: 'pods', canaries: true, stable: true, tables: true });
+      life.annotate('resume', `${life.status.updateRevision}@last`);
+      happen(life, { kind: 'time', seconds: 1200, failed: 0, requests: 100 });
+      check(life.settle());
+      if (life.canary !== undefined) expect(life.canary.state).toBe('Failed');
+    }),
+    { numRuns: Number(process.env['SLIPWAY_LIVES'] ?? 100) },
+  );
+});
