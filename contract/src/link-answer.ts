@@ -85,12 +85,14 @@ function measuresOf({ counters, latency }: Fields): Measures {
   return { counters: countersOf(object(counters, 'counters')), latency: histogramOf(object(latency, 'latency')) };
 }
 
-function passedOnOf({ revision, requests, failed, saturated }: Fields): PassedOn {
+function passedOnOf({ revision, requests, failed, saturated, compared, differing }: Fields): PassedOn {
   return {
     revision: text(revision, 'passedOn'),
     requests: count(requests, 'passedOn'),
     failed: count(failed, 'passedOn'),
     saturated: count(saturated, 'passedOn'),
+    compared: count(compared, 'passedOn'),
+    differing: count(differing, 'passedOn'),
   };
 }
 

@@ -475,6 +475,27 @@ describe('bad manifests are refused with a message that names the field and the 
       ['gates[0]', 'from 100% to 9999%'],
     ],
     [
+      'an agreement of nothing that is mirrored',
+      withGates({ metric: 'Agreement', min: '98%' }),
+      ['spec.rollout.analysis', 'set canary.mirrorPercent'],
+    ],
+    ['an agreement without a bound', withGates({ metric: 'Agreement' }), ['gates[0]', 'an Agreement gate needs min']],
+    [
+      'outputs that no gate compares',
+      withGates({ metric: 'ErrorRate', max: '1%', outputs: [{ name: 'a', compare: 'Exact' }] }),
+      ['gates[0]', 'min and outputs go only with an Agreement gate'],
+    ],
+    [
+      'a tolerance of what is exact',
+      withGates({ metric: 'Agreement', min: '98%', outputs: [{ name: 'a', compare: 'Exact', absolute: '1' }] }),
+      ['outputs[0]', 'absolute and relative go only with compare Tolerance'],
+    ],
+    [
+      'a tolerance that is none',
+      withGates({ metric: 'Agreement', min: '98%', outputs: [{ name: 'a', compare: 'Tolerance', absolute: '-1' }] }),
+      ['outputs[0].absolute', 'must be a number that is not negative'],
+    ],
+    [
       'a confidence of certainty',
       withRollout({ strategy: 'Canary', analysis: { confidence: '100%' } }),
       ['spec.rollout.analysis.confidence', 'from 80% to below 100%'],
@@ -654,6 +675,7 @@ describe('good manifests are accepted', () => {
             { weight: 100, hold: 'Manual' },
           ],
           stickyBy: { header: 'X-User' },
+          mirrorPercent: 10,
         },
         analysis: {
           intervalSeconds: 5,
@@ -664,6 +686,7 @@ describe('good manifests are accepted', () => {
             { metric: 'ErrorRate', max: '0.1%' },
             { metric: 'Latency', percentile: 99, maxMilliseconds: 200 },
             { metric: 'LatencyVersusStable', percentile: 95, max: '120%' },
+            { metric: 'Agreement', min: '99.5%', outputs: [{ name: 'p', compare: 'Tolerance', absolute: '1e-3' }] },
           ],
         },
         maxSurge: 1,

@@ -124,6 +124,24 @@ test('one that refuses what is asked is taken back by its gate, and nobody has s
   expect((await load.stats()).versions['3'] ?? 0).toBe(0);
 }, 240_000);
 
+test('one that answers every request, and otherwise, is taken back by Agreement alone', async () => {
+  await ask('3b', 'iris-1', [], {
+    rollout: {
+      strategy: 'Canary',
+      canary: { steps: [{ weight: 1, holdSeconds: 600 }], mirrorPercent: 50 },
+      analysis: {
+        ...analysis,
+        gates: [
+          { metric: 'ErrorRate', max: '1%' },
+          { metric: 'Agreement', min: '95%' },
+        ],
+      },
+    },
+  });
+  await settled('rolled back to 2', 180);
+  expect(await status('rollback.message')).toMatch(/^Agreement at least 95%: 100% of \d+ requests/);
+}, 240_000);
+
 test('one whose model takes other inputs is not even tried, unless that is asked for', async () => {
   await ask('4', 'digits', [{ weight: 50, holdSeconds: 600 }]);
   await settled('not rolled out: ContractBroken');

@@ -156,10 +156,10 @@ export function readAnswerTensors(
   reader: JsonReader,
   { outputs }: Signature,
   limits: DecodeLimits,
+  binary: Buffer = reader.bytes.subarray(reader.bytes.length),
 ): ReadonlyMap<string, Tensor> {
-  const nothing = { bytes: reader.bytes.subarray(reader.bytes.length), offset: 0 };
   try {
-    return readTensors(reader, { inputs: outputs, outputs: [] }, nothing, limits);
+    return readTensors(reader, { inputs: outputs, outputs: [] }, { bytes: binary, offset: 0 }, limits);
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     throw badRequest(error.message.replace(/\binput(s?)\b/g, 'output$1'), error.status);

@@ -8,8 +8,9 @@ import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
+import { agree } from '../traffic/agreement.ts';
 import { revisionHeader } from '../traffic/canary-answer.ts';
-import type { Asked, Passing, Traffic } from '../traffic/traffic.ts';
+import type { Asked, Comparing, Passing, Traffic } from '../traffic/traffic.ts';
 import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
 import { type Body, readBody } from './body.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -76,6 +77,7 @@ async function answer(
     const deadline = named ?? deadlineFrom(stages.received, requestTimeoutMilliseconds);
     const exchange = { request, response, wire, stages, passing };
     const passed = passing === undefined ? undefined : await pass(passing, exchange, body.bytes, deadline);
+    const comparing = mirrored(exchange, version, body.bytes, options);
     if (passed !== undefined) body.release();
     const made =
       passed ?? (await inferHere(exchange, lifecycle.model.scheduler, body, headerLength, deadline, options));
@@ -83,6 +85,7 @@ async function answer(
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
     const encoding = encodingFor(request, made.body);
     send(response, encoding === undefined ? made : await compressed(made, encoding), transfers);
+    compare(comparing, made, lifecycle.model.scheduler, log);
   } catch (error) {
     refuse(request, response, error, transfers, log);
   } finally {
@@ -133,6 +136,15 @@ function askedBy({ headers }: IncomingMessage, version: string | undefined): Ask
 /** What of a request's head a canary has to know; its body is sent as it is once it is inflated. */
 const passedHeaders = ['content-type', 'inference-header-content-length', 'traceparent', 'tracestate'];
 
+function headersToPass({ headers }: IncomingMessage): Record<string, string> {
+  return Object.fromEntries(
+    passedHeaders.flatMap((name) => {
+      const value = headers[name];
+      return typeof value === 'string' ? [[name, value] as const] : [];
+    }),
+  );
+}
+
 /** @returns what a canary has answered; undefined when this pod is to answer after all */
 async function pass(
   passing: Passing,
@@ -141,12 +153,7 @@ async function pass(
   deadline: Deadline,
 ): Promise<HttpAnswer | undefined> {
   stages.passedOnTo = passing.revision;
-  const headers = Object.fromEntries(
-    passedHeaders.flatMap((name) => {
-      const value = request.headers[name];
-      return typeof value === 'string' ? [[name, value] as const] : [];
-    }),
-  );
+  const headers = headersToPass(request);
   const gone = new AbortController();
   const onClose = () => gone.abort();
   response.once('close', onClose);
@@ -160,6 +167,40 @@ async function pass(
   const rest = headerLength === undefined ? {} : { headers: { 'inference-header-content-length': headerLength } };
   return { status, contentType, ...rest, body: [answer.body] };
 }
+
+/** How the canary's answer to a request that this pod answers is compared; undefined when it is not asked. */
+function mirrored(
+  { request, wire, passing }: Exchange,
+  version: string | undefined,
+  body: Buffer,
+  { traffic }: InferenceOptions,
+): Comparing | undefined {
+  const isForAnyone = version === undefined && request.headers[revisionHeader] === undefined;
+  if (passing !== undefined || wire !== 'open-inference' || !isForAnyone) return undefined;
+  return traffic.mirror({ path: request.url ?? '', headers: headersToPass(request), body });
+}
+
+/** Whoever asked has its answer already, and does not wait for this. */
+function compare(
+  comparing: Comparing | undefined,
+  { headers, body }: HttpAnswer,
+  { model }: Scheduler,
+  log: Logger,
+): void {
+  if (comparing === undefined) return;
+  const bytes = typeof body === 'string' ? Buffer.from(body) : Buffer.concat(body);
+  const headerLength = headers?.['inference-header-content-length'];
+  const own = { body: bytes, headerLength: headerLength === undefined ? undefined : Number(headerLength) };
+  const limits = { mostTensorBytes: comparedTensorBytes };
+  comparing(own, (ours, theirs, outputs) => agree(ours, theirs, outputs, model.signature, limits)).catch(
+    (error: unknown) => {
+      if (error instanceof RequestError) log.debug({ reason: error.message }, 'an answer cannot be compared');
+      else log.error({ err: error }, 'an answer could not be compared');
+    },
+  );
+}
+
+const comparedTensorBytes = 2 ** 20;
 
 function httpAnswer({ body, headerLength }: Extract<InferenceAnswer, { readonly kind: 'answered' }>): HttpAnswer {
   if (headerLength === undefined) return { status: 200, contentType: jsonType, body };

@@ -173,15 +173,22 @@ function readingFamilies({ inFlight, restarts, servingThreadRuns, transferBytes 
   ];
 }
 
-function trafficFamilies({ revision, requests, failed, saturated }: PassedOn): readonly Family[] {
+function trafficFamilies({ revision, requests, failed, saturated, compared, differing }: PassedOn): readonly Family[] {
   if (revision === '') return [];
   const counts = { answered: requests - failed - saturated, failed, saturated };
+  const comparisons = { same: compared - differing, different: differing };
   return [
     {
       name: 'slipway_passed_on_requests_total',
       help: 'Requests that a canary was asked first, by what became of them there: this pod answered what the canary did not.',
       type: 'counter',
       samples: Object.entries(counts).map(([outcome, value]) => ({ labels: { revision, outcome }, value })),
+    },
+    {
+      name: 'slipway_compared_answers_total',
+      help: 'Answers of this pod that were compared with those of a canary to the same requests, by what came of it.',
+      type: 'counter',
+      samples: Object.entries(comparisons).map(([outcome, value]) => ({ labels: { revision, outcome }, value })),
     },
   ];
 }

@@ -3,6 +3,7 @@ import type { Table } from '../../../contract/src/link.ts';
 import {
   type CanaryPod,
   nothingPassedOn,
+  type OutputComparison,
   type PassedOn,
   shareOf,
   type TrafficShare,
@@ -10,6 +11,7 @@ import {
 import type { Deadline } from '../execution/deadline.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import type { Answer } from './agreement.ts';
 import { type CanaryAnswer, type CanaryRequest, passedOnHeader, type Verdict, verdictOf } from './canary-answer.ts';
 import { GrpcCanaries } from './grpc-canary.ts';
 import { HttpCanaries } from './http-canary.ts';
@@ -40,6 +42,11 @@ export interface Asked {
   readonly header: (name: string) => string | undefined;
 }
 
+/** So many comparisons may be under way at once, of requests and answers of so many bytes: more are left out. */
+const mostComparisons = 4;
+const mostComparedBytes = 262_144;
+const comparedWithinMilliseconds = 10_000;
+
 /** Decides which requests a canary is asked, and counts what becomes of them. */
 export class Traffic {
   readonly #options: TrafficOptions;
@@ -48,13 +55,16 @@ export class Traffic {
   readonly #grpc: GrpcCanaries;
   #table: Table | undefined;
   #share: TrafficShare | undefined;
-  #counts: { revision: string; requests: number; failed: number; saturated: number } = { ...nothingPassedOn };
+  readonly #mirrorSplit: TrafficSplit;
+  #counts: Counts = { ...nothingPassedOn };
+  #comparisons = 0;
   #turn = 0;
   #underWay = 0;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
     this.#split = new TrafficSplit(options.random);
+    this.#mirrorSplit = new TrafficSplit(options.random);
     this.#http = new HttpCanaries(options.mostAnswerBytes);
     this.#grpc = new GrpcCanaries(options.mostAnswerBytes);
   }
@@ -93,6 +103,49 @@ export class Traffic {
     return this.#passing(share, false);
   }
 
+  /**
+   * @returns how the canary's answer is compared with this pod's own, which is sent first; undefined when it is not
+   */
+  mirror(request: Pick<CanaryRequest, 'path' | 'headers' | 'body'>): Comparing | undefined {
+    const { share } = this;
+    const pod = share?.pods[this.#turn % Math.max(1, share.pods.length)];
+    if (share?.mirror === undefined || pod === undefined || request.body.length > mostComparedBytes) return undefined;
+    if (this.#comparisons >= mostComparisons || !this.#mirrorSplit.next(share.mirror.percent)) return undefined;
+    this.#turn++;
+    const { outputs } = share.mirror;
+    const counts = this.#countsOf(share);
+    // The memory of the request is used again once it is answered.
+    const copy = { ...request, body: Buffer.from(request.body) };
+    return async (own, compare) => {
+      if (own.body.length > mostComparedBytes) return;
+      this.#comparisons++;
+      try {
+        const timeoutMilliseconds = comparedWithinMilliseconds;
+        const { signal } = new AbortController();
+        const answer = await this.#http.ask(pod.http, {
+          ...copy,
+          revision: share.revision,
+          timeoutMilliseconds,
+          signal,
+        });
+        const isGiven = answer.kind === 'answer' && answer.status === 200;
+        // A canary without room says nothing of its model.
+        if (answer.kind === 'answer' && answer.status === 503) return;
+        const headerLength = isGiven && answer.headerLength !== undefined ? Number(answer.headerLength) : undefined;
+        const isSame = isGiven && compare(own, { body: answer.body, headerLength }, outputs);
+        counts.compared++;
+        if (!isSame) counts.differing++;
+      } finally {
+        this.#comparisons--;
+      }
+    };
+  }
+
+  #countsOf(share: TrafficShare): Counts {
+    if (this.#counts.revision !== share.revision) this.#counts = { ...nothingPassedOn, revision: share.revision };
+    return this.#counts;
+  }
+
   #isChosen({ percent, stickyBy, revision }: TrafficShare, { header }: Asked): boolean {
     const caller = stickyBy === undefined ? undefined : header(stickyBy);
     if (caller === undefined) return this.#split.next(percent);
@@ -103,8 +156,7 @@ export class Traffic {
 
   #passing(share: TrafficShare, isAsked: boolean): Passing {
     const pod = share.pods[this.#turn++ % Math.max(1, share.pods.length)];
-    if (this.#counts.revision !== share.revision) this.#counts = { ...nothingPassedOn, revision: share.revision };
-    const counts = this.#counts;
+    const counts = this.#countsOf(share);
     // Whoever asks for the canary says nothing of what others would be answered.
     const count = (verdict: Verdict) => {
       if (isAsked) return;
@@ -124,6 +176,14 @@ export class Traffic {
     return new Passing(share.revision, isAsked, send, count, this.#options.patienceMilliseconds);
   }
 }
+
+type Counts = { -readonly [field in keyof PassedOn]: PassedOn[field] };
+
+/** Compares a canary's answer with this pod's own; rejects with what the comparison throws. */
+export type Comparing = (
+  own: Answer,
+  compare: (own: Answer, other: Answer, outputs: readonly OutputComparison[]) => boolean,
+) => Promise<void>;
 
 /** One request that a canary is asked. */
 export class Passing {

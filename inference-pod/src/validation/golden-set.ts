@@ -22,7 +22,7 @@ export interface GoldenRequest {
 }
 
 /** What other processors and newer versions of onnxruntime may differ by. */
-const defaultTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4 };
+export const defaultTolerance: Tolerance = { absolute: 1e-5, relative: 1e-4 };
 
 /**
  * Reads a golden set: `{"requests": [{"name", "request", "response", "tolerance"}], "tolerance"}`, where request and
@@ -124,11 +124,11 @@ function readBody(reader: JsonReader, where: string): Buffer {
   return reader.bytes.subarray(start, reader.position);
 }
 
-function readResponse(reader: JsonReader, where: string, signature: Signature, limits: DecodeLimits) {
+function readResponse(reader: JsonReader, where: string, signature: Signature, limits: DecodeLimits, binary?: Buffer) {
   if (reader.peek() !== 'object') throw badRequest(`${where}.response must be an object, not ${reader.describe()}`);
   let tensors: ReadonlyMap<string, Tensor> | undefined;
   eachKey(reader, (key) => {
-    if (key === 'outputs') tensors = readAnswerTensors(reader, signature, limits);
+    if (key === 'outputs') tensors = readAnswerTensors(reader, signature, limits, binary);
     else reader.skip();
   });
   return tensors;
@@ -150,9 +150,20 @@ function readTolerance(reader: JsonReader, common: Tolerance): Tolerance {
   return { absolute, relative };
 }
 
-/** Reads the tensors of an answer to a golden request. @throws RequestError */
-export function parseAnswer(answer: Buffer, signature: Signature, limits: DecodeLimits): ReadonlyMap<string, Tensor> {
-  return readResponse(new JsonReader(answer), 'the answer', signature, limits) ?? new Map();
+/**
+ * Reads the tensors of an answer.
+ *
+ * @param headerLength how much of it is JSON, when tensors in binary form follow
+ * @throws RequestError
+ */
+export function parseAnswer(
+  answer: Buffer,
+  signature: Signature,
+  limits: DecodeLimits,
+  headerLength = answer.length,
+): ReadonlyMap<string, Tensor> {
+  const reader = new JsonReader(answer.subarray(0, headerLength));
+  return readResponse(reader, 'the answer', signature, limits, answer.subarray(headerLength)) ?? new Map();
 }
 
 /** In what an answer differs from what is expected, the first place of each output that does. */
@@ -168,7 +179,8 @@ export function differences(
   }).filter((difference) => difference !== undefined);
 }
 
-function differenceOf(expected: Tensor, found: Tensor, tolerance: Tolerance): string | undefined {
+/** The first place in which two tensors differ, in words; undefined for none. */
+export function differenceOf(expected: Tensor, found: Tensor, tolerance: Tolerance): string | undefined {
   const shapes = [expected.shape, found.shape].map((shape) => `[${shape.join(', ')}]`);
   if (shapes[0] !== shapes[1]) return `has shape ${shapes[1]}, expected ${shapes[0]}`;
   const isFloat = expected.datatype.startsWith('FP');

@@ -27,7 +27,7 @@ const leastIntervals = 4;
 
 /** A gate in words. */
 export function gateInWords(gate: Gate): string {
-  const { metric, max = '', percentile = 0, maxMilliseconds = 0 } = gate;
+  const { metric, max = '', min = '', percentile = 0, maxMilliseconds = 0 } = gate;
   switch (metric) {
     case 'ErrorRate':
       return `ErrorRate at most ${max}`;
@@ -35,6 +35,8 @@ export function gateInWords(gate: Gate): string {
       return `Latency p${percentile} at most ${maxMilliseconds}ms`;
     case 'LatencyVersusStable':
       return `Latency p${percentile} at most ${max} of stable's`;
+    case 'Agreement':
+      return `Agreement at least ${min}`;
   }
 }
 
@@ -64,6 +66,12 @@ export function judge(gate: Gate, figures: StepFigures, settings: GateSettings):
     }
     case 'LatencyVersusStable':
       return judgeQuantiles(gate, figures, settings);
+    case 'Agreement':
+      // Of answers that differ: no history shows how those come together.
+      return judgeShare(gate, figures.stable, 1 - shareOf(gate.min), figures, settings, {
+        counted: ({ compared, differing }) => ({ bad: differing, total: compared }),
+        historical: () => ({ bad: 0, total: 0 }),
+      });
   }
 }
 

@@ -13,6 +13,9 @@ export interface IntervalCounts {
   readonly passedOn: number;
   readonly passedOnFailed: number;
   readonly saturated: number;
+  /** Of its own answers, how many were compared with the canary's, and how many were other ones. */
+  readonly compared: number;
+  readonly differing: number;
 }
 
 /** What one pod has counted, interval after interval; those in which nothing was heard of it are left out. */

@@ -87,6 +87,8 @@ function differenceOf(before: Totals, after: Totals): Counts {
     passedOn: since(passedOn?.requests, oldPassedOn?.requests),
     passedOnFailed: since(passedOn?.failed, oldPassedOn?.failed),
     saturated: since(passedOn?.saturated, oldPassedOn?.saturated),
+    compared: since(passedOn?.compared, oldPassedOn?.compared),
+    differing: since(passedOn?.differing, oldPassedOn?.differing),
   };
 }
 
@@ -100,5 +102,7 @@ function sumOf(a: IntervalCounts, b: Counts): IntervalCounts {
     passedOn: a.passedOn + b.passedOn,
     passedOnFailed: a.passedOnFailed + b.passedOnFailed,
     saturated: a.saturated + b.saturated,
+    compared: a.compared + b.compared,
+    differing: a.differing + b.differing,
   };
 }

@@ -182,6 +182,19 @@ describe('a canary', () => {
     expect(two({ analysis: { gates } }).ask('3').pass(240).running[1]).toBeUndefined();
   });
 
+  test('is judged by what it answers, beside what stable answers to the same requests', () => {
+    const gates = [
+      { metric: 'Agreement' as const, min: '98%', outputs: [{ name: 'label', compare: 'Exact' as const }] },
+      { metric: 'ErrorRate' as const, max: '1%' },
+    ];
+    const agreement = { canary: { steps, mirrorPercent: 10 }, analysis: { gates } };
+    const life = two(agreement).ask('3');
+    expect(life.share).toMatchObject({ mirror: { percent: 10, outputs: [{ name: 'label', compare: 'Exact' }] } });
+    life.pass(90, { differing: 20 });
+    expect(life.status.rollback?.message).toMatch(/^Agreement at least 98%: 20% of/);
+    expect(two(agreement).ask('3').pass(240).running[1]).toBeUndefined();
+  });
+
   test('writes its measures when a verdict changes, and not at each look', () => {
     const life = two({ canary: { steps: [{ weight: 5, holdSeconds: 3600 }] } })
       .ask('3')

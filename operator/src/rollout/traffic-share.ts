@@ -1,6 +1,7 @@
 import type { Table } from '../../../contract/src/link.ts';
 import { ports } from '../../../contract/src/ports.ts';
-import { mostCanaryPods, shareOf, type TrafficShare, trafficPart } from '../../../contract/src/traffic.ts';
+import { type Mirror, mostCanaryPods, shareOf, type TrafficShare, trafficPart } from '../../../contract/src/traffic.ts';
+import { canaryPolicyOf, type ModelDeploymentSpec } from '../api/model-deployment.ts';
 import type { LinkState, LivePod, Observed } from '../observed.ts';
 import type { Canary } from './canary.ts';
 
@@ -9,14 +10,35 @@ export function tableFor({ model, canaryPods }: Observed, canary: Canary | undef
   if (canary === undefined || canary.record.state === 'Failed') return {};
   const { target, record } = canary;
   const header = model.spec.rollout?.canary?.stickyBy?.header;
+  const mirror = mirrorOf(model.spec);
   const share: TrafficShare = {
     revision: target.metadata.name,
     version: target.data.inputs.model.version,
     percent: record.weight,
     ...(header === undefined ? {} : { stickyBy: header.toLowerCase() }),
+    ...(mirror === undefined ? {} : { mirror }),
     pods: canaryPods.flatMap(addressesOf).slice(0, mostCanaryPods),
   };
   return { [trafficPart]: share };
+}
+
+/** Which requests the canary is asked for comparison, and how answers are compared: as its Agreement gates say. */
+function mirrorOf(spec: ModelDeploymentSpec): Mirror | undefined {
+  const percent = spec.rollout?.canary?.mirrorPercent ?? 0;
+  if (percent === 0) return undefined;
+  const gates = canaryPolicyOf(spec).analysis.gates.filter(({ metric }) => metric === 'Agreement');
+  const outputs = gates.flatMap((gate) => gate.outputs ?? []);
+  const number = (name: 'absolute' | 'relative', text: string | undefined) =>
+    text === undefined ? {} : { [name]: Number(text) };
+  return {
+    percent,
+    outputs: outputs.map(({ name, compare, absolute, relative }) => ({
+      name,
+      compare,
+      ...number('absolute', absolute),
+      ...number('relative', relative),
+    })),
+  };
 }
 
 function addressesOf({ ip, conditions, metadata }: LivePod) {

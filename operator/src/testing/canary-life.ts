@@ -17,12 +17,13 @@ export interface Answers {
   readonly requests: number;
   readonly failed: number;
   readonly saturated: number;
+  readonly differing: number;
   /** The bucket of the histogram that all answers of a pod fall into. */
   readonly canaryBucket: number;
   readonly stableBucket: number;
 }
 
-const good: Answers = { requests: 100, failed: 0, saturated: 0, canaryBucket: 20, stableBucket: 20 };
+const good: Answers = { requests: 100, failed: 0, saturated: 0, differing: 0, canaryBucket: 20, stableBucket: 20 };
 
 /** A cluster in which canaries live, as pure state with a clock: pods come up, take tables, and count. */
 export class CanaryLife {
@@ -99,7 +100,10 @@ export class CanaryLife {
     return this;
   }
 
-  #count({ requests, failed, saturated, canaryBucket, stableBucket }: Answers, intervalSeconds: number): void {
+  #count(
+    { requests, failed, saturated, differing, canaryBucket, stableBucket }: Answers,
+    intervalSeconds: number,
+  ): void {
     const interval = Math.floor(this.time / (intervalSeconds * 1000));
     const isShared = this.share !== undefined;
     const histogram = (bucket: number) => [...Array<number>(bucket).fill(0), requests];
@@ -108,11 +112,22 @@ export class CanaryLife {
       const key = `${revision}-${name}`;
       const known = this.#series.get(key) ?? { revision, intervals: [] };
       this.#series.set(key, known);
-      const nothing = { requests, failed: 0, passedOn: 0, passedOnFailed: 0, saturated: 0, buckets: [] };
+      const nothing = {
+        requests,
+        failed: 0,
+        passedOn: 0,
+        passedOnFailed: 0,
+        saturated: 0,
+        compared: 0,
+        differing: 0,
+        buckets: [],
+      };
       known.intervals.push({ ...nothing, ...counts, interval });
     };
     for (const { metadata } of this.state.pods) {
-      const passed = isShared ? { passedOn: requests, passedOnFailed: failed, saturated } : {};
+      const passed = isShared
+        ? { passedOn: requests, passedOnFailed: failed, saturated, compared: requests, differing }
+        : {};
       add(metadata.name, this.running[0] ?? '', { ...passed, buckets: histogram(stableBucket) });
     }
     for (const { metadata } of this.state.canaryPods)

@@ -278,6 +278,10 @@ export interface IModelDeployment {
           "hold"?: "Manual";
         }>;
         /**
+         * Of the requests that the revision that serves answers, which percentage the new one is asked as well, for comparison. Its answers are thrown away. 0 when absent.
+         */
+        "mirrorPercent"?: number;
+        /**
          * Lets a header of requests decide, and not chance, so that a caller meets one revision.
          */
         "stickyBy"?: {
@@ -312,13 +316,38 @@ export interface IModelDeployment {
          */
         "gates"?: Array<{
           /**
-           * ErrorRate - requests that the canary does not answer, or with an error. Latency - of its own answers. LatencyVersusStable - the same beside that of the pods of the revision that serves.
+           * ErrorRate - requests that the canary does not answer, or with an error. Latency - of its own answers. LatencyVersusStable - the same beside that of the pods of the revision that serves. Agreement - mirrored answers that are those of the revision that serves.
            */
-          "metric": "ErrorRate" | "Latency" | "LatencyVersusStable";
+          "metric": "ErrorRate" | "Latency" | "LatencyVersusStable" | "Agreement";
           /**
            * A percentage.
            */
           "max"?: string;
+          /**
+           * For Agreement - a percentage.
+           */
+          "min"?: string;
+          /**
+           * For Agreement - how outputs are compared. Those that are not named, within 0.00001 plus 0.0001 of the value.
+           */
+          "outputs"?: Array<{
+            /**
+             * The name of the output.
+             */
+            "name": string;
+            /**
+             * Exact - the same values. Tolerance - floats may be off a little. Argmax - the largest value of the last dimension is at the same place.
+             */
+            "compare": "Exact" | "Tolerance" | "Argmax";
+            /**
+             * How far a float may be off.
+             */
+            "absolute"?: string;
+            /**
+             * How far a float may be off.
+             */
+            "relative"?: string;
+          }>;
           /**
            * Of the latencies, which one.
            */

@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate71;
-const schema41 = {
+export const validate = validate74;
+const schema44 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,7 +13,7 @@ const schema41 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "OkaITM6KdRNG3BIrlmWMiF2woeZ7w2zKpbeQxGreg5U"
+      "$ref": "fvt7DuPgmjUT7fjbXcCuoAHIcLFTo1nbcpNEAPVOE"
     },
     "status": {
       "$ref": "swkNUxWAANNGDo8c65n6IijehE1MaG6M9DsF6FM3I"
@@ -22,13 +22,13 @@ const schema41 = {
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema42 = {
+const schema45 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate72(data, {
+function validate75(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate72(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema42.enum
+        allowedValues: schema45.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate72(data, {
     }
     errors++;
   }
-  validate72.errors = vErrors;
+  validate75.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema46 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate74(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate74(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema43.enum
+        allowedValues: schema46.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate74(data, {
     }
     errors++;
   }
-  validate74.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-const schema44 = {
+const schema47 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema45 = {};
-import { validate as validate77 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate76(data, {
+const schema48 = {};
+import { validate as validate80 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate79(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,20 +167,20 @@ function validate76(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate77(data, {
+    if (!validate80(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+      vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
       errors = vErrors.length;
     }
   }
-  validate76.errors = vErrors;
+  validate79.errors = vErrors;
   return errors === 0;
 }
-const schema46 = {
+const schema49 = {
   "type": "object",
   "required": ["model"],
   "properties": {
@@ -206,14 +206,14 @@ const schema46 = {
       "$ref": "oYd5cOFXTjjZYTs5E3XadQHP3UTVVHY3McCoF8s77e4"
     },
     "rollout": {
-      "$ref": "4m7KShBUwjUjG75Am8VVKeOeApc7d2sfgmBwZXKMNtE"
+      "$ref": "gZM584xigCcLkfqhblKAoJSNukfPo56uKU0kuEAFTA"
     },
     "validation": {
       "$ref": "4nL47sSYK9r3L2P2w58Mrjudad6Xa1cWU2wQRH2vx24"
     }
   }
 };
-const schema47 = {
+const schema50 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -234,13 +234,13 @@ const schema47 = {
     }
   }
 };
-const schema48 = {
+const schema51 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63,
   "nullable": true
 };
-function validate82(data, {
+function validate85(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -298,15 +298,15 @@ function validate82(data, {
       errors++;
     }
   }
-  validate82.errors = vErrors;
+  validate85.errors = vErrors;
   return errors === 0;
 }
-const schema49 = {
+const schema52 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate84(data, {
+function validate87(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -363,15 +363,15 @@ function validate84(data, {
     }
     errors++;
   }
-  validate84.errors = vErrors;
+  validate87.errors = vErrors;
   return errors === 0;
 }
-const schema50 = {
+const schema53 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate86(data, {
+function validate89(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -428,15 +428,15 @@ function validate86(data, {
     }
     errors++;
   }
-  validate86.errors = vErrors;
+  validate89.errors = vErrors;
   return errors === 0;
 }
-const schema32 = {
+const schema35 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate62(data, {
+function validate65(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -478,7 +478,7 @@ function validate62(data, {
       errors++;
     }
   }
-  validate62.errors = vErrors;
+  validate65.errors = vErrors;
   return errors === 0;
 }
 const schema6 = {
@@ -629,7 +629,7 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
-function validate81(data, {
+function validate84(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -671,46 +671,46 @@ function validate81(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate82(data.name, {
+      if (!validate85(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.version !== undefined) {
-      if (!validate84(data.version, {
+      if (!validate87(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
         rootData
       })) {
-        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
+        vErrors = vErrors === null ? validate87.errors : vErrors.concat(validate87.errors);
         errors = vErrors.length;
       }
     }
     if (data.uri !== undefined) {
-      if (!validate86(data.uri, {
+      if (!validate89(data.uri, {
         instancePath: instancePath + "/uri",
         parentData: data,
         parentDataProperty: "uri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate62(data.sha256, {
+      if (!validate65(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
@@ -741,7 +741,7 @@ function validate81(data, {
     }
     errors++;
   }
-  validate81.errors = vErrors;
+  validate84.errors = vErrors;
   return errors === 0;
 }
 const schema10 = {
@@ -831,7 +831,7 @@ function validate28(data, {
   validate28.errors = vErrors;
   return errors === 0;
 }
-const schema51 = {
+const schema54 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -908,7 +908,7 @@ function validate26(data, {
   validate26.errors = vErrors;
   return errors === 0;
 }
-function validate92(data, {
+function validate95(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -956,10 +956,10 @@ function validate92(data, {
       }
     }
   }
-  validate92.errors = vErrors;
+  validate95.errors = vErrors;
   return errors === 0;
 }
-const schema52 = {
+const schema55 = {
   "type": "object",
   "properties": {
     "image": {
@@ -989,13 +989,13 @@ const schema52 = {
   },
   "nullable": true
 };
-const schema53 = {
+const schema56 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate97(data, {
+function validate100(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1053,17 +1053,17 @@ function validate97(data, {
       errors++;
     }
   }
-  validate97.errors = vErrors;
+  validate100.errors = vErrors;
   return errors === 0;
 }
-const schema54 = {
+const schema57 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate99(data, {
+function validate102(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1139,17 +1139,17 @@ function validate99(data, {
       errors++;
     }
   }
-  validate99.errors = vErrors;
+  validate102.errors = vErrors;
   return errors === 0;
 }
-const schema55 = {
+const schema58 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate101(data, {
+function validate104(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1225,17 +1225,17 @@ function validate101(data, {
       errors++;
     }
   }
-  validate101.errors = vErrors;
+  validate104.errors = vErrors;
   return errors === 0;
 }
-const schema56 = {
+const schema59 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate103(data, {
+function validate106(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1311,10 +1311,10 @@ function validate103(data, {
       errors++;
     }
   }
-  validate103.errors = vErrors;
+  validate106.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema60 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -1327,13 +1327,13 @@ const schema57 = {
   },
   "nullable": true
 };
-const schema58 = {
+const schema61 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate106(data, {
+function validate109(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1409,10 +1409,10 @@ function validate106(data, {
       errors++;
     }
   }
-  validate106.errors = vErrors;
+  validate109.errors = vErrors;
   return errors === 0;
 }
-function validate105(data, {
+function validate108(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1454,13 +1454,13 @@ function validate105(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate106(data.maxSize, {
+      if (!validate109(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate106.errors : vErrors.concat(validate106.errors);
+        vErrors = vErrors === null ? validate109.errors : vErrors.concat(validate109.errors);
         errors = vErrors.length;
       }
     }
@@ -1476,17 +1476,17 @@ function validate105(data, {
       }
     }
   }
-  validate105.errors = vErrors;
+  validate108.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema26 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 100,
   "nullable": true
 };
-function validate110(data, {
+function validate56(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1562,7 +1562,7 @@ function validate110(data, {
       errors++;
     }
   }
-  validate110.errors = vErrors;
+  validate56.errors = vErrors;
   return errors === 0;
 }
 const schema25 = {
@@ -1632,14 +1632,14 @@ function validate55(data, {
   validate55.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema62 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate113(data, {
+function validate115(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1715,10 +1715,10 @@ function validate113(data, {
       errors++;
     }
   }
-  validate113.errors = vErrors;
+  validate115.errors = vErrors;
   return errors === 0;
 }
-function validate96(data, {
+function validate99(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1744,68 +1744,68 @@ function validate96(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.image !== undefined) {
-      if (!validate97(data.image, {
+      if (!validate100(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
         rootData
       })) {
-        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
+        vErrors = vErrors === null ? validate100.errors : vErrors.concat(validate100.errors);
         errors = vErrors.length;
       }
     }
     if (data.threads !== undefined) {
-      if (!validate99(data.threads, {
+      if (!validate102(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
+        vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate101(data.instances, {
+      if (!validate104(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
+        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate103(data.maxInFlight, {
+      if (!validate106(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate103.errors : vErrors.concat(validate103.errors);
+        vErrors = vErrors === null ? validate106.errors : vErrors.concat(validate106.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate105(data.batching, {
+      if (!validate108(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate105.errors : vErrors.concat(validate105.errors);
+        vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
         errors = vErrors.length;
       }
     }
     if (data.accessLogPercent !== undefined) {
-      if (!validate110(data.accessLogPercent, {
+      if (!validate56(data.accessLogPercent, {
         instancePath: instancePath + "/accessLogPercent",
         parentData: data,
         parentDataProperty: "accessLogPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
         errors = vErrors.length;
       }
     }
@@ -1821,21 +1821,21 @@ function validate96(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate113(data.requestTimeoutMilliseconds, {
+      if (!validate115(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate96.errors = vErrors;
+  validate99.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema63 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1981,7 +1981,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-const schema62 = {
+const schema64 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1990,11 +1990,11 @@ const schema62 = {
   "properties": {},
   "nullable": true
 };
-const schema63 = {
+const schema65 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate119(data, {
+function validate121(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2035,10 +2035,10 @@ function validate119(data, {
     }
     errors++;
   }
-  validate119.errors = vErrors;
+  validate121.errors = vErrors;
   return errors === 0;
 }
-function validate118(data, {
+function validate120(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2080,21 +2080,21 @@ function validate118(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate119(data[key0], {
+      if (!validate121(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
+        vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate118.errors = vErrors;
+  validate120.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema66 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2102,7 +2102,7 @@ const schema64 = {
   },
   "nullable": true
 };
-const schema65 = {
+const schema67 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2182,12 +2182,12 @@ function validate29(data, {
   validate29.errors = vErrors;
   return errors === 0;
 }
-const schema66 = {
+const schema68 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate125(data, {
+function validate127(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2229,10 +2229,10 @@ function validate125(data, {
       errors++;
     }
   }
-  validate125.errors = vErrors;
+  validate127.errors = vErrors;
   return errors === 0;
 }
-const schema67 = {
+const schema69 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2385,7 +2385,7 @@ function validate30(data, {
   validate30.errors = vErrors;
   return errors === 0;
 }
-function validate127(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2433,10 +2433,10 @@ function validate127(data, {
       }
     }
   }
-  validate127.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-function validate123(data, {
+function validate125(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2473,24 +2473,24 @@ function validate123(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate125(data.value, {
+      if (!validate127(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate127(data.valueFrom, {
+      if (!validate129(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
+        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
@@ -2510,10 +2510,10 @@ function validate123(data, {
     }
     errors++;
   }
-  validate123.errors = vErrors;
+  validate125.errors = vErrors;
   return errors === 0;
 }
-function validate122(data, {
+function validate124(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2556,21 +2556,21 @@ function validate122(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate123(data[i0], {
+      if (!validate125(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate122.errors = vErrors;
+  validate124.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema70 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2578,7 +2578,7 @@ const schema68 = {
   },
   "nullable": true
 };
-const schema69 = {
+const schema71 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2598,12 +2598,12 @@ const schema69 = {
     }
   }
 };
-const schema70 = {
+const schema72 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate136(data, {
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2645,16 +2645,16 @@ function validate136(data, {
       errors++;
     }
   }
-  validate136.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
-const schema71 = {
+const schema73 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate138(data, {
+function validate140(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2684,7 +2684,7 @@ function validate138(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema71.enum
+        allowedValues: schema73.enum
       }
     };
     if (vErrors === null) {
@@ -2712,15 +2712,15 @@ function validate138(data, {
       errors++;
     }
   }
-  validate138.errors = vErrors;
+  validate140.errors = vErrors;
   return errors === 0;
 }
-const schema30 = {
+const schema33 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate60(data, {
+function validate63(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2762,16 +2762,16 @@ function validate60(data, {
       errors++;
     }
   }
-  validate60.errors = vErrors;
+  validate63.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema74 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate141(data, {
+function validate143(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2801,7 +2801,7 @@ function validate141(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema72.enum
+        allowedValues: schema74.enum
       }
     };
     if (vErrors === null) {
@@ -2829,16 +2829,16 @@ function validate141(data, {
       errors++;
     }
   }
-  validate141.errors = vErrors;
+  validate143.errors = vErrors;
   return errors === 0;
 }
-const schema26 = {
+const schema29 = {
   "type": "integer",
   "format": "int64",
   "nullable": true
 };
-const formats8 = formats.int64;
-function validate56(data, {
+const formats10 = formats.int64;
+function validate59(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2863,7 +2863,7 @@ function validate56(data, {
     errors++;
   }
   if (typeof data == "number" && isFinite(data)) {
-    if (!formats8.validate(data)) {
+    if (!formats10.validate(data)) {
       const err1 = {
         instancePath,
         schemaPath: "#/format",
@@ -2880,10 +2880,10 @@ function validate56(data, {
       errors++;
     }
   }
-  validate56.errors = vErrors;
+  validate59.errors = vErrors;
   return errors === 0;
 }
-function validate135(data, {
+function validate137(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2893,57 +2893,57 @@ function validate135(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate136(data.key, {
+      if (!validate138(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.operator !== undefined) {
-      if (!validate138(data.operator, {
-        instancePath: instancePath + "/operator",
-        parentData: data,
-        parentDataProperty: "operator",
         rootData
       })) {
         vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
+    if (data.operator !== undefined) {
+      if (!validate140(data.operator, {
+        instancePath: instancePath + "/operator",
+        parentData: data,
+        parentDataProperty: "operator",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate140.errors : vErrors.concat(validate140.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.value !== undefined) {
-      if (!validate60(data.value, {
+      if (!validate63(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
     if (data.effect !== undefined) {
-      if (!validate141(data.effect, {
+      if (!validate143(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerationSeconds !== undefined) {
-      if (!validate56(data.tolerationSeconds, {
+      if (!validate59(data.tolerationSeconds, {
         instancePath: instancePath + "/tolerationSeconds",
         parentData: data,
         parentDataProperty: "tolerationSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
         errors = vErrors.length;
       }
     }
@@ -2963,10 +2963,10 @@ function validate135(data, {
     }
     errors++;
   }
-  validate135.errors = vErrors;
+  validate137.errors = vErrors;
   return errors === 0;
 }
-function validate134(data, {
+function validate136(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3009,21 +3009,21 @@ function validate134(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate135(data[i0], {
+      if (!validate137(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate134.errors = vErrors;
+  validate136.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema75 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -3031,7 +3031,7 @@ const schema73 = {
   },
   "nullable": true
 };
-const schema74 = {
+const schema76 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3116,13 +3116,13 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema77 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate149(data, {
+function validate151(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3181,15 +3181,15 @@ function validate149(data, {
       errors++;
     }
   }
-  validate149.errors = vErrors;
+  validate151.errors = vErrors;
   return errors === 0;
 }
-const schema76 = {
+const schema78 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate151(data, {
+function validate153(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3246,15 +3246,15 @@ function validate151(data, {
     }
     errors++;
   }
-  validate151.errors = vErrors;
+  validate153.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema79 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate153(data, {
+function validate155(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3268,7 +3268,7 @@ function validate153(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema77.enum
+        allowedValues: schema79.enum
       }
     };
     if (vErrors === null) {
@@ -3311,10 +3311,10 @@ function validate153(data, {
     }
     errors++;
   }
-  validate153.errors = vErrors;
+  validate155.errors = vErrors;
   return errors === 0;
 }
-function validate147(data, {
+function validate149(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3383,35 +3383,35 @@ function validate147(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate149(data.minDomains, {
+      if (!validate151(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate149.errors : vErrors.concat(validate149.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.topologyKey !== undefined) {
-      if (!validate151(data.topologyKey, {
-        instancePath: instancePath + "/topologyKey",
-        parentData: data,
-        parentDataProperty: "topologyKey",
         rootData
       })) {
         vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
         errors = vErrors.length;
       }
     }
+    if (data.topologyKey !== undefined) {
+      if (!validate153(data.topologyKey, {
+        instancePath: instancePath + "/topologyKey",
+        parentData: data,
+        parentDataProperty: "topologyKey",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate153(data.whenUnsatisfiable, {
+      if (!validate155(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
         errors = vErrors.length;
       }
     }
@@ -3431,10 +3431,10 @@ function validate147(data, {
     }
     errors++;
   }
-  validate147.errors = vErrors;
+  validate149.errors = vErrors;
   return errors === 0;
 }
-function validate146(data, {
+function validate148(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3477,18 +3477,18 @@ function validate146(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate147(data[i0], {
+      if (!validate149(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
+        vErrors = vErrors === null ? validate149.errors : vErrors.concat(validate149.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate146.errors = vErrors;
+  validate148.errors = vErrors;
   return errors === 0;
 }
 const schema16 = {
@@ -3558,7 +3558,7 @@ function validate38(data, {
   validate38.errors = vErrors;
   return errors === 0;
 }
-const schema78 = {
+const schema80 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3566,7 +3566,7 @@ const schema78 = {
   },
   "nullable": true
 };
-const schema79 = {
+const schema81 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3575,7 +3575,7 @@ const schema79 = {
     }
   }
 };
-function validate160(data, {
+function validate162(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3627,10 +3627,10 @@ function validate160(data, {
     }
     errors++;
   }
-  validate160.errors = vErrors;
+  validate162.errors = vErrors;
   return errors === 0;
 }
-function validate159(data, {
+function validate161(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3673,21 +3673,21 @@ function validate159(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate160(data[i0], {
+      if (!validate162(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
+        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate159.errors = vErrors;
+  validate161.errors = vErrors;
   return errors === 0;
 }
-function validate116(data, {
+function validate118(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3724,24 +3724,24 @@ function validate116(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate118(data.annotations, {
+      if (!validate120(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate122(data.env, {
+      if (!validate124(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
         errors = vErrors.length;
       }
     }
@@ -3757,24 +3757,24 @@ function validate116(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate134(data.tolerations, {
+      if (!validate136(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
+        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate146(data.topologySpreadConstraints, {
+      if (!validate148(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
         errors = vErrors.length;
       }
     }
@@ -3801,21 +3801,21 @@ function validate116(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate159(data.imagePullSecrets, {
+      if (!validate161(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
+        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate116.errors = vErrors;
+  validate118.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema82 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3834,7 +3834,7 @@ const schema80 = {
   },
   "nullable": true
 };
-const schema81 = {
+const schema83 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3842,7 +3842,7 @@ const schema81 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate166(data, {
+function validate168(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3918,16 +3918,16 @@ function validate166(data, {
       errors++;
     }
   }
-  validate166.errors = vErrors;
+  validate168.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema84 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate168(data, {
+function validate170(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4003,10 +4003,10 @@ function validate168(data, {
       errors++;
     }
   }
-  validate168.errors = vErrors;
+  validate170.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema85 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4014,7 +4014,7 @@ const schema83 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema84 = {
+const schema86 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -4029,12 +4029,12 @@ const schema84 = {
     }
   }
 };
-const schema85 = {
+const schema87 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate172(data, {
+function validate174(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4048,7 +4048,7 @@ function validate172(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema85.enum
+        allowedValues: schema87.enum
       }
     };
     if (vErrors === null) {
@@ -4091,17 +4091,17 @@ function validate172(data, {
     }
     errors++;
   }
-  validate172.errors = vErrors;
+  validate174.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema88 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate174(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4177,10 +4177,10 @@ function validate174(data, {
       errors++;
     }
   }
-  validate174.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-function validate171(data, {
+function validate173(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4206,24 +4206,24 @@ function validate171(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate172(data.type, {
+      if (!validate174(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate174(data.averageUtilization, {
+      if (!validate176(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
@@ -4254,10 +4254,10 @@ function validate171(data, {
     }
     errors++;
   }
-  validate171.errors = vErrors;
+  validate173.errors = vErrors;
   return errors === 0;
 }
-function validate170(data, {
+function validate172(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4300,13 +4300,13 @@ function validate170(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate171(data[i0], {
+      if (!validate173(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+        vErrors = vErrors === null ? validate173.errors : vErrors.concat(validate173.errors);
         errors = vErrors.length;
       }
     }
@@ -4326,10 +4326,10 @@ function validate170(data, {
     }
     errors++;
   }
-  validate170.errors = vErrors;
+  validate172.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema89 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4941,7 +4941,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-function validate179(data, {
+function validate181(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4989,10 +4989,10 @@ function validate179(data, {
       }
     }
   }
-  validate179.errors = vErrors;
+  validate181.errors = vErrors;
   return errors === 0;
 }
-function validate165(data, {
+function validate167(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5050,54 +5050,54 @@ function validate165(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate166(data.minReplicas, {
+      if (!validate168(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxReplicas !== undefined) {
-      if (!validate168(data.maxReplicas, {
-        instancePath: instancePath + "/maxReplicas",
-        parentData: data,
-        parentDataProperty: "maxReplicas",
         rootData
       })) {
         vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
         errors = vErrors.length;
       }
     }
-    if (data.triggers !== undefined) {
-      if (!validate170(data.triggers, {
-        instancePath: instancePath + "/triggers",
+    if (data.maxReplicas !== undefined) {
+      if (!validate170(data.maxReplicas, {
+        instancePath: instancePath + "/maxReplicas",
         parentData: data,
-        parentDataProperty: "triggers",
+        parentDataProperty: "maxReplicas",
         rootData
       })) {
         vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
         errors = vErrors.length;
       }
     }
+    if (data.triggers !== undefined) {
+      if (!validate172(data.triggers, {
+        instancePath: instancePath + "/triggers",
+        parentData: data,
+        parentDataProperty: "triggers",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.behavior !== undefined) {
-      if (!validate179(data.behavior, {
+      if (!validate181(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate165.errors = vErrors;
+  validate167.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
+const schema90 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5106,7 +5106,7 @@ const schema88 = {
   },
   "nullable": true
 };
-function validate184(data, {
+function validate186(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5143,10 +5143,10 @@ function validate184(data, {
       }
     }
   }
-  validate184.errors = vErrors;
+  validate186.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
+const schema91 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -5154,10 +5154,10 @@ const schema89 = {
       "$ref": "wD8cgyXjtB9EJ8uDtXc9lby59t976VCIwIp7eBJzU"
     },
     "canary": {
-      "$ref": "LWBYq0Hu8o4z5gKM6srHoLmKhOaWrNk4IUcgtru0L0"
+      "$ref": "2RKyNlRWRbbRjtUE5nnnN607fMcPlb30Coa8n8gZbk"
     },
     "analysis": {
-      "$ref": "WtIHQJMcWP8WSD2c5K3cOiKqy5AfSb0QMSR4jNVx3JQ"
+      "$ref": "oc69Ozmy63m6aON5C0uws2x2Ahs442LLlUF5qAidE"
     },
     "maxSurge": {
       "$ref": "iBgJroxGP6AkV8lgY1sCcE6x06udiWEnf8l9VcukyYU"
@@ -5180,14 +5180,14 @@ const schema89 = {
   },
   "nullable": true
 };
-const schema90 = {
+const schema92 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate188(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5217,7 +5217,7 @@ function validate188(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema90.enum
+        allowedValues: schema92.enum
       }
     };
     if (vErrors === null) {
@@ -5245,14 +5245,17 @@ function validate188(data, {
       errors++;
     }
   }
-  validate188.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema93 = {
   "type": "object",
   "properties": {
     "steps": {
       "$ref": "obD1667P3C56r8xs825bkUAygL5OZqcytNzkgK4"
+    },
+    "mirrorPercent": {
+      "$ref": "asSHVYWwwSr8JlHAiV8mXs1tgo1WZ7dKYjrdnkqto"
     },
     "stickyBy": {
       "$ref": "6dbFVCSGE9rPGai40RQhFoU56QtkGRjKQ4BoVH4"
@@ -5260,7 +5263,7 @@ const schema91 = {
   },
   "nullable": true
 };
-const schema92 = {
+const schema94 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -5269,7 +5272,7 @@ const schema92 = {
   },
   "nullable": true
 };
-const schema93 = {
+const schema95 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -5284,13 +5287,13 @@ const schema93 = {
     }
   }
 };
-const schema94 = {
+const schema96 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate193(data, {
+function validate195(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5366,17 +5369,17 @@ function validate193(data, {
       errors++;
     }
   }
-  validate193.errors = vErrors;
+  validate195.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema97 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 604800,
   "nullable": true
 };
-function validate195(data, {
+function validate197(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5452,16 +5455,16 @@ function validate195(data, {
       errors++;
     }
   }
-  validate195.errors = vErrors;
+  validate197.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema98 = {
   "type": "string",
   "enum": ["Manual"],
   "maxLength": 32,
   "nullable": true
 };
-function validate197(data, {
+function validate199(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5491,7 +5494,7 @@ function validate197(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema96.enum
+        allowedValues: schema98.enum
       }
     };
     if (vErrors === null) {
@@ -5519,10 +5522,10 @@ function validate197(data, {
       errors++;
     }
   }
-  validate197.errors = vErrors;
+  validate199.errors = vErrors;
   return errors === 0;
 }
-function validate192(data, {
+function validate194(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5548,35 +5551,35 @@ function validate192(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate193(data.weight, {
+      if (!validate195(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.holdSeconds !== undefined) {
-      if (!validate195(data.holdSeconds, {
-        instancePath: instancePath + "/holdSeconds",
-        parentData: data,
-        parentDataProperty: "holdSeconds",
         rootData
       })) {
         vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
         errors = vErrors.length;
       }
     }
+    if (data.holdSeconds !== undefined) {
+      if (!validate197(data.holdSeconds, {
+        instancePath: instancePath + "/holdSeconds",
+        parentData: data,
+        parentDataProperty: "holdSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.hold !== undefined) {
-      if (!validate197(data.hold, {
+      if (!validate199(data.hold, {
         instancePath: instancePath + "/hold",
         parentData: data,
         parentDataProperty: "hold",
         rootData
       })) {
-        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
@@ -5596,10 +5599,10 @@ function validate192(data, {
     }
     errors++;
   }
-  validate192.errors = vErrors;
+  validate194.errors = vErrors;
   return errors === 0;
 }
-function validate191(data, {
+function validate193(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5658,21 +5661,21 @@ function validate191(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate192(data[i0], {
+      if (!validate194(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate191.errors = vErrors;
+  validate193.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema99 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -5682,12 +5685,12 @@ const schema97 = {
   },
   "nullable": true
 };
-const schema98 = {
+const schema100 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128
 };
-function validate202(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5744,10 +5747,10 @@ function validate202(data, {
     }
     errors++;
   }
-  validate202.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-function validate201(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5789,21 +5792,21 @@ function validate201(data, {
       errors++;
     }
     if (data.header !== undefined) {
-      if (!validate202(data.header, {
+      if (!validate205(data.header, {
         instancePath: instancePath + "/header",
         parentData: data,
         parentDataProperty: "header",
         rootData
       })) {
-        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate201.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-function validate190(data, {
+function validate192(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5829,32 +5832,43 @@ function validate190(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.steps !== undefined) {
-      if (!validate191(data.steps, {
+      if (!validate193(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.mirrorPercent !== undefined) {
+      if (!validate56(data.mirrorPercent, {
+        instancePath: instancePath + "/mirrorPercent",
+        parentData: data,
+        parentDataProperty: "mirrorPercent",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
         errors = vErrors.length;
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate201(data.stickyBy, {
+      if (!validate204(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate190.errors = vErrors;
+  validate192.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema101 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -5870,12 +5884,12 @@ const schema99 = {
       "$ref": "MrHeGZLsx7n0zArsobHKubUWN1bT3d4snaw5dOcVQ8"
     },
     "gates": {
-      "$ref": "Iz3hLrxEsPpISnmw7f8h1enxYnZcK5nLD6ykNp6mg"
+      "$ref": "sT48j5ygUeadZvp7l2Kdx57FLpetQwlKC7NRpRrkQ"
     }
   },
   "nullable": true
 };
-const schema100 = {
+const schema102 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -5883,7 +5897,7 @@ const schema100 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate207(data, {
+function validate210(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5959,10 +5973,10 @@ function validate207(data, {
       errors++;
     }
   }
-  validate207.errors = vErrors;
+  validate210.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema103 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -5970,7 +5984,7 @@ const schema101 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate209(data, {
+function validate212(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6046,16 +6060,16 @@ function validate209(data, {
       errors++;
     }
   }
-  validate209.errors = vErrors;
+  validate212.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema104 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate211(data, {
+function validate214(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6097,17 +6111,17 @@ function validate211(data, {
       errors++;
     }
   }
-  validate211.errors = vErrors;
+  validate214.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema105 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate213(data, {
+function validate216(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6137,7 +6151,7 @@ function validate213(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema103.enum
+        allowedValues: schema105.enum
       }
     };
     if (vErrors === null) {
@@ -6165,27 +6179,33 @@ function validate213(data, {
       errors++;
     }
   }
-  validate213.errors = vErrors;
+  validate216.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema106 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
   "items": {
-    "$ref": "YPfhGrmsmCeJJei2Zojl0j8G0szFUBDYcjBbuuEa1Qs"
+    "$ref": "E9zlQS8PIQhyoqN1W7ryTQeEYfdhAZ8qnSFcxu81Y0"
   },
   "nullable": true
 };
-const schema105 = {
+const schema107 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
     "metric": {
-      "$ref": "twyQuAtblb4jL7Dh14QHUVqWsP2uZdEBzf76eRS5Q"
+      "$ref": "5X7Fvc1YMdtGn4yzZHxM1AbjzL4ygjzW96gDg5rbow"
     },
     "max": {
       "$ref": "qx32vQDoEZ0nfHcBpbP7vTVNidL5IkQaRafhjgN4VsU"
+    },
+    "min": {
+      "$ref": "qx32vQDoEZ0nfHcBpbP7vTVNidL5IkQaRafhjgN4VsU"
+    },
+    "outputs": {
+      "$ref": "ao6EYMlZ1cPVUTjAVSDsxErcDwkm1YvuDmZk3WUNo"
     },
     "percentile": {
       "$ref": "8vTdNNmjts0REokJTEoTtNjpmNFzzuFjmHBWuVu6wVE"
@@ -6195,12 +6215,12 @@ const schema105 = {
     }
   }
 };
-const schema106 = {
+const schema108 = {
   "type": "string",
-  "enum": ["ErrorRate", "Latency", "LatencyVersusStable"],
+  "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement"],
   "maxLength": 32
 };
-function validate217(data, {
+function validate220(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6208,13 +6228,13 @@ function validate217(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  if (!(data === "ErrorRate" || data === "Latency" || data === "LatencyVersusStable")) {
+  if (!(data === "ErrorRate" || data === "Latency" || data === "LatencyVersusStable" || data === "Agreement")) {
     const err0 = {
       instancePath,
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema106.enum
+        allowedValues: schema108.enum
       }
     };
     if (vErrors === null) {
@@ -6257,15 +6277,15 @@ function validate217(data, {
     }
     errors++;
   }
-  validate217.errors = vErrors;
+  validate220.errors = vErrors;
   return errors === 0;
 }
-const schema107 = {
+const schema27 = {
   "type": "string",
   "maxLength": 16,
   "nullable": true
 };
-function validate219(data, {
+function validate57(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6307,17 +6327,384 @@ function validate219(data, {
       errors++;
     }
   }
-  validate219.errors = vErrors;
+  validate57.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema109 = {
+  "type": "array",
+  "maxItems": 16,
+  "items": {
+    "$ref": "NghLdHTGgilXUL39Ik77T34C4YiD5KgYOCLBnJQE8"
+  },
+  "nullable": true
+};
+const schema110 = {
+  "type": "object",
+  "required": ["name", "compare"],
+  "properties": {
+    "name": {
+      "$ref": "PPE7EsdNeFQnJoAtWCQfRkKwXX2VsqrvamZb9BgRsDU"
+    },
+    "compare": {
+      "$ref": "HYpHBjNOcmy29B7mHvS67IhlwRdPR7BhC1QWjTkkVg"
+    },
+    "absolute": {
+      "$ref": "lvJcanQKOOUI4YUcAd2HiflgZOWHMlj7g91qVTSokHs"
+    },
+    "relative": {
+      "$ref": "lvJcanQKOOUI4YUcAd2HiflgZOWHMlj7g91qVTSokHs"
+    }
+  }
+};
+const schema111 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 256
+};
+function validate226(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 256) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 256
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate226.errors = vErrors;
+  return errors === 0;
+}
+const schema112 = {
+  "type": "string",
+  "enum": ["Exact", "Tolerance", "Argmax"],
+  "maxLength": 32
+};
+function validate228(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data === "Exact" || data === "Tolerance" || data === "Argmax")) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema112.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate228.errors = vErrors;
+  return errors === 0;
+}
+const schema28 = {
+  "type": "string",
+  "maxLength": 32,
+  "nullable": true
+};
+function validate58(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate58.errors = vErrors;
+  return errors === 0;
+}
+function validate225(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.name === undefined) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "name"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (data.compare === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "compare"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.name !== undefined) {
+      if (!validate226(data.name, {
+        instancePath: instancePath + "/name",
+        parentData: data,
+        parentDataProperty: "name",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.compare !== undefined) {
+      if (!validate228(data.compare, {
+        instancePath: instancePath + "/compare",
+        parentData: data,
+        parentDataProperty: "compare",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.absolute !== undefined) {
+      if (!validate58(data.absolute, {
+        instancePath: instancePath + "/absolute",
+        parentData: data,
+        parentDataProperty: "absolute",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.relative !== undefined) {
+      if (!validate58(data.relative, {
+        instancePath: instancePath + "/relative",
+        parentData: data,
+        parentDataProperty: "relative",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        errors = vErrors.length;
+      }
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate225.errors = vErrors;
+  return errors === 0;
+}
+function validate224(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 16) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 16
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate225(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate224.errors = vErrors;
+  return errors === 0;
+}
+const schema113 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate221(data, {
+function validate234(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6393,17 +6780,17 @@ function validate221(data, {
       errors++;
     }
   }
-  validate221.errors = vErrors;
+  validate234.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema114 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate223(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6479,10 +6866,10 @@ function validate223(data, {
       errors++;
     }
   }
-  validate223.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
-function validate216(data, {
+function validate219(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6508,46 +6895,68 @@ function validate216(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate217(data.metric, {
+      if (!validate220(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
         errors = vErrors.length;
       }
     }
     if (data.max !== undefined) {
-      if (!validate219(data.max, {
+      if (!validate57(data.max, {
         instancePath: instancePath + "/max",
         parentData: data,
         parentDataProperty: "max",
         rootData
       })) {
-        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.min !== undefined) {
+      if (!validate57(data.min, {
+        instancePath: instancePath + "/min",
+        parentData: data,
+        parentDataProperty: "min",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.outputs !== undefined) {
+      if (!validate224(data.outputs, {
+        instancePath: instancePath + "/outputs",
+        parentData: data,
+        parentDataProperty: "outputs",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate221(data.percentile, {
+      if (!validate234(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
+        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate223(data.maxMilliseconds, {
+      if (!validate236(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
@@ -6567,10 +6976,10 @@ function validate216(data, {
     }
     errors++;
   }
-  validate216.errors = vErrors;
+  validate219.errors = vErrors;
   return errors === 0;
 }
-function validate215(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6629,21 +7038,21 @@ function validate215(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate216(data[i0], {
+      if (!validate219(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate215.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-function validate206(data, {
+function validate209(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6669,65 +7078,65 @@ function validate206(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate207(data.intervalSeconds, {
+      if (!validate210(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
         errors = vErrors.length;
       }
     }
     if (data.minRequests !== undefined) {
-      if (!validate209(data.minRequests, {
+      if (!validate212(data.minRequests, {
         instancePath: instancePath + "/minRequests",
         parentData: data,
         parentDataProperty: "minRequests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
         errors = vErrors.length;
       }
     }
     if (data.confidence !== undefined) {
-      if (!validate211(data.confidence, {
+      if (!validate214(data.confidence, {
         instancePath: instancePath + "/confidence",
         parentData: data,
         parentDataProperty: "confidence",
         rootData
       })) {
-        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+        vErrors = vErrors === null ? validate214.errors : vErrors.concat(validate214.errors);
         errors = vErrors.length;
       }
     }
     if (data.onInconclusive !== undefined) {
-      if (!validate213(data.onInconclusive, {
+      if (!validate216(data.onInconclusive, {
         instancePath: instancePath + "/onInconclusive",
         parentData: data,
         parentDataProperty: "onInconclusive",
         rootData
       })) {
-        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
         errors = vErrors.length;
       }
     }
     if (data.gates !== undefined) {
-      if (!validate215(data.gates, {
+      if (!validate218(data.gates, {
         instancePath: instancePath + "/gates",
         parentData: data,
         parentDataProperty: "gates",
         rootData
       })) {
-        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate206.errors = vErrors;
+  validate209.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema115 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -6736,7 +7145,7 @@ const schema110 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate228(data, {
+function validate241(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6813,10 +7222,10 @@ function validate228(data, {
       errors++;
     }
   }
-  validate228.errors = vErrors;
+  validate241.errors = vErrors;
   return errors === 0;
 }
-const schema111 = {
+const schema116 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -6825,7 +7234,7 @@ const schema111 = {
   "maxLength": 8,
   "default": 0
 };
-function validate232(data, {
+function validate245(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6902,10 +7311,10 @@ function validate232(data, {
       errors++;
     }
   }
-  validate232.errors = vErrors;
+  validate245.errors = vErrors;
   return errors === 0;
 }
-const schema112 = {
+const schema117 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -6913,7 +7322,7 @@ const schema112 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate236(data, {
+function validate249(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6989,10 +7398,10 @@ function validate236(data, {
       errors++;
     }
   }
-  validate236.errors = vErrors;
+  validate249.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema118 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -7000,7 +7409,7 @@ const schema113 = {
   "maximum": 100,
   "nullable": true
 };
-function validate238(data, {
+function validate251(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7076,17 +7485,17 @@ function validate238(data, {
       errors++;
     }
   }
-  validate238.errors = vErrors;
+  validate251.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema119 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate240(data, {
+function validate253(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7116,7 +7525,7 @@ function validate240(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema114.enum
+        allowedValues: schema119.enum
       }
     };
     if (vErrors === null) {
@@ -7144,17 +7553,17 @@ function validate240(data, {
       errors++;
     }
   }
-  validate240.errors = vErrors;
+  validate253.errors = vErrors;
   return errors === 0;
 }
-const schema115 = {
+const schema120 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate242(data, {
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7184,7 +7593,7 @@ function validate242(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema115.enum
+        allowedValues: schema120.enum
       }
     };
     if (vErrors === null) {
@@ -7212,10 +7621,10 @@ function validate242(data, {
       errors++;
     }
   }
-  validate242.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-function validate187(data, {
+function validate189(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7241,109 +7650,109 @@ function validate187(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate188(data.strategy, {
+      if (!validate190(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.canary !== undefined) {
-      if (!validate190(data.canary, {
-        instancePath: instancePath + "/canary",
-        parentData: data,
-        parentDataProperty: "canary",
         rootData
       })) {
         vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
         errors = vErrors.length;
       }
     }
+    if (data.canary !== undefined) {
+      if (!validate192(data.canary, {
+        instancePath: instancePath + "/canary",
+        parentData: data,
+        parentDataProperty: "canary",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.analysis !== undefined) {
-      if (!validate206(data.analysis, {
+      if (!validate209(data.analysis, {
         instancePath: instancePath + "/analysis",
         parentData: data,
         parentDataProperty: "analysis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
+        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate228(data.maxSurge, {
+      if (!validate241(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate232(data.maxUnavailable, {
+      if (!validate245(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
+        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate236(data.progressDeadlineSeconds, {
+      if (!validate249(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate238(data.revisionHistoryLimit, {
+      if (!validate251(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
+        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate240(data.onFailure, {
+      if (!validate253(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate242(data.externalUndo, {
+      if (!validate255(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate187.errors = vErrors;
+  validate189.errors = vErrors;
   return errors === 0;
 }
-const schema116 = {
+const schema121 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -7355,13 +7764,13 @@ const schema116 = {
   },
   "nullable": true
 };
-const schema117 = {
+const schema122 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate246(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7391,7 +7800,7 @@ function validate246(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema117.enum
+        allowedValues: schema122.enum
       }
     };
     if (vErrors === null) {
@@ -7419,10 +7828,10 @@ function validate246(data, {
       errors++;
     }
   }
-  validate246.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema123 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -7438,11 +7847,11 @@ const schema118 = {
   },
   "nullable": true
 };
-const schema119 = {
+const schema124 = {
   "type": "string",
   "maxLength": 64
 };
-function validate251(data, {
+function validate264(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7483,10 +7892,10 @@ function validate251(data, {
     }
     errors++;
   }
-  validate251.errors = vErrors;
+  validate264.errors = vErrors;
   return errors === 0;
 }
-function validate248(data, {
+function validate261(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7582,21 +7991,21 @@ function validate248(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate251(data.sha256, {
+      if (!validate264(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
+        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate248.errors = vErrors;
+  validate261.errors = vErrors;
   return errors === 0;
 }
-function validate245(data, {
+function validate258(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7622,32 +8031,32 @@ function validate245(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate246(data.contract, {
+      if (!validate259(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate248(data.goldenSet, {
+      if (!validate261(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
+        vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate245.errors = vErrors;
+  validate258.errors = vErrors;
   return errors === 0;
 }
-function validate80(data, {
+function validate83(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7673,13 +8082,13 @@ function validate80(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate81(data.model, {
+      if (!validate84(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
@@ -7695,79 +8104,79 @@ function validate80(data, {
       }
     }
     if (data.resources !== undefined) {
-      if (!validate92(data.resources, {
+      if (!validate95(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
         rootData
       })) {
-        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
+        vErrors = vErrors === null ? validate95.errors : vErrors.concat(validate95.errors);
         errors = vErrors.length;
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate96(data.runtime, {
+      if (!validate99(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
+        vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate116(data.pod, {
+      if (!validate118(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
+        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate165(data.autoscaling, {
+      if (!validate167(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
+        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate184(data.service, {
+      if (!validate186(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate187(data.rollout, {
+      if (!validate189(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate245(data.validation, {
+      if (!validate258(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
         errors = vErrors.length;
       }
     }
@@ -7787,10 +8196,10 @@ function validate80(data, {
     }
     errors++;
   }
-  validate80.errors = vErrors;
+  validate83.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema125 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -7847,7 +8256,7 @@ const schema120 = {
   },
   "nullable": true
 };
-const schema121 = {
+const schema126 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -7855,7 +8264,7 @@ const schema121 = {
   },
   "nullable": true
 };
-const schema122 = {
+const schema127 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -7879,11 +8288,11 @@ const schema122 = {
     }
   }
 };
-const schema123 = {
+const schema128 = {
   "type": "string",
   "maxLength": 316
 };
-function validate260(data, {
+function validate273(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7924,15 +8333,15 @@ function validate260(data, {
     }
     errors++;
   }
-  validate260.errors = vErrors;
+  validate273.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema129 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate262(data, {
+function validate275(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7946,7 +8355,7 @@ function validate262(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema124.enum
+        allowedValues: schema129.enum
       }
     };
     if (vErrors === null) {
@@ -7989,15 +8398,15 @@ function validate262(data, {
     }
     errors++;
   }
-  validate262.errors = vErrors;
+  validate275.errors = vErrors;
   return errors === 0;
 }
-const schema36 = {
+const schema39 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024
 };
-function validate66(data, {
+function validate69(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8054,14 +8463,14 @@ function validate66(data, {
     }
     errors++;
   }
-  validate66.errors = vErrors;
+  validate69.errors = vErrors;
   return errors === 0;
 }
-const schema37 = {
+const schema40 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate67(data, {
+function validate70(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8102,16 +8511,16 @@ function validate67(data, {
     }
     errors++;
   }
-  validate67.errors = vErrors;
+  validate70.errors = vErrors;
   return errors === 0;
 }
-const schema35 = {
+const schema38 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
-const formats12 = formats["date-time"];
-function validate65(data, {
+const formats14 = formats["date-time"];
+function validate68(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8136,7 +8545,7 @@ function validate65(data, {
       }
       errors++;
     }
-    if (!formats12.validate(data)) {
+    if (!formats14.validate(data)) {
       const err1 = {
         instancePath,
         schemaPath: "#/format",
@@ -8168,16 +8577,16 @@ function validate65(data, {
     }
     errors++;
   }
-  validate65.errors = vErrors;
+  validate68.errors = vErrors;
   return errors === 0;
 }
-const schema125 = {
+const schema130 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate267(data, {
+function validate280(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8219,7 +8628,7 @@ function validate267(data, {
       }
       errors++;
     }
-    if (!formats8.validate(data)) {
+    if (!formats10.validate(data)) {
       const err2 = {
         instancePath,
         schemaPath: "#/format",
@@ -8236,10 +8645,10 @@ function validate267(data, {
       errors++;
     }
   }
-  validate267.errors = vErrors;
+  validate280.errors = vErrors;
   return errors === 0;
 }
-function validate259(data, {
+function validate272(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8329,68 +8738,68 @@ function validate259(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate260(data.type, {
+      if (!validate273(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
+        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate262(data.status, {
+      if (!validate275(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
+        vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate66(data.reason, {
+      if (!validate69(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate67(data.message, {
+      if (!validate70(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate65(data.lastTransitionTime, {
+      if (!validate68(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate267(data.observedGeneration, {
+      if (!validate280(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
+        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
         errors = vErrors.length;
       }
     }
@@ -8410,10 +8819,10 @@ function validate259(data, {
     }
     errors++;
   }
-  validate259.errors = vErrors;
+  validate272.errors = vErrors;
   return errors === 0;
 }
-function validate258(data, {
+function validate271(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8456,26 +8865,26 @@ function validate258(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate259(data[i0], {
+      if (!validate272(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate258.errors = vErrors;
+  validate271.errors = vErrors;
   return errors === 0;
 }
-const schema27 = {
+const schema30 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate57(data, {
+function validate60(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8517,15 +8926,15 @@ function validate57(data, {
       errors++;
     }
   }
-  validate57.errors = vErrors;
+  validate60.errors = vErrors;
   return errors === 0;
 }
-const schema28 = {
+const schema31 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate58(data, {
+function validate61(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8567,15 +8976,15 @@ function validate58(data, {
       errors++;
     }
   }
-  validate58.errors = vErrors;
+  validate61.errors = vErrors;
   return errors === 0;
 }
-const schema29 = {
+const schema32 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate59(data, {
+function validate62(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8617,15 +9026,15 @@ function validate59(data, {
       errors++;
     }
   }
-  validate59.errors = vErrors;
+  validate62.errors = vErrors;
   return errors === 0;
 }
-const schema38 = {
+const schema41 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate68(data, {
+function validate71(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8667,10 +9076,10 @@ function validate68(data, {
       errors++;
     }
   }
-  validate68.errors = vErrors;
+  validate71.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema131 = {
   "type": "object",
   "properties": {
     "message": {
@@ -8694,12 +9103,12 @@ const schema126 = {
   },
   "nullable": true
 };
-const schema127 = {
+const schema132 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate280(data, {
+function validate293(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8741,16 +9150,16 @@ function validate280(data, {
       errors++;
     }
   }
-  validate280.errors = vErrors;
+  validate293.errors = vErrors;
   return errors === 0;
 }
-const schema31 = {
+const schema34 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate61(data, {
+function validate64(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8791,7 +9200,7 @@ function validate61(data, {
       }
       errors++;
     }
-    if (!formats12.validate(data)) {
+    if (!formats14.validate(data)) {
       const err2 = {
         instancePath,
         schemaPath: "#/format",
@@ -8808,10 +9217,10 @@ function validate61(data, {
       errors++;
     }
   }
-  validate61.errors = vErrors;
+  validate64.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema133 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -8848,11 +9257,11 @@ const schema128 = {
   },
   "nullable": true
 };
-const schema33 = {
+const schema36 = {
   "type": "string",
   "maxLength": 253
 };
-function validate63(data, {
+function validate66(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8893,15 +9302,15 @@ function validate63(data, {
     }
     errors++;
   }
-  validate63.errors = vErrors;
+  validate66.errors = vErrors;
   return errors === 0;
 }
-const schema129 = {
+const schema134 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate290(data, {
+function validate303(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8915,7 +9324,7 @@ function validate290(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema129.enum
+        allowedValues: schema134.enum
       }
     };
     if (vErrors === null) {
@@ -8958,14 +9367,14 @@ function validate290(data, {
     }
     errors++;
   }
-  validate290.errors = vErrors;
+  validate303.errors = vErrors;
   return errors === 0;
 }
-const schema34 = {
+const schema37 = {
   "type": "integer",
   "format": "int32"
 };
-function validate64(data, {
+function validate67(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9007,15 +9416,15 @@ function validate64(data, {
       errors++;
     }
   }
-  validate64.errors = vErrors;
+  validate67.errors = vErrors;
   return errors === 0;
 }
-const schema39 = {
+const schema42 = {
   "type": "string",
   "maxLength": 32768,
   "nullable": true
 };
-function validate69(data, {
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9057,10 +9466,10 @@ function validate69(data, {
       errors++;
     }
   }
-  validate69.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema135 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -9068,7 +9477,7 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema136 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -9092,11 +9501,11 @@ const schema131 = {
     }
   }
 };
-const schema132 = {
+const schema137 = {
   "type": "string",
   "maxLength": 128
 };
-function validate299(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9137,15 +9546,15 @@ function validate299(data, {
     }
     errors++;
   }
-  validate299.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-const schema133 = {
+const schema138 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate301(data, {
+function validate314(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9159,7 +9568,7 @@ function validate301(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema133.enum
+        allowedValues: schema138.enum
       }
     };
     if (vErrors === null) {
@@ -9202,14 +9611,14 @@ function validate301(data, {
     }
     errors++;
   }
-  validate301.errors = vErrors;
+  validate314.errors = vErrors;
   return errors === 0;
 }
-const schema40 = {
+const schema43 = {
   "type": "integer",
   "format": "int64"
 };
-function validate70(data, {
+function validate73(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9234,7 +9643,7 @@ function validate70(data, {
     errors++;
   }
   if (typeof data == "number" && isFinite(data)) {
-    if (!formats8.validate(data)) {
+    if (!formats10.validate(data)) {
       const err1 = {
         instancePath,
         schemaPath: "#/format",
@@ -9251,10 +9660,10 @@ function validate70(data, {
       errors++;
     }
   }
-  validate70.errors = vErrors;
+  validate73.errors = vErrors;
   return errors === 0;
 }
-function validate298(data, {
+function validate311(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9312,68 +9721,68 @@ function validate298(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate299(data.gate, {
+      if (!validate312(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate301(data.verdict, {
+      if (!validate314(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
         errors = vErrors.length;
       }
     }
     if (data.requests !== undefined) {
-      if (!validate70(data.requests, {
+      if (!validate73(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate62(data.value, {
+      if (!validate65(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
     if (data.lower !== undefined) {
-      if (!validate62(data.lower, {
+      if (!validate65(data.lower, {
         instancePath: instancePath + "/lower",
         parentData: data,
         parentDataProperty: "lower",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
     if (data.upper !== undefined) {
-      if (!validate62(data.upper, {
+      if (!validate65(data.upper, {
         instancePath: instancePath + "/upper",
         parentData: data,
         parentDataProperty: "upper",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
@@ -9393,10 +9802,10 @@ function validate298(data, {
     }
     errors++;
   }
-  validate298.errors = vErrors;
+  validate311.errors = vErrors;
   return errors === 0;
 }
-function validate297(data, {
+function validate310(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9439,21 +9848,21 @@ function validate297(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate298(data[i0], {
+      if (!validate311(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
+        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate297.errors = vErrors;
+  validate310.errors = vErrors;
   return errors === 0;
 }
-function validate286(data, {
+function validate299(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9575,120 +9984,120 @@ function validate286(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate63(data.revision, {
+      if (!validate66(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableRevision !== undefined) {
-      if (!validate63(data.stableRevision, {
+      if (!validate66(data.stableRevision, {
         instancePath: instancePath + "/stableRevision",
         parentData: data,
         parentDataProperty: "stableRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableReplicas !== undefined) {
-      if (!validate57(data.stableReplicas, {
+      if (!validate60(data.stableReplicas, {
         instancePath: instancePath + "/stableReplicas",
         parentData: data,
         parentDataProperty: "stableReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
     if (data.state !== undefined) {
-      if (!validate290(data.state, {
+      if (!validate303(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
         errors = vErrors.length;
       }
     }
     if (data.step !== undefined) {
-      if (!validate64(data.step, {
+      if (!validate67(data.step, {
         instancePath: instancePath + "/step",
         parentData: data,
         parentDataProperty: "step",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
     if (data.weight !== undefined) {
-      if (!validate64(data.weight, {
+      if (!validate67(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate65(data.time, {
+      if (!validate68(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.paused !== undefined) {
-      if (!validate61(data.paused, {
+      if (!validate64(data.paused, {
         instancePath: instancePath + "/paused",
         parentData: data,
         parentDataProperty: "paused",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate69(data.message, {
+      if (!validate72(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate297(data.measurements, {
+      if (!validate310(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
+        vErrors = vErrors === null ? validate310.errors : vErrors.concat(validate310.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate286.errors = vErrors;
+  validate299.errors = vErrors;
   return errors === 0;
 }
-function validate279(data, {
+function validate292(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9714,76 +10123,76 @@ function validate279(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate280(data.message, {
+      if (!validate293(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
+        vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate61(data.startTime, {
+      if (!validate64(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressTime !== undefined) {
-      if (!validate61(data.progressTime, {
+      if (!validate64(data.progressTime, {
         instancePath: instancePath + "/progressTime",
         parentData: data,
         parentDataProperty: "progressTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
     if (data.completeTime !== undefined) {
-      if (!validate61(data.completeTime, {
+      if (!validate64(data.completeTime, {
         instancePath: instancePath + "/completeTime",
         parentData: data,
         parentDataProperty: "completeTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
     if (data.restartedAt !== undefined) {
-      if (!validate62(data.restartedAt, {
+      if (!validate65(data.restartedAt, {
         instancePath: instancePath + "/restartedAt",
         parentData: data,
         parentDataProperty: "restartedAt",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate286(data.canary, {
+      if (!validate299(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate279.errors = vErrors;
+  validate292.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
+const schema139 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -9814,12 +10223,12 @@ const schema134 = {
   },
   "nullable": true
 };
-const schema135 = {
+const schema140 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate313(data, {
+function validate326(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9833,7 +10242,7 @@ function validate313(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema135.enum
+        allowedValues: schema140.enum
       }
     };
     if (vErrors === null) {
@@ -9876,10 +10285,10 @@ function validate313(data, {
     }
     errors++;
   }
-  validate313.errors = vErrors;
+  validate326.errors = vErrors;
   return errors === 0;
 }
-function validate311(data, {
+function validate324(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9985,98 +10394,98 @@ function validate311(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate63(data.revision, {
+      if (!validate66(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.verdict !== undefined) {
-      if (!validate313(data.verdict, {
-        instancePath: instancePath + "/verdict",
-        parentData: data,
-        parentDataProperty: "verdict",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.reason !== undefined) {
-      if (!validate66(data.reason, {
-        instancePath: instancePath + "/reason",
-        parentData: data,
-        parentDataProperty: "reason",
         rootData
       })) {
         vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
+    if (data.verdict !== undefined) {
+      if (!validate326(data.verdict, {
+        instancePath: instancePath + "/verdict",
+        parentData: data,
+        parentDataProperty: "verdict",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.reason !== undefined) {
+      if (!validate69(data.reason, {
+        instancePath: instancePath + "/reason",
+        parentData: data,
+        parentDataProperty: "reason",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.message !== undefined) {
-      if (!validate67(data.message, {
+      if (!validate70(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.digest !== undefined) {
-      if (!validate68(data.digest, {
+      if (!validate71(data.digest, {
         instancePath: instancePath + "/digest",
         parentData: data,
         parentDataProperty: "digest",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.attempts !== undefined) {
+      if (!validate60(data.attempts, {
+        instancePath: instancePath + "/attempts",
+        parentData: data,
+        parentDataProperty: "attempts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pod !== undefined) {
+      if (!validate62(data.pod, {
+        instancePath: instancePath + "/pod",
+        parentData: data,
+        parentDataProperty: "pod",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate68(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
-    if (data.attempts !== undefined) {
-      if (!validate57(data.attempts, {
-        instancePath: instancePath + "/attempts",
-        parentData: data,
-        parentDataProperty: "attempts",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.pod !== undefined) {
-      if (!validate59(data.pod, {
-        instancePath: instancePath + "/pod",
-        parentData: data,
-        parentDataProperty: "pod",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate65(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
-        errors = vErrors.length;
-      }
-    }
   }
-  validate311.errors = vErrors;
+  validate324.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema141 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -10104,12 +10513,12 @@ const schema136 = {
   },
   "nullable": true
 };
-const schema137 = {
+const schema142 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate325(data, {
+function validate338(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10123,7 +10532,7 @@ function validate325(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema137.enum
+        allowedValues: schema142.enum
       }
     };
     if (vErrors === null) {
@@ -10166,15 +10575,15 @@ function validate325(data, {
     }
     errors++;
   }
-  validate325.errors = vErrors;
+  validate338.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema143 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate329(data, {
+function validate342(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10216,10 +10625,10 @@ function validate329(data, {
       errors++;
     }
   }
-  validate329.errors = vErrors;
+  validate342.errors = vErrors;
   return errors === 0;
 }
-function validate322(data, {
+function validate335(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10309,87 +10718,87 @@ function validate322(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate63(data.fromRevision, {
+      if (!validate66(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate63(data.toRevision, {
+      if (!validate66(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate325(data.trigger, {
+      if (!validate338(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
+        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate69(data.message, {
+      if (!validate72(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.undone !== undefined) {
-      if (!validate59(data.undone, {
+      if (!validate62(data.undone, {
         instancePath: instancePath + "/undone",
         parentData: data,
         parentDataProperty: "undone",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate329(data.fieldManager, {
+      if (!validate342(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
+        vErrors = vErrors === null ? validate342.errors : vErrors.concat(validate342.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate65(data.time, {
+      if (!validate68(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate322.errors = vErrors;
+  validate335.errors = vErrors;
   return errors === 0;
 }
-const schema139 = {
+const schema144 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -10407,7 +10816,7 @@ const schema139 = {
   },
   "nullable": true
 };
-function validate334(data, {
+function validate347(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10433,54 +10842,54 @@ function validate334(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.promote !== undefined) {
-      if (!validate58(data.promote, {
+      if (!validate61(data.promote, {
         instancePath: instancePath + "/promote",
         parentData: data,
         parentDataProperty: "promote",
         rootData
       })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
     if (data.abort !== undefined) {
-      if (!validate58(data.abort, {
+      if (!validate61(data.abort, {
         instancePath: instancePath + "/abort",
         parentData: data,
         parentDataProperty: "abort",
         rootData
       })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
     if (data.pause !== undefined) {
-      if (!validate58(data.pause, {
+      if (!validate61(data.pause, {
         instancePath: instancePath + "/pause",
         parentData: data,
         parentDataProperty: "pause",
         rootData
       })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
     if (data.resume !== undefined) {
-      if (!validate58(data.resume, {
+      if (!validate61(data.resume, {
         instancePath: instancePath + "/resume",
         parentData: data,
         parentDataProperty: "resume",
         rootData
       })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate334.errors = vErrors;
+  validate347.errors = vErrors;
   return errors === 0;
 }
-const schema140 = {
+const schema145 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -10488,7 +10897,7 @@ const schema140 = {
   },
   "nullable": true
 };
-const schema141 = {
+const schema146 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -10509,7 +10918,7 @@ const schema141 = {
     }
   }
 };
-function validate341(data, {
+function validate354(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10567,24 +10976,24 @@ function validate341(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate63(data.revision, {
+      if (!validate66(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate70(data.number, {
+      if (!validate73(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
@@ -10600,24 +11009,24 @@ function validate341(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate62(data.sha256, {
+      if (!validate65(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate61(data.healthySince, {
+      if (!validate64(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
@@ -10637,10 +11046,10 @@ function validate341(data, {
     }
     errors++;
   }
-  validate341.errors = vErrors;
+  validate354.errors = vErrors;
   return errors === 0;
 }
-function validate340(data, {
+function validate353(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10683,21 +11092,21 @@ function validate340(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate341(data[i0], {
+      if (!validate354(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate341.errors : vErrors.concat(validate341.errors);
+        vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate340.errors = vErrors;
+  validate353.errors = vErrors;
   return errors === 0;
 }
-function validate256(data, {
+function validate269(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10723,186 +11132,186 @@ function validate256(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.observedGeneration !== undefined) {
-      if (!validate56(data.observedGeneration, {
+      if (!validate59(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
         errors = vErrors.length;
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate258(data.conditions, {
+      if (!validate271(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
+        vErrors = vErrors === null ? validate271.errors : vErrors.concat(validate271.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate57(data.replicas, {
+      if (!validate60(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.readyReplicas !== undefined) {
-      if (!validate57(data.readyReplicas, {
-        instancePath: instancePath + "/readyReplicas",
-        parentData: data,
-        parentDataProperty: "readyReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.selector !== undefined) {
-      if (!validate58(data.selector, {
-        instancePath: instancePath + "/selector",
-        parentData: data,
-        parentDataProperty: "selector",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.url !== undefined) {
-      if (!validate58(data.url, {
-        instancePath: instancePath + "/url",
-        parentData: data,
-        parentDataProperty: "url",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.currentRevision !== undefined) {
-      if (!validate59(data.currentRevision, {
-        instancePath: instancePath + "/currentRevision",
-        parentData: data,
-        parentDataProperty: "currentRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.updateRevision !== undefined) {
-      if (!validate59(data.updateRevision, {
-        instancePath: instancePath + "/updateRevision",
-        parentData: data,
-        parentDataProperty: "updateRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.modelVersion !== undefined) {
-      if (!validate60(data.modelVersion, {
-        instancePath: instancePath + "/modelVersion",
-        parentData: data,
-        parentDataProperty: "modelVersion",
         rootData
       })) {
         vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
         errors = vErrors.length;
       }
     }
+    if (data.readyReplicas !== undefined) {
+      if (!validate60(data.readyReplicas, {
+        instancePath: instancePath + "/readyReplicas",
+        parentData: data,
+        parentDataProperty: "readyReplicas",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.selector !== undefined) {
+      if (!validate61(data.selector, {
+        instancePath: instancePath + "/selector",
+        parentData: data,
+        parentDataProperty: "selector",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.url !== undefined) {
+      if (!validate61(data.url, {
+        instancePath: instancePath + "/url",
+        parentData: data,
+        parentDataProperty: "url",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.currentRevision !== undefined) {
+      if (!validate62(data.currentRevision, {
+        instancePath: instancePath + "/currentRevision",
+        parentData: data,
+        parentDataProperty: "currentRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.updateRevision !== undefined) {
+      if (!validate62(data.updateRevision, {
+        instancePath: instancePath + "/updateRevision",
+        parentData: data,
+        parentDataProperty: "updateRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.modelVersion !== undefined) {
+      if (!validate63(data.modelVersion, {
+        instancePath: instancePath + "/modelVersion",
+        parentData: data,
+        parentDataProperty: "modelVersion",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.modelDigest !== undefined) {
-      if (!validate68(data.modelDigest, {
+      if (!validate71(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate279(data.rollout, {
+      if (!validate292(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
+        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate311(data.preflight, {
+      if (!validate324(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
+        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate322(data.rollback, {
+      if (!validate335(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
+        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate58(data.retry, {
+      if (!validate61(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
         errors = vErrors.length;
       }
     }
     if (data.commands !== undefined) {
-      if (!validate334(data.commands, {
+      if (!validate347(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate340(data.history, {
+      if (!validate353(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
+        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate256.errors = vErrors;
+  validate269.errors = vErrors;
   return errors === 0;
 }
-function validate71(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10961,57 +11370,57 @@ function validate71(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate72(data.apiVersion, {
+      if (!validate75(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.kind !== undefined) {
-      if (!validate74(data.kind, {
+      if (!validate77(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.metadata !== undefined) {
-      if (!validate76(data.metadata, {
+      if (!validate79(data.metadata, {
         instancePath: instancePath + "/metadata",
         parentData: data,
         parentDataProperty: "metadata",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.spec !== undefined) {
-      if (!validate80(data.spec, {
+      if (!validate83(data.spec, {
         instancePath: instancePath + "/spec",
         parentData: data,
         parentDataProperty: "spec",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate256(data.status, {
+      if (!validate269(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
+        vErrors = vErrors === null ? validate269.errors : vErrors.concat(validate269.errors);
         errors = vErrors.length;
       }
     }
@@ -11031,6 +11440,6 @@ function validate71(data, {
     }
     errors++;
   }
-  validate71.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
