@@ -407,7 +407,7 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'a strategy that there is not',
       withRollout({ strategy: 'Recreate' }),
-      ['spec.rollout.strategy', 'supported values: "RollingUpdate", "Canary"'],
+      ['spec.rollout.strategy', 'supported values: "RollingUpdate", "Canary", "BlueGreen"'],
     ],
     [
       'a canary with another strategy',
@@ -417,7 +417,17 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'an analysis with another strategy',
       withRollout({ analysis: {} }),
-      ['spec.rollout.analysis', 'analysis goes only with strategy Canary'],
+      ['spec.rollout.analysis', 'analysis goes only with strategy Canary or BlueGreen'],
+    ],
+    [
+      'blue-green with another strategy',
+      withRollout({ strategy: 'Canary', blueGreen: {} }),
+      ['spec.rollout.blueGreen', 'blueGreen goes only with strategy BlueGreen'],
+    ],
+    [
+      'a Manual hold of blue-green with a deadline',
+      withRollout({ strategy: 'BlueGreen', blueGreen: { hold: 'Manual', holdSeconds: 5 } }),
+      ['spec.rollout.blueGreen', 'exclude each other'],
     ],
     ['no step', withSteps(), ['spec.rollout.canary.steps', 'should have at least 1 items']],
     [
@@ -477,7 +487,7 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'an agreement of nothing that is mirrored',
       withGates({ metric: 'Agreement', min: '98%' }),
-      ['spec.rollout.analysis', 'set canary.mirrorPercent'],
+      ['spec.rollout.analysis', 'set mirrorPercent'],
     ],
     ['an agreement without a bound', withGates({ metric: 'Agreement' }), ['gates[0]', 'an Agreement gate needs min']],
     [

@@ -57,6 +57,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   // No pod takes a share here: a canary would be tried for ever.
   'rollout.strategy': ['RollingUpdate'],
   'rollout.canary': [undefined],
+  'rollout.blueGreen': [undefined],
   'rollout.analysis': [undefined],
   // Nothing fails here, and nothing may seem to.
   'rollout.progressDeadlineSeconds': [600],

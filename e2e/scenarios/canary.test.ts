@@ -166,6 +166,30 @@ test('it goes on when the operator is killed, and an undo takes it back', async 
   expect(share(await answersOf(300), '2')).toBe(1);
 }, 300_000);
 
+test('blue-green stands by whole, is given everything at once, and an undo takes it back at once', async () => {
+  const blueGreen = { hold: 'Manual', soakSeconds: 600 };
+  await ask('6', 'iris-1', [], { rollout: { strategy: 'BlueGreen', blueGreen, analysis } });
+  await eventually(canary, (state) => state === 'Holding 0', 120);
+  expect(await scenario.field('deployment/iris-canary', '{.status.availableReplicas}')).toBe('2');
+  expect(share(await answersOf(200), '2')).toBe(1);
+  await command('resume');
+  await eventually(canary, (state) => state === 'Holding 100', 60);
+  expect(share(await answersOf(300), '6')).toBe(1);
+  expect(await status('modelVersion')).toBe('2');
+
+  await scenario.kubectl(['rollout', 'undo', 'deployment/iris']);
+  await settled('rolled back to 2');
+  expect(share(await answersOf(300), '2')).toBe(1);
+}, 300_000);
+
+test('blue-green that soaks well takes the place of what served', async () => {
+  const blueGreen = { holdSeconds: 1, soakSeconds: 5 };
+  await ask('7', 'iris-1', [], { rollout: { strategy: 'BlueGreen', blueGreen, analysis } });
+  await settled('complete', 180);
+  expect(await status('modelVersion')).toBe('7');
+  expect(share(await answersOf(300), '7')).toBe(1);
+}, 300_000);
+
 test('in all of that, not one request has failed', async () => {
   const { answered, failed, failures } = await load.stop();
   expect({ failed, failures }).toEqual({ failed: 0, failures: [] });

@@ -65,10 +65,41 @@ export const rolloutDefaults = {
   externalUndo: 'Adopt',
 } as const;
 
-/** The policy of canaries with its defaults. */
-export function canaryPolicyOf({ rollout = {} }: ModelDeploymentSpec) {
-  const { canary = {}, analysis = {} } = rollout;
-  return { steps: canary.steps ?? canaryDefaults.steps, analysis: { ...canaryDefaults.analysis, ...analysis } };
+/** How a new revision is tried beside the one that serves. */
+export interface CanaryPolicy {
+  readonly steps: readonly PolicyStep[];
+  /** Whether it has as many pods as the one that serves, whatever its weight is. */
+  readonly isWhole: boolean;
+  readonly mirrorPercent: number;
+  /** In lower case. */
+  readonly stickyBy: string | undefined;
+  readonly analysis: Required<NonNullable<RolloutSpec['analysis']>>;
+}
+
+/** A step; with weight 0 the new revision only stands by. */
+export type PolicyStep = Pick<CanaryStep, 'weight' | 'holdSeconds' | 'hold'>;
+
+/** Whether a new revision is tried beside the one that serves at all. */
+export function isTriedBeside(spec: ModelDeploymentSpec): boolean {
+  return rolloutPolicyOf(spec).strategy !== 'RollingUpdate';
+}
+
+/**
+ * The policy of canaries with its defaults. Blue-green is a canary of two steps, with all of its pods from the beginning: it stands
+ * by, and then it has all requests. (Requests are passed on by the pods of the old revision, so a switch reaches kept connections as
+ * well, in both directions, and what the new one cannot answer the old one does.)
+ */
+export function canaryPolicyOf(spec: ModelDeploymentSpec): CanaryPolicy {
+  const { canary = {}, blueGreen = {}, analysis = {} } = spec.rollout ?? {};
+  const common = { analysis: { ...canaryDefaults.analysis, ...analysis } };
+  if (rolloutPolicyOf(spec).strategy === 'BlueGreen') {
+    const { mirrorPercent = 0, hold, holdSeconds = 60, soakSeconds = 300 } = blueGreen;
+    const standBy = hold === undefined ? { weight: 0, holdSeconds } : { weight: 0, hold };
+    const steps = [standBy, { weight: 100, holdSeconds: soakSeconds }];
+    return { ...common, steps, isWhole: true, mirrorPercent, stickyBy: undefined };
+  }
+  const { steps = canaryDefaults.steps, mirrorPercent = 0, stickyBy } = canary;
+  return { ...common, steps, isWhole: false, mirrorPercent, stickyBy: stickyBy?.header.toLowerCase() };
 }
 
 export const canaryDefaults: {
@@ -87,7 +118,8 @@ export const canaryDefaults: {
 
 /** Whether old requests are to be answered by a new model, as far as that is checked before it is rolled out. */
 export function contractOf({ validation, rollout }: ModelDeploymentSpec): 'Backward' | 'Ignore' {
-  return validation?.contract ?? (rollout?.strategy === 'Canary' ? 'Backward' : 'Ignore');
+  const isTried = rollout?.strategy !== undefined && rollout.strategy !== 'RollingUpdate';
+  return validation?.contract ?? (isTried ? 'Backward' : 'Ignore');
 }
 
 export const minReplicasDefault = 1;

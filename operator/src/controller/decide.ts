@@ -1,4 +1,4 @@
-import { canaryPolicyOf, type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
+import { canaryPolicyOf, isTriedBeside, type ModelDeploymentStatus } from '../api/model-deployment.ts';
 import { canonical } from '../canonical.ts';
 import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
 import type { LinkOrder, Observed } from '../observed.ts';
@@ -155,7 +155,7 @@ function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): reado
 /** What pods are told, and what is kept of what they tell: only where a canary may come is anything. */
 function linkOrder(observed: Observed, { canary }: Wanted): LinkOrder {
   const { spec } = observed.model;
-  if (rolloutPolicyOf(spec).strategy !== 'Canary') return { table: {}, intervalSeconds: undefined, isUrgent: false };
+  if (!isTriedBeside(spec)) return { table: {}, intervalSeconds: undefined, isUrgent: false };
   const { intervalSeconds } = canaryPolicyOf(spec).analysis;
   return { table: tableFor(observed, canary), intervalSeconds, isUrgent: canary !== undefined };
 }

@@ -9,13 +9,15 @@ const steps: NonNullable<NonNullable<Rollout['canary']>['steps']> = [
   { weight: 5, holdSeconds: 60 },
   { weight: 50, holdSeconds: 120 },
 ];
-const policy = (rest: Partial<Rollout> = {}): Partial<ModelDeploymentSpec> => ({
+const policy = (
+  rest: { [field in keyof Rollout]?: Rollout[field] | undefined } = {},
+): Partial<ModelDeploymentSpec> => ({
   replicas: 4,
-  rollout: { strategy: 'Canary', canary: { steps }, ...rest },
+  rollout: JSON.parse(JSON.stringify({ strategy: 'Canary', canary: { steps }, ...rest })),
   validation: { contract: 'Ignore' },
 });
 /** Versions 1 and 2 were healthy, and 2 runs with four pods. */
-const two = (rest: Partial<Rollout> = {}) => {
+const two = (rest: Parameters<typeof policy>[0] = {}) => {
   const before = afterVersions('1', '2');
   return new CanaryLife(settle(asking(before, '2', policy(rest))).state);
 };
@@ -206,6 +208,46 @@ describe('a canary', () => {
       expect.objectContaining({ gate: 'ErrorRate at most 1%', verdict: 'Passed', value: '0%' }),
     ]);
     expect(life.decide().requeueAfterMilliseconds).toBe(15_000);
+  });
+});
+
+describe('blue-green', () => {
+  const blueGreen = { mirrorPercent: 20, holdSeconds: 60, soakSeconds: 120 };
+  const green = (rest: Partial<Rollout> = {}) => two({ strategy: 'BlueGreen', canary: undefined, blueGreen, ...rest });
+
+  test('has all of its pods beside, stands by, is given everything at once, and then takes the place', () => {
+    const life = green().ask('3');
+    expect(replicas(life)).toEqual([4, 4]);
+    expect(life.canary).toMatchObject({ state: 'Holding', step: 1, weight: 0 });
+    expect(life.share).toMatchObject({ percent: 0, mirror: { percent: 20 } });
+    expect(life.status.rollout?.message).toBe('blue-green 0%');
+    life.pass(75);
+    expect(life.canary).toMatchObject({ state: 'Holding', step: 2, weight: 100 });
+    expect(life.running).toEqual([life.nameOf('2'), life.nameOf('3')]);
+    life.pass(135);
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+  });
+
+  test('that answers otherwise than what serves is never given anything', () => {
+    const gates = [{ metric: 'Agreement' as const, min: '98%' }];
+    const life = green({ analysis: { gates } }).ask('3').pass(90, { differing: 30 });
+    expect(life.status.rollback).toMatchObject({ trigger: 'GateFailed', toRevision: life.nameOf('2') });
+  });
+
+  test('that fails once it has everything is taken back at once', () => {
+    const life = green().ask('3').pass(75).pass(90, { failed: 30 });
+    expect(life.status.rollback).toMatchObject({ trigger: 'GateFailed' });
+    expect(life.running).toEqual([life.nameOf('2'), undefined]);
+    expect(life.share).toBeUndefined();
+  });
+
+  test('waits for a person where the policy says so', () => {
+    const life = green({ blueGreen: { hold: 'Manual' } })
+      .ask('3')
+      .pass(600);
+    expect(life.canary).toMatchObject({ step: 1, weight: 0 });
+    life.annotate('resume', life.nameOf('3'));
+    expect(life.canary).toMatchObject({ step: 2, weight: 100 });
   });
 });
 

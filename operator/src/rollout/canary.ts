@@ -2,10 +2,12 @@ import { gateInWords, isSaturated, judge, type StepFigures } from '../analysis/g
 import type { PodSeries } from '../analysis/pod-series.ts';
 import {
   type CanaryRecord,
-  type CanaryStep,
   canaryPolicyOf,
+  type Gate,
+  isTriedBeside,
   type Measurement,
   type ModelDeploymentStatus,
+  type PolicyStep,
   type Rollback,
   rolloutPolicyOf,
 } from '../api/model-deployment.ts';
@@ -58,7 +60,7 @@ export function runningRevision({
  */
 export function beginCanary(observed: Observed, target: Revision, now: Date): Canary | undefined {
   const { model, revisions, deployment } = observed;
-  if (rolloutPolicyOf(model.spec).strategy !== 'Canary' || isHealthy(target)) return undefined;
+  if (!isTriedBeside(model.spec) || isHealthy(target)) return undefined;
   const running = runningRevision(observed);
   const stable = revisions.find(({ metadata }) => metadata.name === running);
   const stableReplicas = deployment?.spec.replicas ?? 0;
@@ -94,7 +96,7 @@ export function followCanary(observed: Observed, target: Revision, now: Date): C
   const record = model.status?.rollout?.canary;
   const stable = revisions.find(({ metadata }) => metadata.name === record?.stableRevision);
   const isOurs = record !== undefined && record.revision === target.metadata.name;
-  if (!isOurs || stable === undefined || rolloutPolicyOf(model.spec).strategy !== 'Canary') return none;
+  if (!isOurs || stable === undefined || !isTriedBeside(model.spec)) return none;
   const commands = commandsFor(observed, target);
   if (commands.has('abort')) return taken(stable, 'Aborted', 'somebody has aborted it');
   const canary: Canary = { target, stable, record: pausedOrNot(record, commands, now) };
@@ -158,7 +160,7 @@ function isPromoted({ deployment }: Observed, { metadata }: Revision): boolean {
 }
 
 /** The step of a record; the last one when there are fewer by now. */
-export function stepOf({ model }: Pick<Observed, 'model'>, { step }: CanaryRecord): CanaryStep {
+export function stepOf({ model }: Pick<Observed, 'model'>, { step }: CanaryRecord): PolicyStep {
   const { steps } = canaryPolicyOf(model.spec);
   const [last] = steps.slice(-1);
   const found = steps[step - 1] ?? last;
@@ -169,7 +171,9 @@ export function stepOf({ model }: Pick<Observed, 'model'>, { step }: CanaryRecor
 /** The pods that a canary needs for the step that it is in. */
 export function canaryReplicas(observed: Pick<Observed, 'model' | 'deployment'>, record: CanaryRecord): number {
   const stableReplicas = observed.deployment?.spec.replicas ?? 1;
-  return Math.max(1, Math.ceil((stepOf(observed, record).weight * stableReplicas) / 100));
+  const { isWhole } = canaryPolicyOf(observed.model.spec);
+  const share = isWhole ? 100 : stepOf(observed, record).weight;
+  return Math.max(1, Math.ceil((share * stableReplicas) / 100));
 }
 
 function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOutcome {
@@ -229,7 +233,9 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   const { analysis, steps } = canaryPolicyOf(observed.model.spec);
   const figures = figuresOf(observed, canary, now);
   const alpha = (1 - Number(analysis.confidence.slice(0, -1)) / 100) / (analysis.gates.length * steps.length);
-  const judged = analysis.gates.map((gate) => judge(gate, figures, { alpha, minRequests: analysis.minRequests }));
+  const judged = gatesOf(observed, step).map((gate) =>
+    judge(gate, figures, { alpha, minRequests: analysis.minRequests }),
+  );
   const measured = judged.map(({ measurement }) => measurement);
   const bad = measured.find(({ verdict }) => verdict === 'Failed');
   if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
@@ -255,6 +261,13 @@ const noRoom = 'the canary has no room for all requests that it is given';
 /** Without figures, which change all the time. */
 function gatesOpen(open: readonly Measurement[]): string {
   return `inconclusive: ${open.map(({ gate }) => gate).join(', ')}`;
+}
+
+/** What a step is judged by: without a share, only what mirrored requests can tell. */
+function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: PolicyStep): readonly Gate[] {
+  const { analysis, mirrorPercent } = canaryPolicyOf(model.spec);
+  if (weight > 0) return analysis.gates;
+  return mirrorPercent === 0 ? [] : analysis.gates.filter(({ metric }) => metric !== 'ErrorRate');
 }
 
 function nextStep({ measurements: _, message: __, ...record }: CanaryRecord, steps: number, now: Date): CanaryRecord {

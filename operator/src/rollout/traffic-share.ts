@@ -9,13 +9,13 @@ import type { Canary } from './canary.ts';
 export function tableFor({ model, canaryPods }: Observed, canary: Canary | undefined): Table {
   if (canary === undefined || canary.record.state === 'Failed') return {};
   const { target, record } = canary;
-  const header = model.spec.rollout?.canary?.stickyBy?.header;
+  const { stickyBy } = canaryPolicyOf(model.spec);
   const mirror = mirrorOf(model.spec);
   const share: TrafficShare = {
     revision: target.metadata.name,
     version: target.data.inputs.model.version,
     percent: record.weight,
-    ...(header === undefined ? {} : { stickyBy: header.toLowerCase() }),
+    ...(stickyBy === undefined ? {} : { stickyBy }),
     ...(mirror === undefined ? {} : { mirror }),
     pods: canaryPods.flatMap(addressesOf).slice(0, mostCanaryPods),
   };
@@ -24,9 +24,9 @@ export function tableFor({ model, canaryPods }: Observed, canary: Canary | undef
 
 /** Which requests the canary is asked for comparison, and how answers are compared: as its Agreement gates say. */
 function mirrorOf(spec: ModelDeploymentSpec): Mirror | undefined {
-  const percent = spec.rollout?.canary?.mirrorPercent ?? 0;
+  const { mirrorPercent: percent, analysis } = canaryPolicyOf(spec);
   if (percent === 0) return undefined;
-  const gates = canaryPolicyOf(spec).analysis.gates.filter(({ metric }) => metric === 'Agreement');
+  const gates = analysis.gates.filter(({ metric }) => metric === 'Agreement');
   const outputs = gates.flatMap((gate) => gate.outputs ?? []);
   const number = (name: 'absolute' | 'relative', text: string | undefined) =>
     text === undefined ? {} : { [name]: Number(text) };

@@ -1,4 +1,4 @@
-import { type ModelDeploymentStatus, modelNameOf } from '../api/model-deployment.ts';
+import { canaryPolicyOf, type ModelDeploymentStatus, modelNameOf } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
 import { stableSelector } from '../desired/metadata.ts';
 import { serviceUrl } from '../desired/service.ts';
@@ -125,14 +125,15 @@ function findings(input: StatusInput, current: Revision): Readonly<Record<Condit
   };
 }
 
-function rolloutMessage({ observed: { conflicts }, refusals, wanted, state, gate }: StatusInput): string {
+function rolloutMessage({ observed: { conflicts, model }, refusals, wanted, state, gate }: StatusInput): string {
   const { version } = wanted.revision.data.inputs.model;
   const isBack = wanted.rollback !== undefined;
   if (conflicts.length > 0) return 'name conflict';
   if (refusals.size > 0) return 'refused';
   if (gate.kind === 'checking') return 'checking';
   if (gate.kind === 'closed') return `not rolled out: ${gateReason(gate.preflight.reason)}`;
-  return wanted.canary === undefined ? stateColumn(state, isBack, version) : canaryColumn(wanted.canary);
+  if (wanted.canary === undefined) return stateColumn(state, isBack, version);
+  return canaryColumn(wanted.canary, canaryPolicyOf(model.spec).isWhole ? 'blue-green' : 'canary');
 }
 
 function stateColumn(state: RolloutState, isBack: boolean, version: string): string {
@@ -156,18 +157,19 @@ function stateColumn(state: RolloutState, isBack: boolean, version: string): str
   }
 }
 
-function canaryColumn({ record: { state, weight, paused, message } }: Canary): string {
+/** @param what it is called */
+function canaryColumn({ record: { state, weight, paused, message } }: Canary, what: string): string {
   switch (state) {
     case 'Scaling':
     case 'Holding': {
       const how =
         paused !== undefined ? ', paused' : state === 'Holding' && message !== undefined ? ', inconclusive' : '';
-      return `canary ${weight}%${how}`;
+      return `${what} ${weight}%${how}`;
     }
     case 'Promoting':
-      return 'canary promoted';
+      return `${what} promoted`;
     case 'Failed':
-      return 'canary failed';
+      return `${what} failed`;
   }
 }
 

@@ -253,9 +253,9 @@ export interface IModelDeployment {
      */
     "rollout"?: {
       /**
-       * RollingUpdate replaces pods step by step. Canary gives the new revision pods of its own and a share of the requests that grows in steps, and takes it back when an analysis of its answers fails.
+       * RollingUpdate replaces pods step by step. Canary gives the new revision pods of its own and a share of the requests that grows in steps, and takes it back when an analysis of its answers fails. BlueGreen gives it as many pods as the old one has, and all requests at once.
        */
-      "strategy"?: "RollingUpdate" | "Canary";
+      "strategy"?: "RollingUpdate" | "Canary" | "BlueGreen";
       /**
        * How the share of a new revision grows. Only with strategy Canary.
        */
@@ -292,7 +292,28 @@ export interface IModelDeployment {
         };
       };
       /**
-       * What the answers of a canary are judged by. Only with strategy Canary. One gate, an error rate of at most 1 %, when absent.
+       * When a new revision takes over from the old one, and for how long that is kept. Only with strategy BlueGreen.
+       */
+      "blueGreen"?: {
+        /**
+         * Of the requests that the old revision answers, which percentage the new one is asked as well, for comparison. Its answers are thrown away. 0 when absent.
+         */
+        "mirrorPercent"?: number;
+        /**
+         * For how long the new revision stands by, once all of its pods are available, before it is given all requests. 60 when absent.
+         */
+        "holdSeconds"?: number;
+        /**
+         * Manual waits until somebody resumes or promotes.
+         */
+        "hold"?: "Manual";
+        /**
+         * For how long the old revision is kept, so that going back is instant, while the new one has all requests. 300 when absent.
+         */
+        "soakSeconds"?: number;
+      };
+      /**
+       * What the answers of a canary are judged by. Only with strategy Canary or BlueGreen. One gate, an error rate of at most 1 %, when absent.
        */
       "analysis"?: {
         /**
@@ -388,7 +409,7 @@ export interface IModelDeployment {
      */
     "validation"?: {
       /**
-       * May old requests still be sent to the new model? Backward asks a pod of the new revision beside those that serve, and does not roll it out if not; Ignore does not ask. When absent, Backward with rollout.strategy Canary, and Ignore otherwise.
+       * May old requests still be sent to the new model? Backward asks a pod of the new revision beside those that serve, and does not roll it out if not; Ignore does not ask. When absent, Ignore with rollout.strategy RollingUpdate, and Backward otherwise.
        */
       "contract"?: "Backward" | "Ignore";
       /**
