@@ -16,6 +16,7 @@ export default {
     project('contract', ['<rootDir>/contract']),
     project('inference-pod', ['<rootDir>/inference-pod']),
     project('operator', ['<rootDir>/operator/src']),
+    project('cli', ['<rootDir>/cli/src']),
     // Against a real API server, with the controllers of Kubernetes and no node.
     project('api-server', ['<rootDir>/e2e/api-server'], {
       globalSetup: '<rootDir>/e2e/api-server/setup.ts',

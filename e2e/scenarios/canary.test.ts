@@ -35,11 +35,6 @@ async function ask(
 
 const status = (field: string) => scenario.field('mdeploy/iris', `{.status.${field}}`);
 const canary = async () => [await status('rollout.canary.state'), await status('rollout.canary.weight')].join(' ');
-const command = async (which: string) => {
-  const revision = await status('updateRevision');
-  const value = `serving.slipway.dev/${which}=${revision}@${Date.now()}`;
-  await scenario.kubectl(['annotate', '--overwrite', 'mdeploy/iris', value]);
-};
 const settled = (message: string, seconds = 120) =>
   eventually(
     () => status('rollout.message'),
@@ -103,7 +98,12 @@ test('a canary that answers well is given its shares step by step, and takes the
   const asked = await scenario.kubectl(['create', '--raw', path, '-f', '-'], { input: JSON.stringify({ inputs }) });
   expect(JSON.parse(asked)).toMatchObject({ model_version: '2' });
 
-  await command('resume');
+  const shown = await scenario.slipway(['status', 'iris']);
+  expect(shown).toMatch(/canary 10%\n {2}stable {2}#{18}\.{2} {2}90 % {2}version 1 .*2 of 2 pods ready/);
+  expect(shown).toMatch(/canary {2}#{2}\.{18} {2}10 % {2}version 2 .*1 of 1 pods ready\n {2}step 1 of 2, Holding for/);
+  expect(shown).toContain('gate ErrorRate at most 1%');
+  expect(shown).toContain('CanaryStep: step 1');
+  expect(await scenario.slipway(['resume', 'iris'])).toContain('annotated');
   await eventually(canary, (state) => state === 'Holding 50', 60);
   expect(Math.abs(share(await answersOf(1000), '2') - 0.5)).toBeLessThan(0.05);
   await settled('complete');
@@ -172,12 +172,12 @@ test('blue-green stands by whole, is given everything at once, and an undo takes
   await eventually(canary, (state) => state === 'Holding 0', 120);
   expect(await scenario.field('deployment/iris-canary', '{.status.availableReplicas}')).toBe('2');
   expect(share(await answersOf(200), '2')).toBe(1);
-  await command('resume');
+  await scenario.slipway(['resume', 'iris']);
   await eventually(canary, (state) => state === 'Holding 100', 60);
   expect(share(await answersOf(300), '6')).toBe(1);
   expect(await status('modelVersion')).toBe('2');
 
-  await scenario.kubectl(['rollout', 'undo', 'deployment/iris']);
+  await scenario.slipway(['undo', 'iris']);
   await settled('rolled back to 2');
   expect(share(await answersOf(300), '2')).toBe(1);
 }, 300_000);
@@ -189,6 +189,20 @@ test('blue-green that soaks well takes the place of what served', async () => {
   expect(await status('modelVersion')).toBe('7');
   expect(share(await answersOf(300), '7')).toBe(1);
 }, 300_000);
+
+test('the plugin tells the history, and undoes to a version by its name', async () => {
+  const history = await scenario.slipway(['history', 'iris']);
+  expect(history).toMatch(/^NUMBER {2}VERSION {2}REVISION/);
+  expect(history).toMatch(/\n\d+ +7 +iris-\S+ +\d+s ago +serves/);
+  await expect(scenario.slipway(['undo', 'iris', '--to-version', 'none'])).rejects.toThrow(
+    'no revision of version none',
+  );
+  await scenario.slipway(['undo', 'iris', '--to-version', '2']);
+  await settled('rolled back to 2');
+  const told = JSON.parse(await scenario.slipway(['status', 'iris', '-o', 'json']));
+  expect(told).toMatchObject({ message: 'rolled back to 2', serving: { version: '2' } });
+  await expect(scenario.slipway(['status', 'none'])).rejects.toThrow('"none" not found');
+}, 120_000);
 
 test('in all of that, not one request has failed', async () => {
   const { answered, failed, failures } = await load.stop();

@@ -7,6 +7,7 @@ import { type CommandOptions, run } from '../cluster/command.ts';
 import { eventually as poll } from '../eventually.ts';
 
 const repository = join(import.meta.dirname, '../..');
+const plugin = join(repository, 'cli/src/main.ts');
 const loadClient = readFileSync(join(import.meta.dirname, 'load-client.mjs'), 'utf8');
 
 /** The image that the setup has built and loaded. */
@@ -28,6 +29,8 @@ export interface Scenario {
   readonly namespace: string;
   kubectl(args: readonly string[], options?: CommandOptions): Promise<string>;
   helm(args: readonly string[]): Promise<string>;
+  /** The plugin of kubectl. */
+  slipway(args: readonly string[]): Promise<string>;
   /** Applies a file of examples/, or a manifest. */
   apply(what: string | object): Promise<void>;
   waitReady(name: string, seconds?: number): Promise<void>;
@@ -57,6 +60,10 @@ export async function startScenario(labels: Readonly<Record<string, string>> = {
   return {
     namespace,
     kubectl: call,
+    slipway: (args) =>
+      run(process.execPath, [plugin, '--kubeconfig', kubeconfigFile, '-n', namespace, ...args], {
+        env: { KUBECTL: kubectl },
+      }),
     helm: (args) => run(helm, ['--kubeconfig', kubeconfigFile, ...args]),
     async apply(what) {
       if (typeof what === 'string') await call(['apply', '-f', join(repository, 'examples', what)]);

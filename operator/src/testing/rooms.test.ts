@@ -28,7 +28,7 @@ function sourcesOf(workspace: string): SourceFile[] {
     });
 }
 
-const workspaces = ['contract', 'operator', 'inference-pod'];
+const workspaces = ['contract', 'operator', 'inference-pod', 'cli'];
 const sources = workspaces.flatMap(sourcesOf);
 const inRoom = (...rooms: readonly string[]) =>
   sources.filter(({ path }) => rooms.some((room) => path.startsWith(`${room}/`)));
