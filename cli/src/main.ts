@@ -93,19 +93,32 @@ for (const [command, description] of Object.entries(commands)) {
     .action(async (name: string) => {
       const run = kubectl();
       const { rollout } = await read(name, run);
-      // The time makes it another request than the last one was.
-      const value = `serving.slipway.dev/${command}=${rollout.updateRevision}@${new Date().toISOString()}`;
-      print([await run(['annotate', '--overwrite', `modeldeployments.serving.slipway.dev/${name}`, value])]);
+      await give(command, name, rollout, run);
     });
+}
+
+async function give(command: string, name: string, { updateRevision }: Rollout, run: Kubectl): Promise<void> {
+  // The time makes it another request than the last one was.
+  const value = `serving.slipway.dev/${command}=${updateRevision}@${new Date().toISOString()}`;
+  print([await run(['annotate', '--overwrite', `modeldeployments.serving.slipway.dev/${name}`, value])]);
 }
 
 program
   .command('undo <name>')
-  .description('what kubectl rollout undo does; while a canary is tried, that takes it back')
+  .description('what kubectl rollout undo does; while a canary is tried, that is taken back')
   .addOption(new Option('--to-revision <number>', 'as kubectl rollout history numbers them').conflicts('toVersion'))
   .option('--to-version <version>', 'the newest revision of this version')
   .action(async (name: string, { toRevision, toVersion }: { toRevision?: string; toVersion?: string }) => {
     const run = kubectl();
+    const { rollout } = await read(name, run);
+    // kubectl itself refuses where nothing ran before what serves beside the canary.
+    if (
+      rollout.canary !== undefined &&
+      rollout.canary.state !== 'Promoting' &&
+      toRevision === undefined &&
+      toVersion === undefined
+    )
+      return give('abort', name, rollout, run);
     const number = toVersion === undefined ? toRevision : await numberOf(name, toVersion, run);
     const to = number === undefined ? [] : [`--to-revision=${number}`];
     print([await run(['rollout', 'undo', `deployment/${name}`, ...to])]);

@@ -4,6 +4,7 @@ import { benchOperator } from './operator.ts';
 import { benchOverload } from './overload.ts';
 import { benchPod, caseNames, peerNames } from './pod.ts';
 import { benchPodLink } from './podlink.ts';
+import { benchRollback } from './rollback.ts';
 
 const count = (text: string) => {
   const value = Number(text);
@@ -55,4 +56,11 @@ program
   .description('what becomes of good and of bad versions by evidence, and by the rules of Argo Rollouts and Flagger')
   .option('--rollouts <n>', 'how many of each kind', count, 200)
   .action(benchAnalysis);
+program
+  .command('rollback')
+  .description(
+    'seconds from an undo, and from a failed gate, to the last answer of the bad version, on the local cluster',
+  )
+  .option('--runs <n>', 'how many of each', count, 20)
+  .action(benchRollback);
 await program.parseAsync();

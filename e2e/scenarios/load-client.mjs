@@ -3,7 +3,7 @@
 import http from 'node:http';
 
 const { URL: target, BODY: body, CONNECTIONS, SECONDS, PAUSE_MILLISECONDS } = process.env;
-const stats = { answered: 0, failed: 0, versions: {}, failures: [], stopped: false };
+const stats = { answered: 0, failed: 0, versions: {}, lastAnswers: {}, failures: [], stopped: false };
 const agent = new http.Agent({ keepAlive: true, maxSockets: Number(CONNECTIONS) });
 
 const send = () =>
@@ -18,6 +18,7 @@ const send = () =>
         if (response.statusCode !== 200) return resolve(`${response.statusCode} ${text.slice(0, 200)}`);
         const version = JSON.parse(text).model_version;
         stats.versions[version] = (stats.versions[version] ?? 0) + 1;
+        stats.lastAnswers[version] = Date.now();
         resolve(undefined);
       });
     });

@@ -21,6 +21,8 @@ export interface LoadStats {
   readonly answered: number;
   readonly failed: number;
   readonly versions: Readonly<Record<string, number>>;
+  /** When each version answered last, in milliseconds since 1970. */
+  readonly lastAnswers: Readonly<Record<string, number>>;
   readonly failures: readonly string[];
 }
 

@@ -51,10 +51,10 @@ const servedBy = ({ headers }: HttpAnswer) => headers.get('x-slipway-revision');
 describe('a share of the requests', () => {
   test.each([1, 5, 50])('of %d percent is passed on, off by at most one request', async (percent) => {
     const before = (await tell({ percent }))?.passedOn?.requests ?? 0;
-    const requests = 1000;
+    const requests = 10_000;
     let passed = 0;
-    for (let sent = 0; sent < requests; sent += 10) {
-      const answers = await Promise.all(Array.from({ length: 10 }, () => infer()));
+    for (let sent = 0; sent < requests; sent += 20) {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => infer()));
       for (const answer of answers) {
         expect(answer.status).toBe(200);
         if (servedBy(answer) === 'iris-2') passed++;
