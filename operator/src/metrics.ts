@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Measurement } from './api/model-deployment.ts';
 
 /** The operator's own metrics, under the names that controllers of Kubernetes commonly have. */
 export interface Metrics {
@@ -8,6 +9,19 @@ export interface Metrics {
   timePass<T>(pass: () => Promise<T>): Promise<T>;
   countWatchError(resource: string): void;
   setLeading(leading: boolean): void;
+  /** Where the canary of a ModelDeployment stands now; undefined when it has none. */
+  setCanary(model: ModelKey, canary: CanaryFigures | undefined): void;
+}
+
+export interface ModelKey {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface CanaryFigures {
+  readonly weight: number;
+  /** What its gates find now; the status tells it when a verdict changes. */
+  readonly measured: readonly Measurement[];
 }
 
 export function createMetrics(queueDepth: () => number, models: () => number): Metrics {
@@ -50,6 +64,28 @@ export function createMetrics(queueDepth: () => number, models: () => number): M
       this.set(models());
     },
   });
+  const weights = new Gauge({
+    name: 'slipway_canary_weight_percent',
+    help: 'The share of requests that a canary is given.',
+    labelNames: ['namespace', 'name'],
+    registers,
+  });
+  const gates = new Gauge({
+    name: 'slipway_canary_gate',
+    help: 'What a gate of a canary finds: value, lower and upper end of its confidence sequence as ratios, and the requests counted.',
+    labelNames: ['namespace', 'name', 'gate', 'of'],
+    registers,
+  });
+  const shown = new Map<string, CanaryFigures>();
+  const forgetGate = (own: Record<string, string>) => {
+    for (const of of gateFigures) gates.remove({ ...own, of });
+  };
+  const setGate = (own: Record<string, string>, measurement: Measurement) => {
+    for (const of of gateFigures) {
+      const figure = figureOf(measurement, of);
+      if (figure !== undefined) gates.set({ ...own, of }, figure);
+    }
+  };
   for (const result of ['success', 'error']) passes.zero({ result });
   return {
     contentType: registry.contentType,
@@ -68,7 +104,28 @@ export function createMetrics(queueDepth: () => number, models: () => number): M
     },
     countWatchError: (resource) => watchErrors.inc({ resource }),
     setLeading: (is) => leading.set(is ? 1 : 0),
+    setCanary({ namespace, name }, canary) {
+      const key = `${namespace}/${name}`;
+      const own = { namespace, name };
+      for (const { gate } of shown.get(key)?.measured ?? []) forgetGate({ ...own, gate });
+      if (canary === undefined) {
+        if (shown.delete(key)) weights.remove(own);
+        return;
+      }
+      shown.set(key, canary);
+      weights.set(own, canary.weight);
+      for (const measurement of canary.measured) setGate({ ...own, gate: measurement.gate }, measurement);
+    },
   };
+}
+
+const gateFigures = ['value', 'lower', 'upper', 'requests'] as const;
+
+function figureOf(measurement: Measurement, of: (typeof gateFigures)[number]): number | undefined {
+  const figure = measurement[of];
+  if (figure === undefined || typeof figure === 'number') return figure;
+  // A percentage.
+  return Number(figure.slice(0, -1)) / 100;
 }
 
 /** The plural of a path's resource: names of objects would be labels without number. */

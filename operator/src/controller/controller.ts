@@ -25,13 +25,14 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { caches, memory, inquiries, link } = options;
+    const { caches, memory, inquiries, link, metrics } = options;
     caches.models.onChange(({ before, after }) => {
       const object = after ?? before;
       if (object === undefined) return;
       if (before !== undefined && before.metadata.uid !== after?.metadata.uid) {
         memory.forget(before);
         link.forgetModel(before.metadata.uid);
+        metrics.setCanary(before.metadata, undefined);
       } else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
       this.#enqueue(keyOf(object), 'high');
     });

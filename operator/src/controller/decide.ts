@@ -116,6 +116,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     writes: [...damped.before, ...statusWrites, ...damped.after],
     events,
     link: linkOrder(observed, wanted),
+    canary: figuresOf(wanted),
     ...(requeue.length === 0 ? {} : { requeueAfterMilliseconds: Math.min(...requeue) }),
   };
 }
@@ -150,6 +151,10 @@ function deadlineRequeue(
 function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): readonly number[] {
   const milliseconds = canary === undefined ? undefined : millisecondsToLook(observed, canary, now);
   return milliseconds === undefined ? [] : [milliseconds];
+}
+
+function figuresOf({ canary }: Wanted) {
+  return canary === undefined ? undefined : { weight: canary.record.weight, measured: canary.measured ?? [] };
 }
 
 /** What pods are told, and what is kept of what they tell: only where a canary may come is anything. */

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { KubeClient } from '../kube/client.ts';
 import type { EventRecorder } from '../kube/events.ts';
+import type { Metrics } from '../metrics.ts';
 import type { PodLink } from '../podlink/pod-link.ts';
 import type { Caches } from './caches.ts';
 import type { Policy } from './decide.ts';
@@ -22,6 +23,7 @@ export interface PassOptions {
   /** What pods tell. */
   readonly link: Pick<PodLink, 'follow' | 'rest' | 'forget' | 'forgetModel' | 'seriesOf' | 'tell'>;
   readonly events: EventRecorder;
+  readonly metrics: Pick<Metrics, 'setCanary'>;
   /** The operator's own settings, as they are now. */
   readonly policy: () => Policy;
   readonly log: Logger;

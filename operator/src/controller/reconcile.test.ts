@@ -46,6 +46,7 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
       tell: () => undefined,
       seriesOf: () => [],
     },
+    metrics: { setCanary: () => undefined },
     policy: () => ({ defaultImage: 'slipway:1', publicKeys: '{}' }),
     log: pino({ level: 'silent' }),
     authority: authority.signal,

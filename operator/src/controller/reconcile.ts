@@ -28,6 +28,7 @@ export async function reconcile(key: string, options: PassOptions): Promise<Pass
   try {
     const observed = await observe(model, options);
     const decision = decide(observed, new Date(now()), policy());
+    options.metrics.setCanary(model.metadata, decision.canary);
     const isToBeRecorded = decision.writes.some(({ kind }) => kind === 'write-status');
     const progress = { isUnderWay: decision.writes.length === 0, isRecorded: !isToBeRecorded };
     let news = false;

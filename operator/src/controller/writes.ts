@@ -4,6 +4,7 @@ import type { PreflightManifest } from '../desired/preflight-pod.ts';
 import type { Manifest } from '../kube/apply.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { OwnerReference } from '../kube/objects.ts';
+import type { CanaryFigures } from '../metrics.ts';
 import type { LinkOrder, LiveChild } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
 
@@ -43,6 +44,8 @@ export interface Decision {
   readonly writes: readonly Write[];
   readonly events: readonly EventRecord[];
   readonly link: LinkOrder;
+  /** For metrics. */
+  readonly canary: CanaryFigures | undefined;
   readonly requeueAfterMilliseconds?: number;
 }
 

@@ -24,6 +24,8 @@ export interface Canary {
   readonly stable: Revision;
   /** Where it stands now. */
   readonly record: CanaryRecord;
+  /** What its gates find now; the record has it when a verdict changes. */
+  readonly measured?: readonly Measurement[];
 }
 
 /** What has become of the revision that the spec asks for. */
@@ -127,9 +129,13 @@ function pausedOrNot(record: CanaryRecord, commands: ReadonlySet<CommandName>, n
   return resumed;
 }
 
-const underWay = ({ target, stable }: Canary, record: CanaryRecord): CanaryOutcome => ({
+const underWay = (
+  { target, stable }: Canary,
+  record: CanaryRecord,
+  measured: readonly Measurement[] = [],
+): CanaryOutcome => ({
   kind: 'under way',
-  canary: { target, stable, record },
+  canary: { target, stable, record, measured },
 });
 
 function taken(stable: Revision, trigger: Rollback['trigger'], message: string): CanaryOutcome {
@@ -253,7 +259,7 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   const { message: _, ...rest } = record;
   const told = mayGoOn ? { ...rest, message: isFull ? noRoom : gatesOpen(open) } : rest;
   const isNews = waitsFor !== '' && mayGoOn && record.message === undefined;
-  return underWay(canary, { ...told, measurements: newsOf(record.measurements, measured, isNews) });
+  return underWay(canary, { ...told, measurements: newsOf(record.measurements, measured, isNews) }, measured);
 }
 
 const noRoom = 'the canary has no room for all requests that it is given';
