@@ -50,7 +50,12 @@ const followed = (port: string) => {
     random: Math.random,
     everyMilliseconds: 100,
   });
-  link.tell('model-1', { table: { traffic: { canary: 5 } }, intervalSeconds: undefined, isUrgent: false });
+  link.tell('model-1', {
+    table: { traffic: { canary: 5 } },
+    intervalSeconds: undefined,
+    hasLatency: false,
+    isUrgent: false,
+  });
   void link.run();
 };
 const state = () =>

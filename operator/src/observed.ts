@@ -116,6 +116,8 @@ export interface LinkOrder {
   readonly table: Table;
   /** The length of the intervals that their counts are kept by; undefined where none are. */
   readonly intervalSeconds: number | undefined;
+  /** Whether latencies are among them. */
+  readonly hasLatency: boolean;
   /** Whether they are called more often. */
   readonly isUrgent: boolean;
 }

@@ -160,9 +160,10 @@ function figuresOf({ canary }: Wanted) {
 /** What pods are told, and what is kept of what they tell: only where a canary may come is anything. */
 function linkOrder(observed: Observed, { canary }: Wanted): LinkOrder {
   const { spec } = observed.model;
-  if (!isTriedBeside(spec)) return { table: {}, intervalSeconds: undefined, isUrgent: false };
-  const { intervalSeconds } = canaryPolicyOf(spec).analysis;
-  return { table: tableFor(observed, canary), intervalSeconds, isUrgent: canary !== undefined };
+  if (!isTriedBeside(spec)) return { table: {}, intervalSeconds: undefined, hasLatency: false, isUrgent: false };
+  const { intervalSeconds, gates } = canaryPolicyOf(spec).analysis;
+  const hasLatency = gates.some(({ metric }) => metric === 'Latency' || metric === 'LatencyVersusStable');
+  return { table: tableFor(observed, canary), intervalSeconds, hasLatency, isUrgent: canary !== undefined };
 }
 
 /** Whether a watch tells of everything that may happen next. Time alone passes a deadline, and mounts fail in Events. */

@@ -64,7 +64,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     replicaSets,
     pods,
     canaryPods,
-    series: options.link.seriesOf(uid),
+    series: model.status?.rollout?.canary === undefined ? [] : options.link.seriesOf(uid),
     preflightPods,
     links,
     reports: readReports(model, pods, links, options),

@@ -235,10 +235,11 @@ export function createPodLink(options: PodLinkOptions): PodLink {
     tell(model, order) {
       const before = orders.get(model);
       orders.set(model, order);
-      const { intervalSeconds } = order;
+      const { intervalSeconds, hasLatency } = order;
+      const recording = recordings.get(model);
       if (intervalSeconds === undefined) recordings.delete(model);
-      else if (recordings.get(model)?.intervalSeconds !== intervalSeconds)
-        recordings.set(model, new Recording(intervalSeconds));
+      else if (recording?.intervalSeconds !== intervalSeconds || recording.hasLatency !== hasLatency)
+        recordings.set(model, new Recording(intervalSeconds, hasLatency));
       const isNew = JSON.stringify(before?.table ?? {}) !== JSON.stringify(order.table);
       if (!isNew && before?.isUrgent === order.isUrgent) return;
       for (const [uid, { pod, isActive }] of followed) if (pod.model === model && isActive) lanes.prompt.add(uid);

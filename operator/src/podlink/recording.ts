@@ -20,10 +20,13 @@ interface Recorded {
 /** What the pods of a ModelDeployment have counted, by intervals: differences of what each tells again and again. */
 export class Recording {
   readonly intervalSeconds: number;
+  readonly hasLatency: boolean;
   readonly #pods = new Map<string, Recorded>();
 
-  constructor(intervalSeconds: number) {
+  /** @param hasLatency whether histograms are kept as well, which take the most memory */
+  constructor(intervalSeconds: number, hasLatency: boolean) {
     this.intervalSeconds = intervalSeconds;
+    this.hasLatency = hasLatency;
   }
 
   /**
@@ -40,14 +43,15 @@ export class Recording {
       this.#pods.set(pod, { last: { nonce, figures }, revision, passedOnTo, intervals: [] });
       return;
     }
-    const counts = differenceOf(known.last, { nonce, figures });
+    const counts = differenceOf(known.last, { nonce, figures }, this.hasLatency);
     known.last = { nonce, figures };
     known.revision = revision;
     known.passedOnTo = passedOnTo;
     const interval = Math.floor(now / (this.intervalSeconds * 1000));
     const newest = known.intervals.at(-1);
     if (newest?.interval === interval) known.intervals.splice(-1, 1, sumOf(newest, counts));
-    else known.intervals.push({ ...counts, interval });
+    // What is idle takes no memory.
+    else if (!isNothing(counts)) known.intervals.push({ ...counts, interval });
     const oldest = interval - Math.floor(keptMilliseconds / (this.intervalSeconds * 1000));
     while (known.intervals[0] !== undefined && known.intervals[0].interval < oldest) known.intervals.shift();
   }
@@ -70,10 +74,12 @@ export class Recording {
   }
 }
 
+const noBuckets: readonly number[] = [];
+
 type Counts = Omit<IntervalCounts, 'interval'>;
 
 /** A process that began anew has counted everything since. */
-function differenceOf(before: Totals, after: Totals): Counts {
+function differenceOf(before: Totals, after: Totals, hasLatency: boolean): Counts {
   const isSame = before.nonce === after.nonce;
   const { measures, passedOn } = after.figures;
   const old = isSame ? before.figures.measures : undefined;
@@ -83,7 +89,9 @@ function differenceOf(before: Totals, after: Totals): Counts {
   return {
     requests: since(measures.counters.requests, old?.counters.requests),
     failed: since(measures.counters.failed, old?.counters.failed),
-    buckets: measures.latency.buckets.map((count, bucket) => since(count, old?.latency.buckets[bucket])),
+    buckets: hasLatency
+      ? measures.latency.buckets.map((count, bucket) => since(count, old?.latency.buckets[bucket]))
+      : noBuckets,
     passedOn: since(passedOn?.requests, oldPassedOn?.requests),
     passedOnFailed: since(passedOn?.failed, oldPassedOn?.failed),
     saturated: since(passedOn?.saturated, oldPassedOn?.saturated),
@@ -92,13 +100,20 @@ function differenceOf(before: Totals, after: Totals): Counts {
   };
 }
 
+function isNothing({ buckets: _, ...counts }: Counts): boolean {
+  return Object.values(counts).every((count) => count === 0);
+}
+
 function sumOf(a: IntervalCounts, b: Counts): IntervalCounts {
   const length = Math.max(a.buckets.length, b.buckets.length);
   return {
     interval: a.interval,
     requests: a.requests + b.requests,
     failed: a.failed + b.failed,
-    buckets: Array.from({ length }, (_, bucket) => (a.buckets[bucket] ?? 0) + (b.buckets[bucket] ?? 0)),
+    buckets:
+      length === 0
+        ? noBuckets
+        : Array.from({ length }, (_, bucket) => (a.buckets[bucket] ?? 0) + (b.buckets[bucket] ?? 0)),
     passedOn: a.passedOn + b.passedOn,
     passedOnFailed: a.passedOnFailed + b.passedOnFailed,
     saturated: a.saturated + b.saturated,

@@ -1,0 +1,73 @@
+import { describe, expect, test } from '@jest/globals';
+import type { PodFigures } from '../../../contract/src/link.ts';
+import { nothingPassedOn, type PassedOn } from '../../../contract/src/traffic.ts';
+import { Recording } from './recording.ts';
+
+const figures = (requests: number, passedOn: Partial<PassedOn> = {}, buckets: number[] = []): PodFigures => ({
+  revision: 'iris-a',
+  model: undefined,
+  measures: { counters: { requests, refused: 0, failed: 0, abandoned: 0 }, latency: { buckets, sum: 0 } },
+  passedOn: { ...nothingPassedOn, revision: 'iris-b', ...passedOn },
+  table: undefined,
+});
+const requestsOf = (recording: Recording) =>
+  recording.series.map(({ intervals }) => intervals.map(({ interval, requests }) => [interval, requests]));
+
+describe('what pods count', () => {
+  test('is kept as differences, by intervals', () => {
+    const recording = new Recording(10, false);
+    recording.tell('a', 'n', figures(100), 5000);
+    recording.tell('a', 'n', figures(103), 9000);
+    recording.tell('a', 'n', figures(110), 9900);
+    recording.tell('a', 'n', figures(111), 12_000);
+    // What was counted before it was first heard of belongs to no interval.
+    expect(requestsOf(recording)).toEqual([
+      [
+        [0, 10],
+        [1, 1],
+      ],
+    ]);
+  });
+
+  test('begins anew with each life of a pod, and with each canary', () => {
+    const recording = new Recording(10, false);
+    recording.tell('a', 'n', figures(100, { requests: 50, failed: 5 }), 0);
+    recording.tell('a', 'other', figures(7, { requests: 3, failed: 1 }), 1000);
+    recording.tell('a', 'other', figures(8, { revision: 'iris-c', requests: 2 }), 2000);
+    expect(recording.series[0]?.intervals).toEqual([
+      expect.objectContaining({ interval: 0, requests: 8, passedOn: 5, passedOnFailed: 1 }),
+    ]);
+  });
+
+  test('of idle pods, and what is older than two hours, is not kept', () => {
+    const recording = new Recording(10, false);
+    recording.tell('a', 'n', figures(0), 0);
+    recording.tell('a', 'n', figures(1), 1000);
+    for (let now = 10_000; now < 100_000; now += 10_000) recording.tell('a', 'n', figures(1), now);
+    expect(requestsOf(recording)).toEqual([[[0, 1]]]);
+    recording.tell('a', 'n', figures(2), 7_300_000);
+    expect(requestsOf(recording)).toEqual([[[730, 1]]]);
+  });
+
+  test('has latencies where they are asked for', () => {
+    const recording = new Recording(10, true);
+    recording.tell('a', 'n', figures(1, {}, [1]), 0);
+    recording.tell('a', 'n', figures(3, {}, [1, 2]), 1000);
+    recording.tell('a', 'n', figures(4, {}, [2, 2]), 2000);
+    expect(recording.series[0]?.intervals[0]?.buckets).toEqual([1, 2]);
+    const without = new Recording(10, false);
+    without.tell('a', 'n', figures(1, {}, [1]), 0);
+    without.tell('a', 'n', figures(3, {}, [1, 2]), 1000);
+    expect(without.series[0]?.intervals[0]?.buckets).toEqual([]);
+  });
+
+  test('stays when a pod is gone, until it is old', () => {
+    const recording = new Recording(10, false);
+    recording.tell('a', 'n', figures(0), 0);
+    recording.tell('a', 'n', figures(1), 1000);
+    recording.end('a', 2000);
+    expect(requestsOf(recording)).toEqual([[[0, 1]]]);
+    recording.end('b', 7_300_000);
+    expect(recording.series).toEqual([]);
+  });
+});
