@@ -51,7 +51,15 @@ const model = {
     ],
   },
 };
-const pods = { items: [pod('stable', 'True'), pod('stable', 'True'), pod('canary', 'False')] };
+const ending = pod('stable', 'True');
+const pods = {
+  items: [
+    pod('stable', 'True'),
+    pod('stable', 'True'),
+    pod('canary', 'False'),
+    { ...ending, metadata: { ...ending.metadata, deletionTimestamp: '2026-01-01T00:09:00Z' } },
+  ],
+};
 const events = {
   items: [
     { eventTime: '2026-01-01T00:09:30Z', reason: 'CanaryStep', note: 'step 2' },

@@ -111,9 +111,7 @@ export function readRollout(model: unknown, pods: unknown, events: unknown): Rol
   const record = status.at('rollout', 'canary');
   const versionOf = (revision: string) => history.find((entry) => entry.revision === revision)?.version ?? '';
   const track = (revision: string, name: string): Track => {
-    const own = new Value(pods)
-      .at('items')
-      .list.filter((pod) => pod.at('metadata', 'labels', labels.track).text === name);
+    const own = new Value(pods).at('items').list.filter((pod) => isOf(pod, name));
     return { revision, version: versionOf(revision), ready: own.filter(isReady).length, pods: own.length };
   };
   return {
@@ -155,6 +153,12 @@ function canaryOf(model: Value, record: Value, track: Track): CanaryTrack {
       upper: gate.at('upper').text,
     })),
   };
+}
+
+/** Pods that end are none of a track any more. */
+function isOf(pod: Value, track: string): boolean {
+  const isEnding = pod.at('metadata', 'deletionTimestamp').isThere;
+  return !isEnding && pod.at('metadata', 'labels', labels.track).text === track;
 }
 
 function isReady(pod: Value): boolean {

@@ -166,6 +166,20 @@ test('it goes on when the operator is killed, and an undo takes it back', async 
   expect(share(await answersOf(300), '2')).toBe(1);
 }, 300_000);
 
+test('a canary whose pods are killed again and again costs nobody an answer', async () => {
+  await ask('5b', 'iris-1', [{ weight: 50, holdSeconds: 3600 }]);
+  await eventually(canary, (state) => state === 'Holding 50', 120);
+  const pods = ['-l', 'serving.slipway.dev/model-deployment=iris,serving.slipway.dev/track=canary'];
+  for (let turn = 0; turn < 3; turn++) {
+    await scenario.kubectl(['delete', 'pod', ...pods, '--force', '--grace-period=0']);
+    await answersOf(200);
+  }
+  const { failed, failures } = await load.stats();
+  expect({ failed, failures }).toEqual({ failed: 0, failures: [] });
+  await ask('2', 'iris-2', [{ weight: 50, holdSeconds: 3600 }]);
+  await settled('complete');
+}, 240_000);
+
 test('blue-green stands by whole, is given everything at once, and an undo takes it back at once', async () => {
   const blueGreen = { hold: 'Manual', soakSeconds: 600 };
   await ask('6', 'iris-1', [], { rollout: { strategy: 'BlueGreen', blueGreen, analysis } });
