@@ -63,7 +63,7 @@ export async function inferOrPass(
   call.onOver(() => gone.abort());
   const now = performance.now();
   const deadline = call.deadline ?? { at: now + requestTimeoutMilliseconds, milliseconds: requestTimeoutMilliseconds };
-  const answer = await passing.ask('grpc', { path, headers: {}, body: message }, deadline, now, gone.signal);
+  const answer = await passing.ask('grpc', { path, headers: {}, body: message }, deadline, now, gone);
   if (answer !== undefined) {
     call.answeredBy(passing.revision);
     if (answer.status !== 200) throw new RequestError(answer.status, answer.body.toString());

@@ -158,7 +158,7 @@ async function pass(
   const onClose = () => gone.abort();
   response.once('close', onClose);
   const asked = { path: request.url ?? '', headers, body };
-  const answer = await passing.ask('http', asked, deadline, performance.now(), gone.signal);
+  const answer = await passing.ask('http', asked, deadline, performance.now(), gone);
   response.off('close', onClose);
   if (answer === undefined) return undefined;
   stages.answered = performance.now();

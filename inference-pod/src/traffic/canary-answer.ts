@@ -19,8 +19,7 @@ export interface CanaryRequest {
   readonly body: Uint8Array;
   /** The revision that is to answer: an address may belong to another pod by now. */
   readonly revision: string;
-  readonly timeoutMilliseconds: number;
-  /** Aborted when nobody waits for the answer any more. */
+  /** Aborted when nobody waits for the answer any more, or it comes too late. */
   readonly signal: AbortSignal;
 }
 

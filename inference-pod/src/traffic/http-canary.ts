@@ -23,7 +23,7 @@ export class HttpCanaries {
 
   /** Never rejects. */
   async ask(host: string, request: CanaryRequest): Promise<CanaryAnswer> {
-    const { path, headers, body, revision, timeoutMilliseconds, signal } = request;
+    const { path, headers, body, revision, signal } = request;
     try {
       const response = await this.#agent.request({
         origin: `http://${host}`,
@@ -31,7 +31,7 @@ export class HttpCanaries {
         method: 'POST',
         headers: { ...headers, ...addressedTo(revision) },
         body,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMilliseconds)]),
+        signal,
       });
       if (response.headers[revisionHeader] !== revision) {
         await response.body.dump();

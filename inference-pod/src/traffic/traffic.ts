@@ -120,14 +120,9 @@ export class Traffic {
       if (own.body.length > mostComparedBytes) return;
       this.#comparisons++;
       try {
-        const timeoutMilliseconds = comparedWithinMilliseconds;
-        const { signal } = new AbortController();
-        const answer = await this.#http.ask(pod.http, {
-          ...copy,
-          revision: share.revision,
-          timeoutMilliseconds,
-          signal,
-        });
+        const answer = await within(comparedWithinMilliseconds, new AbortController(), (signal) =>
+          this.#http.ask(pod.http, { ...copy, revision: share.revision, signal }),
+        );
         const isGiven = answer.kind === 'answer' && answer.status === 200;
         // A canary without room says nothing of its model.
         if (answer.kind === 'answer' && answer.status === 503) return;
@@ -213,7 +208,7 @@ export class Passing {
    * Asks the canary.
    *
    * @param now on the clock of the deadline
-   * @param signal aborted when the client has gone
+   * @param gone aborted by the caller when the client has gone, and here when the answer is too late
    * @returns what is to be sent to the client; undefined when this pod is to answer after all, or nobody waits any more
    * @throws RequestError 503 when the request itself asks for the canary, and that does not answer
    */
@@ -222,13 +217,21 @@ export class Passing {
     request: Pick<CanaryRequest, 'path' | 'headers' | 'body'>,
     deadline: Deadline,
     now: number,
-    signal: AbortSignal,
+    gone: AbortController,
   ): Promise<Extract<CanaryAnswer, { kind: 'answer' }> | undefined> {
     const left = deadline.at - now;
     // What is left then is for this pod's own answer.
     const timeoutMilliseconds = Math.max(1, Math.floor(this.#isAsked ? left : Math.min(left / 2, this.#patience())));
-    const answer = await this.#send({ ...request, revision: this.revision, timeoutMilliseconds, signal }, over);
-    if (signal.aborted) return undefined;
+    let isLate = false;
+    const answer = await within(
+      timeoutMilliseconds,
+      gone,
+      (signal) => this.#send({ ...request, revision: this.revision, signal }, over),
+      () => {
+        isLate = true;
+      },
+    );
+    if (gone.signal.aborted && !isLate) return undefined;
     if (this.#isAsked) {
       if (answer.kind === 'answer') return answer;
       throw new RequestError(503, `revision ${this.revision} does not answer: ${answer.reason}`);
@@ -243,6 +246,24 @@ export class Passing {
   judge(isAnswered: boolean): void {
     if (this.#isRefused) this.#count(isAnswered ? 'failed' : 'good');
     this.#isRefused = false;
+  }
+}
+
+/** Ends something that takes too long. No timer is left behind: as many requests as pass in that time would each have one. */
+async function within<T>(
+  milliseconds: number,
+  end: AbortController,
+  work: (signal: AbortSignal) => Promise<T>,
+  onLate: () => void = () => undefined,
+): Promise<T> {
+  const timer = setTimeout(() => {
+    onLate();
+    end.abort();
+  }, milliseconds);
+  try {
+    return await work(end.signal);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

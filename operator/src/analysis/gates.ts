@@ -155,7 +155,8 @@ function judgeQuantiles(gate: Gate, figures: StepFigures, { alpha, minRequests }
       gate: gateInWords(gate),
       verdict,
       requests: canary.requests,
-      value: percent(ratio),
+      // The last bucket has no end.
+      ...(Number.isFinite(ratio) ? { value: percent(ratio) } : {}),
       lower: percent(lower),
       ...(Number.isFinite(upper) ? { upper: percent(upper) } : {}),
     },
@@ -183,18 +184,54 @@ function quantileOf(
   variancesAt: (bucket: number) => readonly RateVariance[],
 ): Quantile {
   const threshold = -Math.log(alpha);
-  let [requests, value, lower]: [number, number | undefined, number] = [0, undefined, 0];
-  for (let bucket = 0; bucket < mostBuckets; bucket++) {
-    const cells = cellsOf(pods, span, beyond(bucket));
-    const raw = sumOf(cells.flat());
-    requests = raw.total;
-    if (requests === 0) break;
-    if (value === undefined && raw.bad <= share * raw.total) value = edgeOf(bucket);
-    const count = discounted(cells, variancesAt(bucket), share);
-    if (logEvidenceAbove(count, share) >= threshold) lower = edgeOf(bucket);
-    if (logEvidenceBelow(count, share) >= threshold) return { requests, value, lower, upper: edgeOf(bucket) };
+  const totals = totalsOf(pods, span);
+  const requests = totals.reduce((sum, count) => sum + count, 0);
+  if (requests === 0) return { requests, value: undefined, lower: 0, upper: Number.POSITIVE_INFINITY };
+  const countAt = (bucket: number) => discounted(cellsOf(pods, span, beyond(bucket)), variancesAt(bucket), share);
+  const isAbove = (bucket: number) => logEvidenceAbove(countAt(bucket), share) >= threshold;
+  const isBelow = (bucket: number) => logEvidenceBelow(countAt(bucket), share) >= threshold;
+  const found = bucketOfQuantile(totals, share * requests);
+  // The further from the quantile, the more evidence: each end is searched for by halving.
+  const above = lastThat(isAbove, -1, found);
+  const below = lastThat((bucket) => !isBelow(bucket), found - 1, mostBuckets);
+  return {
+    requests,
+    value: edgeOf(found),
+    lower: above < 0 ? 0 : edgeOf(above),
+    upper: below + 1 >= mostBuckets ? Number.POSITIVE_INFINITY : edgeOf(below + 1),
+  };
+}
+
+function totalsOf(pods: readonly PodSeries[], { first, last }: Span): readonly number[] {
+  const totals = Array<number>(mostBuckets).fill(0);
+  for (const { intervals } of pods) {
+    for (const { interval, buckets } of intervals) {
+      if (interval < first || interval > last) continue;
+      for (const [bucket, count] of buckets.entries()) totals[bucket] = (totals[bucket] ?? 0) + count;
+    }
   }
-  return { requests, value, lower, upper: Number.POSITIVE_INFINITY };
+  return totals;
+}
+
+/** The first bucket that has no more than so many values beyond it. */
+function bucketOfQuantile(totals: readonly number[], allowed: number): number {
+  let beyondIt = 0;
+  for (let bucket = totals.length - 1; bucket >= 0; bucket--) {
+    beyondIt += totals[bucket] ?? 0;
+    if (beyondIt > allowed) return bucket;
+  }
+  return 0;
+}
+
+/** The last number that something holds for which holds up to some number above `from`, and not at `to`. */
+function lastThat(holds: (bucket: number) => boolean, from: number, to: number): number {
+  let [low, high] = [from, to];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (holds(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Whether a canary has had no room for requests in the last intervals of a step. */

@@ -129,7 +129,8 @@ export function commandLine(name: string, command: CommandName, { revision, time
 }
 
 /** What is said of commands that name no canary that is under way. */
-export function commandEvents(observed: Observed, { canary }: Wanted): ModelEvent[] {
+export function commandEvents(observed: Observed, { canary, kind }: Wanted): ModelEvent[] {
+  if (kind === 'undecided') return [];
   const before = observed.model.status?.rollout?.canary?.revision;
   const known = new Set([before, canary?.target.metadata.name]);
   return Array.from(newCommands(observed)).flatMap(([command, revision]) =>

@@ -74,7 +74,6 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
   const before = model.status ?? {};
   const targetName = target.metadata.name;
   const restarted = restartedAt(observed);
-  const commands = commandsGiven(observed);
   const isRecorded = revisions.some(({ metadata }) => metadata.name === input.asked.metadata.name);
   const recorded = isRecorded ? revisions : [...revisions, input.asked];
   const { preflight } = input.gate;
@@ -102,9 +101,16 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
     ...(preflight === undefined ? {} : { preflight }),
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
     ...(wanted.retry === undefined ? {} : { retry: wanted.retry }),
-    ...(Object.keys(commands).length === 0 ? {} : { commands }),
+    ...commandsOf(observed, wanted),
     history: historyOf(held ? revisions : recorded),
   };
+}
+
+/** The commands that were dealt with. Where nothing is decided, none was given in vain. */
+function commandsOf(observed: Observed, { kind }: Wanted): Pick<ModelDeploymentStatus, 'commands'> {
+  const { commands: before = {} } = observed.model.status ?? {};
+  const commands = kind === 'undecided' ? before : commandsGiven(observed);
+  return Object.keys(commands).length === 0 ? {} : { commands };
 }
 
 function findings(input: StatusInput, current: Revision): Readonly<Record<ConditionType, Finding>> {
