@@ -14,6 +14,7 @@ import type { RunningPod } from './running-pod.ts';
 /** Speaks to pods over the link, as the operator does. */
 export class LinkCaller {
   readonly #key = generateKeyPairSync('ed25519');
+  #sequence = 0;
 
   /** Makes a directory what pods are given to know the caller by. */
   mount(directory: string): Promise<void> {
@@ -25,7 +26,8 @@ export class LinkCaller {
   async tell({ controlUrl }: RunningPod, uid: string, table: Table, holdsSeconds = 600): Promise<PodFigures> {
     const greeting: LinkGreeting = (await post(`${controlUrl}/link`, { version: linkVersion })).json;
     const { nonce, clock } = greeting;
-    const claims = { pod: uid, nonce, sequence: Math.floor(clock) + 1, clock, holdsSeconds, table };
+    this.#sequence = Math.max(this.#sequence, Math.floor(clock)) + 1;
+    const claims = { pod: uid, nonce, sequence: this.#sequence, clock, holdsSeconds, table };
     const payload = JSON.stringify(claims);
     const signature = sign(null, Buffer.from(payload), this.#key.privateKey).toString('base64');
     const answer = await post(`${controlUrl}/link`, {
