@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '../../operator/src/kube/client.ts';
 import { openConnection } from '../../operator/src/kube/kubeconfig.ts';
 import { startApiServer } from '../cluster/api-server.ts';
@@ -37,7 +38,15 @@ async function installApi(kubeconfig: string): Promise<void> {
     'crd/modeldeployments.serving.slipway.dev',
     '--timeout=30s',
   ];
-  execFileSync(kubectl, ['--kubeconfig', kubeconfig, ...established], { stdio: 'pipe' });
+  for (const end = performance.now() + 30_000; ; await sleep(200)) {
+    try {
+      execFileSync(kubectl, ['--kubeconfig', kubeconfig, ...established], { stdio: 'pipe' });
+      return;
+    } catch (error) {
+      // kubectl fails on a CRD that has no conditions yet.
+      if (performance.now() > end) throw error;
+    }
+  }
 }
 
 let stopApiServer: (() => Promise<void>) | undefined;
