@@ -15,7 +15,13 @@ type Happening =
   | { readonly kind: 'pods'; readonly canaries: boolean; readonly stable: boolean; readonly tables: boolean }
   | { readonly kind: 'death'; readonly writes: number }
   | { readonly kind: 'scale'; readonly replicas: number }
-  | { readonly kind: 'policy'; readonly onFailure: 'Rollback' | 'Pause'; readonly externalUndo: 'Adopt' | 'Revert' };
+  | {
+      readonly kind: 'policy';
+      readonly strategy: 'Canary' | 'BlueGreen' | 'RollingUpdate';
+      readonly onFailure: 'Rollback' | 'Pause';
+      readonly externalUndo: 'Adopt' | 'Revert';
+    }
+  | { readonly kind: 'autoscaling'; readonly isOn: boolean };
 
 const version = fc.constantFrom('1', '2', '3', '4', '5');
 const happening: fc.Arbitrary<Happening> = fc.oneof(
@@ -37,9 +43,11 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   fc.record({ kind: fc.constant('scale' as const), replicas: fc.integer({ min: 0, max: 6 }) }),
   fc.record({
     kind: fc.constant('policy' as const),
+    strategy: fc.constantFrom('Canary' as const, 'Canary' as const, 'BlueGreen' as const, 'RollingUpdate' as const),
     onFailure: fc.constantFrom('Rollback' as const, 'Pause' as const),
     externalUndo: fc.constantFrom('Adopt' as const, 'Revert' as const),
   }),
+  fc.record({ kind: fc.constant('autoscaling' as const), isOn: fc.boolean() }),
 );
 
 const rollout = {
@@ -89,8 +97,18 @@ function happen(life: CanaryLife, what: Happening): void {
       life.ask(model.spec.model.version, { replicas: what.replicas });
       return;
     case 'policy': {
-      const { onFailure, externalUndo } = what;
-      life.ask(model.spec.model.version, { rollout: { ...rollout, onFailure, externalUndo } });
+      const { strategy, onFailure, externalUndo } = what;
+      const { canary, ...rest } = rollout;
+      const steps = strategy === 'Canary' ? { canary } : {};
+      life.ask(model.spec.model.version, { rollout: { ...rest, ...steps, strategy, onFailure, externalUndo } });
+      return;
+    }
+    case 'autoscaling': {
+      const { replicas: _, autoscaling: __, model: ___, ...rest } = model.spec;
+      const triggers = [{ type: 'Memory' as const, averageValue: '1Gi' }];
+      const scale = what.isOn ? { autoscaling: { minReplicas: 1, maxReplicas: 5, triggers } } : { replicas: 2 };
+      life.state = asking(life.state, model.spec.model.version, { ...rest, ...scale });
+      life.settle();
       return;
     }
   }
@@ -101,6 +119,7 @@ function check(life: CanaryLife): void {
   const { state, status, canary, share } = life;
   const [stable, tried] = life.running;
   expect(life.decide().writes).toEqual([]);
+  expect(state.canaryAutoscaler === undefined || canary !== undefined).toBe(true);
   // Two parties never want the same pods: the canary's are there for as long as the status tells of it.
   expect(tried).toBe(canary === undefined ? undefined : canary.revision);
   if (canary !== undefined) {

@@ -358,6 +358,28 @@ describe('another spec while a canary is tried', () => {
   });
 });
 
+describe('a canary is not let through', () => {
+  test('by another strategy once it has failed', () => {
+    const life = two({ onFailure: 'Pause' }).ask('3').pass(90, { failed: 10 });
+    expect(life.canary).toMatchObject({ state: 'Failed' });
+    life.ask('3', policy({ strategy: 'RollingUpdate', canary: undefined, onFailure: 'Pause' }));
+    expect(life.running).toEqual([life.nameOf('2'), life.nameOf('3')]);
+    expect(life.share).toBeUndefined();
+    life.annotate('abort', life.nameOf('3'));
+    expect(life.running).toEqual([life.nameOf('2'), undefined]);
+  });
+
+  test('because the record of what serves beside it is gone: it is taken back', () => {
+    const life = two().ask('3');
+    const [one, lost] = [life.nameOf('1'), life.nameOf('2')];
+    const revisions = life.state.revisions.filter(({ metadata }) => metadata.name !== lost);
+    life.state = { ...life.state, revisions };
+    life.settle();
+    expect(life.running).toEqual([one, undefined]);
+    expect(life.status.rollback).toMatchObject({ trigger: 'Aborted', message: expect.stringContaining(lost) });
+  });
+});
+
 describe('an undo while a canary is tried', () => {
   /** ReplicaSets as the Deployment's controller has numbered them. */
   const numbered = (life: CanaryLife, ...versions: string[]) => {

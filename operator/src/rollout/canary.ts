@@ -15,7 +15,7 @@ import { timestamp } from '../api/time.ts';
 import type { LivePod, Observed } from '../observed.ts';
 import { type CommandName, newCommands } from './commands.ts';
 import { isComplete } from './progress.ts';
-import { isHealthy, type Revision, templateRevision } from './revision.ts';
+import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
 import { shareTakenBy } from './traffic-share.ts';
 
 /** A revision that is tried beside the one that serves. */
@@ -97,8 +97,14 @@ export function followCanary(observed: Observed, target: Revision, now: Date): C
   const { model, revisions } = observed;
   const record = model.status?.rollout?.canary;
   const stable = revisions.find(({ metadata }) => metadata.name === record?.stableRevision);
-  const isOurs = record !== undefined && record.revision === target.metadata.name;
-  if (!isOurs || stable === undefined || !isTriedBeside(model.spec)) return none;
+  if (record === undefined || record.revision !== target.metadata.name) return none;
+  // Whoever takes another strategy lets it go straight to the serving pods, but not one that has failed.
+  if (!isTriedBeside(model.spec) && record.state !== 'Failed') return none;
+  if (stable === undefined) {
+    const other = newestHealthyBut(target, revisions);
+    const gone = `the record of revision ${record.stableRevision}, which served beside it, is gone`;
+    return other === undefined ? none : taken(other, 'Aborted', gone);
+  }
   const commands = commandsFor(observed, target);
   if (commands.has('abort')) return taken(stable, 'Aborted', 'somebody has aborted it');
   const canary: Canary = { target, stable, record: pausedOrNot(record, commands, now) };
