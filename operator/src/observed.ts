@@ -87,10 +87,12 @@ export interface Observed {
   readonly loading: ReadonlyMap<string, LoadingProgress>;
   /** Why volumes of pods cannot be mounted, by the name of the pod. */
   readonly mountFailures: ReadonlyMap<string, string>;
-  /** Names of children that are taken, the link's apart: nothing can be done until they are free. */
+  /** Names of children that are taken, the link's and a canary's apart: nothing can be done until they are free. */
   readonly conflicts: readonly NameConflict[];
   /** The ConfigMap of the link is somebody else's: pods can do without it. */
   readonly linkConflict: NameConflict | undefined;
+  /** What a canary has of its own is somebody else's: no canary can be tried. */
+  readonly canaryConflict: NameConflict | undefined;
   /** Autoscalers that are not ours and scale the Deployment. */
   readonly foreignAutoscalers: readonly ForeignAutoscaler[];
   /** The last applies to children that were there already. */

@@ -92,9 +92,9 @@ function judgeShare(
   bound: number,
   figures: StepFigures,
   { alpha, minRequests }: GateSettings,
-  { counted, historical }: Counting,
+  { counted: countOf, historical }: Counting,
 ): Judgement {
-  const cells = cellsOf(pods, figures.step, counted);
+  const cells = cellsOf(pods, figures.step, countOf);
   const raw = sumOf(cells.flat());
   if (raw.total === 0) return nothingCounted(gate, 0);
   const count = discounted(
@@ -105,8 +105,9 @@ function judgeShare(
   );
   const { lower, upper } = intervalOf(count, alpha);
   const above = logEvidenceAbove(count, bound);
-  const verdict = verdictOf(cells.length, above, logEvidenceBelow(count, bound), alpha);
-  const isEnough = cells.length >= leastIntervals && raw.total >= minRequests;
+  const counted = countedIntervals(cells);
+  const verdict = verdictOf(counted, above, logEvidenceBelow(count, bound), alpha);
+  const isEnough = counted >= leastIntervals && raw.total >= minRequests;
   return {
     measurement: {
       gate: gateInWords(gate),
@@ -119,6 +120,11 @@ function judgeShare(
     // An e-value of 1 speaks for neither side.
     isPassable: verdict === 'Passed' || (verdict === 'Inconclusive' && isEnough && above <= 0),
   };
+}
+
+/** Intervals in which there was something to count: a leader that has just begun knows of few. */
+function countedIntervals(cells: readonly (readonly Count[])[]): number {
+  return cells.filter((row) => row.some(({ total }) => total > 0)).length;
 }
 
 function nothingCounted(gate: Gate, requests: number): Judgement {
@@ -146,7 +152,7 @@ function judgeQuantiles(gate: Gate, figures: StepFigures, { alpha, minRequests }
   const bound = shareOf(gate.max);
   const lower = stable.upper === Number.POSITIVE_INFINITY ? 0 : canary.lower / stable.upper;
   const upper = stable.lower === 0 ? Number.POSITIVE_INFINITY : canary.upper / stable.lower;
-  const isEarly = figures.step.last - figures.step.first + 1 < leastIntervals;
+  const isEarly = countedIntervals(cellsOf(figures.canary, figures.step, beyond(0))) < leastIntervals;
   const verdict = isEarly || (lower < bound && upper > bound) ? 'Inconclusive' : lower >= bound ? 'Failed' : 'Passed';
   const ratio = canary.value / stable.value;
   const isEnough = !isEarly && canary.requests >= minRequests;

@@ -1,7 +1,7 @@
 import { minReplicasDefault } from '../api/model-deployment.ts';
 import { fingerprint } from '../canonical.ts';
 import { renderAutoscaler } from '../desired/autoscaler.ts';
-import { type ChildKind, childKinds } from '../desired/children.ts';
+import { type ChildKind, childKinds, isOfCanary } from '../desired/children.ts';
 import { renderDeployment } from '../desired/deployment.ts';
 import { findDifference } from '../desired/difference.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
@@ -18,7 +18,7 @@ import {
   liveChildOf,
   type Observed,
 } from '../observed.ts';
-import { canaryReplicas } from '../rollout/canary.ts';
+import { canaryReplicas } from '../rollout/canary-pods.ts';
 import { changeCause, healthyDespiteGoldenSet } from '../rollout/revision.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
@@ -70,7 +70,12 @@ function render(
     case 'Service':
       return renderService(model);
     case 'Deployment':
-      return renderDeployment(model, revision.data.template, changeCause(revision), ownReplicas(stableScale(observed)));
+      return renderDeployment(
+        model,
+        revision.data.template,
+        changeCause(revision),
+        ownReplicas(stableScale(observed, canary?.record.stableReplicas)),
+      );
     case 'CanaryDeployment': {
       if (canary === undefined) return undefined;
       const { target, record } = canary;
@@ -101,13 +106,22 @@ interface Scale {
   readonly most: number;
 }
 
-function stableScale({ model, deployment, autoscaler, foreignAutoscalers }: Observed): Scale {
+/** @param kept pods that an autoscaler may not go below while a canary is tried */
+function stableScale({ model, deployment, autoscaler, foreignAutoscalers }: Observed, kept = 0): Scale {
   const { autoscaling, replicas = 1 } = model.spec;
   const isForeign = foreignAutoscalers.length > 0;
   const { minReplicas = minReplicasDefault, maxReplicas = Number.POSITIVE_INFINITY } = autoscaling ?? {};
   const isAutoscaled = autoscaling !== undefined;
-  const least = Math.max(1, minReplicas);
-  return { deployment, autoscaler, isAutoscaled, isForeign, fixed: replicas, least, most: maxReplicas };
+  const least = Math.max(1, minReplicas, kept);
+  return {
+    deployment,
+    autoscaler,
+    isAutoscaled,
+    isForeign,
+    fixed: replicas,
+    least,
+    most: Math.max(least, maxReplicas),
+  };
 }
 
 /** @param needed the pods that its step takes */
@@ -149,6 +163,8 @@ function childDecision(
   const live: LiveChild<unknown> | undefined = liveChildOf(observed, child);
   const nothing = { child, writes: [] };
   if (child === 'ConfigMap' && observed.linkConflict !== undefined)
+    return { ...nothing, requeueAfterMilliseconds: conflictRequeueMilliseconds };
+  if (isOfCanary(child) && live === undefined && observed.canaryConflict !== undefined && manifest !== undefined)
     return { ...nothing, requeueAfterMilliseconds: conflictRequeueMilliseconds };
   // What is being deleted cannot be written; it is made again once it is gone.
   if (live?.metadata.deletionTimestamp !== undefined) return nothing;

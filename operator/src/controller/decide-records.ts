@@ -4,7 +4,6 @@ import type { LiveDeployment, Observed } from '../observed.ts';
 import { driftLeftovers } from '../rollout/drift-leftovers.ts';
 import { signatureToKeep } from '../rollout/preflight.ts';
 import { isHealthy, prunable, type Revision, renderRevision, templateRevision } from '../rollout/revision.ts';
-import type { Wanted } from '../rollout/wanted-revision.ts';
 import type { RolloutState } from '../status/rollout-state.ts';
 import type { RevisionManifest, Write } from './writes.ts';
 
@@ -53,12 +52,10 @@ export function signatureWrites(observed: Observed, current: Revision): Write[] 
   return signature === undefined ? [] : [{ kind: 'keep-signature', name: current.metadata.name, signature }];
 }
 
-/** The mark of a revision that was complete, with pods, or that has gone through every step of a canary. */
-export function healthWrites({ revision, canary }: Wanted, state: RolloutState, now: Date): Write[] {
-  const isComplete = state.kind === 'complete' && state.wanted > 0;
-  const healthy = canary?.record.state === 'Promoting' ? canary.target : isComplete ? revision : undefined;
-  if (healthy === undefined || isHealthy(healthy)) return [];
-  return [{ kind: 'mark-healthy', name: healthy.metadata.name, since: timestamp(now) }];
+/** The mark of a revision that was complete, with pods. */
+export function healthWrites(wanted: Revision, state: RolloutState, now: Date): Write[] {
+  if (state.kind !== 'complete' || state.wanted === 0 || isHealthy(wanted)) return [];
+  return [{ kind: 'mark-healthy', name: wanted.metadata.name, since: timestamp(now) }];
 }
 
 /**

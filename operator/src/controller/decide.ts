@@ -73,7 +73,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...adoptWrites(observed),
     ...ofChildren.filter((write) => !first.includes(write)),
     ...preflightWrites(observed, asked, gate, hasLink),
-    ...healthWrites(wanted, state, now),
+    ...healthWrites(wanted.revision, state, now),
     ...signatureWrites(observed, current),
     ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name, name]),
   ];

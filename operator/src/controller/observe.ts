@@ -1,6 +1,13 @@
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { labels, modelContainer } from '../api/names.ts';
-import { type ChildKind, childInWords, childKinds, childName, childResources } from '../desired/children.ts';
+import {
+  type ChildKind,
+  childInWords,
+  childKinds,
+  childName,
+  childResources,
+  isOfCanary,
+} from '../desired/children.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
 import { identityLabels } from '../desired/metadata.ts';
 import { preflightTrack } from '../desired/preflight-pod.ts';
@@ -113,12 +120,12 @@ function ownerInWords(object: KubeObject): string {
 
 type Children = Pick<Observed, (typeof childFields)[ChildKind]>;
 
-type LookedUp = Partial<Children> & Pick<Observed, 'conflicts' | 'linkConflict'>;
+type LookedUp = Partial<Children> & Pick<Observed, 'conflicts' | 'linkConflict' | 'canaryConflict'>;
 
 /** Asks the API server for children that are in no cache, and could not be made. The caches hold what has our label. */
 async function lookUpOccupied(model: ModelDeployment, children: Children, options: ObserveOptions): Promise<LookedUp> {
   const { occupied } = options.memory.of(model);
-  if (occupied.size === 0) return { conflicts: [], linkConflict: undefined };
+  if (occupied.size === 0) return { conflicts: [], linkConflict: undefined, canaryConflict: undefined };
   for (const kind of childKinds) if (children[childFields[kind]] !== undefined) occupied.delete(kind);
   const found = await Promise.all(Array.from(occupied, (kind) => lookUp(model, kind, options)));
   const own = found.flatMap((result) =>
@@ -126,8 +133,9 @@ async function lookUpOccupied(model: ModelDeployment, children: Children, option
   );
   const all = found.flatMap((result) => (result.kind === 'conflict' ? [result.conflict] : []));
   const linkConflict = all.find(({ kind }) => kind === 'ConfigMap');
-  const conflicts = all.filter((conflict) => conflict !== linkConflict);
-  return { ...(Object.fromEntries(own) as Partial<Children>), conflicts, linkConflict };
+  const canaryConflict = all.find(({ kind }) => isOfCanary(kind));
+  const conflicts = all.filter(({ kind }) => kind !== 'ConfigMap' && !isOfCanary(kind));
+  return { ...(Object.fromEntries(own) as Partial<Children>), conflicts, linkConflict, canaryConflict };
 }
 
 type LookUp =

@@ -76,7 +76,12 @@ describe('a canary', () => {
     expect(life.canary).toMatchObject({ state: 'Holding', weight: 5 });
     life.areCanariesAble = false;
     life.pass(90);
-    expect(life.canary).toMatchObject({ state: 'Scaling', step: 2, weight: 5 });
+    expect(life.canary).toMatchObject({
+      state: 'Holding',
+      step: 1,
+      message: '0 of 1 pods of the canary are available',
+    });
+    expect(life.share).toMatchObject({ percent: 5, pods: [] });
   });
 
   test('begins its step when every serving pod has taken the share', () => {
@@ -336,7 +341,7 @@ describe('another spec while a canary is tried', () => {
     expect(conditionsOf(life.state.model)).toMatchObject({ Ready: 'True Ready' });
   });
 
-  test('in the midst of a promotion tries the next one beside what was promoted', () => {
+  test('in the midst of a promotion tries the next one beside what served before', () => {
     const life = two().ask('3');
     life.isStableAble = false;
     life.annotate('promote', life.nameOf('3'));
@@ -345,8 +350,8 @@ describe('another spec while a canary is tried', () => {
     life.ask('4');
     life.isStableAble = true;
     life.settle();
-    expect(life.running).toEqual([life.nameOf('3'), life.nameOf('4')]);
-    expect(life.canary).toMatchObject({ stableRevision: life.nameOf('3'), state: 'Holding' });
+    expect(life.running).toEqual([life.nameOf('2'), life.nameOf('4')]);
+    expect(life.canary).toMatchObject({ stableRevision: life.nameOf('2'), state: 'Holding' });
   });
 
   test('of which only the policy is another goes on with the canary', () => {
@@ -356,6 +361,164 @@ describe('another spec while a canary is tried', () => {
     life.ask('3', policy({ strategy: 'RollingUpdate' }));
     expect(life.running).toEqual([life.nameOf('3'), undefined]);
   });
+});
+
+describe('the pods of another canary', () => {
+  test('are none of this one: they are not counted, and get none of its requests', () => {
+    const life = two().ask('3');
+    const old = life.state.canaryPods;
+    life.canaryPodsSeen = old;
+    life.ask('4');
+    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 0 });
+    expect(life.share).toMatchObject({ revision: life.nameOf('4'), pods: [] });
+    life.canaryPodsSeen = undefined;
+    life.settle();
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 5 });
+  });
+});
+
+describe('what is no fault of the canary is not held against it', () => {
+  test('a pod of the revision that serves that is missing', () => {
+    const life = two({ progressDeadlineSeconds: 120 });
+    life.isStableAble = false;
+    const { deployment } = life.state;
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    life.state = {
+      ...life.state,
+      deployment: { ...deployment, status: { ...deployment.status, availableReplicas: 3 } },
+    };
+    life.ask('3').pass(900);
+    expect(life.canary).toMatchObject({ state: 'Scaling', step: 1, weight: 0 });
+  });
+
+  test('a share that is not taken, a pause, a scale to nothing', () => {
+    const untaken = two({ progressDeadlineSeconds: 120 });
+    untaken.areTablesTaken = false;
+    expect(untaken.ask('3').pass(900).canary).toMatchObject({ state: 'Scaling', weight: 5 });
+    const paused = two({ progressDeadlineSeconds: 120 });
+    paused.areCanariesAble = false;
+    paused.ask('3').annotate('pause', paused.nameOf('3')).pass(900);
+    paused.annotate('resume', paused.nameOf('3'));
+    expect(paused.canary).toMatchObject({ state: 'Scaling' });
+    const asleep = two({ progressDeadlineSeconds: 120 }).ask('3');
+    asleep.ask('3', { replicas: 0 }).pass(900, { requests: 0 });
+    expect(asleep.canary).toMatchObject({ state: 'Holding', step: 1 });
+  });
+
+  test('nothing that serves: the new version goes straight there', () => {
+    const life = two();
+    life.isStableAble = false;
+    const { deployment } = life.state;
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    life.state = {
+      ...life.state,
+      deployment: { ...deployment, status: { ...deployment.status, availableReplicas: 0 } },
+    };
+    life.ask('3');
+    expect(life.canary).toBeUndefined();
+    expect(life.running[0]).toBe(life.nameOf('3'));
+  });
+});
+
+describe('steps that are edited in a hold', () => {
+  test('are followed as from one step to the next, with pods for whichever share is larger', () => {
+    const life = two().ask('3').pass(90);
+    expect(life.canary).toMatchObject({ step: 2, weight: 50 });
+    life.areTablesTaken = false;
+    life.ask('3', policy({ canary: { steps: [...steps.slice(0, 1), { weight: 6, holdSeconds: 600 }] } }));
+    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 6 });
+    life.areTablesTaken = true;
+    life.settle();
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 6 });
+    expect(replicas(life)).toEqual([4, 1]);
+  });
+
+  test('into blue-green, and back: never fewer pods than the share takes', () => {
+    const blueGreen = { strategy: 'BlueGreen' as const, canary: undefined, blueGreen: { soakSeconds: 3600 } };
+    const life = two(blueGreen).ask('3').pass(75);
+    expect(life.canary).toMatchObject({ weight: 100 });
+    life.areTablesTaken = false;
+    life.ask('3', policy());
+    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 50 });
+    life.areTablesTaken = true;
+    life.settle();
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 50 });
+    expect(replicas(life)).toEqual([4, 2]);
+  });
+});
+
+describe('a leader that has just begun', () => {
+  test('does not end a step on what it has not seen', () => {
+    const life = two({ canary: { steps: [{ weight: 5, holdSeconds: 120 }] } })
+      .ask('3')
+      .pass(105);
+    const next = new CanaryLife(life.state);
+    next.time = life.time;
+    next.settle().pass(30);
+    expect(next.canary).toMatchObject({ state: 'Holding' });
+    next.pass(60);
+    expect(next.canary).toBeUndefined();
+  });
+
+  test('whose clock is behind judges all the same', () => {
+    const life = two().ask('3');
+    life.time -= 3_600_000;
+    life.settle().pass(120, { failed: 100 });
+    expect(life.status.rollback).toMatchObject({ trigger: 'GateFailed' });
+  });
+});
+
+describe('a name that is taken', () => {
+  const conflict = { kind: 'CanaryDeployment', name: 'iris-canary', owner: 'somebody' } as const;
+
+  test('of the canary keeps that from being tried, and nothing else', () => {
+    const life = two();
+    life.state = { ...life.state, canaryConflict: conflict };
+    life.ask('3');
+    expect(life.canary?.message).toBe(
+      'iris-canary is there already and belongs to somebody: remove it, or abort the canary',
+    );
+    expect(life.state.canaryDeployment).toBeUndefined();
+    life.annotate('abort', life.nameOf('3'));
+    expect(life.status.rollback).toMatchObject({ trigger: 'Aborted' });
+    life.ask('3', { replicas: 7 });
+    expect(life.state.deployment?.spec.replicas).toBe(7);
+  });
+
+  test('of another child loses no command', () => {
+    const life = two().ask('3');
+    life.state = { ...life.state, conflicts: [{ kind: 'PodDisruptionBudget', name: 'iris', owner: 'somebody' }] };
+    life.annotate('abort', life.nameOf('3'));
+    expect(life.status.commands).toBeUndefined();
+    expect(life.canary).toMatchObject({ state: 'Holding' });
+    life.state = { ...life.state, conflicts: [] };
+    life.settle();
+    expect(life.status.rollback).toMatchObject({ trigger: 'Aborted' });
+  });
+});
+
+test('a promotion alone makes no version healthy', () => {
+  const life = two({ progressDeadlineSeconds: 120 });
+  life.areCanariesAble = false;
+  life.ask('3');
+  life.isStableAble = false;
+  life.annotate('promote', life.nameOf('3'));
+  expect(life.state.revisions.find(({ metadata }) => metadata.name === life.nameOf('3'))?.metadata.annotations).toBe(
+    undefined,
+  );
+  life.annotate('abort', life.nameOf('3'));
+  life.isStableAble = true;
+  life.settle().annotate('retry', life.nameOf('3'));
+  expect(life.running).toEqual([life.nameOf('2'), life.nameOf('3')]);
+});
+
+test('a status that somebody has taken away lets no canary through', () => {
+  const life = two().ask('3');
+  const { status: _, ...model } = life.state.model;
+  life.state = { ...life.state, model };
+  life.settle();
+  expect(life.running).toEqual([life.nameOf('2'), life.nameOf('3')]);
+  expect(life.canary).toMatchObject({ step: 1, stableRevision: life.nameOf('2') });
 });
 
 describe('a canary is not let through', () => {

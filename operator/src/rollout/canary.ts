@@ -12,11 +12,11 @@ import {
   rolloutPolicyOf,
 } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
-import type { LivePod, Observed } from '../observed.ts';
+import type { Observed } from '../observed.ts';
+import { missingPods, notTaken, stepOf, unavailableSince, whatIsMissing } from './canary-pods.ts';
 import { type CommandName, newCommands } from './commands.ts';
 import { isComplete } from './progress.ts';
 import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
-import { shareTakenBy } from './traffic-share.ts';
 
 /** A revision that is tried beside the one that serves. */
 export interface Canary {
@@ -63,11 +63,19 @@ export function runningRevision({
 export function beginCanary(observed: Observed, target: Revision, now: Date): Canary | undefined {
   const { model, revisions, deployment } = observed;
   if (!isTriedBeside(model.spec) || isHealthy(target)) return undefined;
-  const running = runningRevision(observed);
-  const stable = revisions.find(({ metadata }) => metadata.name === running);
+  const candidates = [
+    // A status that somebody has taken away tells nothing; the Deployment still does.
+    runningRevision(observed) ?? templateRevision(deployment?.spec.template),
+    model.status?.rollout?.canary?.stableRevision,
+    model.status?.currentRevision,
+  ];
+  const stable = candidates
+    .map((name) => revisions.find(({ metadata }) => metadata.name === name))
+    .find((revision) => revision !== undefined && revision !== target && isHealthy(revision));
   const stableReplicas = deployment?.spec.replicas ?? 0;
-  if (stable === undefined || stable.metadata.name === target.metadata.name || !isHealthy(stable)) return undefined;
-  if (stableReplicas === 0) return undefined;
+  // Where nothing serves there is nothing to lose, and nobody who could pass requests on.
+  const isServed = stableReplicas > 0 && (deployment?.status?.availableReplicas ?? 0) > 0;
+  if (stable === undefined || !isServed) return undefined;
   const record: CanaryRecord = {
     revision: target.metadata.name,
     stableRevision: stable.metadata.name,
@@ -77,7 +85,7 @@ export function beginCanary(observed: Observed, target: Revision, now: Date): Ca
     weight: 0,
     time: timestamp(now),
   };
-  return { target, stable, record };
+  return { target, stable, record: pausedOrNot(record, commandsFor(observed, target), now) };
 }
 
 /**
@@ -98,16 +106,16 @@ export function followCanary(observed: Observed, target: Revision, now: Date): C
   const record = model.status?.rollout?.canary;
   const stable = revisions.find(({ metadata }) => metadata.name === record?.stableRevision);
   if (record === undefined || record.revision !== target.metadata.name) return none;
+  const commands = commandsFor(observed, target);
   // Whoever takes another strategy lets it go straight to the serving pods, but not one that has failed.
-  if (!isTriedBeside(model.spec) && record.state !== 'Failed') return none;
+  if (!isTriedBeside(model.spec) && record.state !== 'Failed' && !commands.has('abort')) return none;
   if (stable === undefined) {
     const other = newestHealthyBut(target, revisions);
     const gone = `the record of revision ${record.stableRevision}, which served beside it, is gone`;
     return other === undefined ? none : taken(other, 'Aborted', gone);
   }
-  const commands = commandsFor(observed, target);
   if (commands.has('abort')) return taken(stable, 'Aborted', 'somebody has aborted it');
-  const canary: Canary = { target, stable, record: pausedOrNot(record, commands, now) };
+  const canary: Canary = { target, stable, record: pausedOrNot(notInFuture(record, now), commands, now) };
   if (commands.has('promote') && record.state !== 'Promoting') return underWay(canary, promoting(canary.record, now));
   switch (record.state) {
     case 'Scaling':
@@ -128,11 +136,18 @@ function commandsFor(observed: Observed, { metadata }: Revision): ReadonlySet<Co
   );
 }
 
+/** The clock may have been set back, or this leader's is behind that of the last one. */
+function notInFuture(record: CanaryRecord, now: Date): CanaryRecord {
+  return Date.parse(record.time) > now.getTime() ? { ...record, time: timestamp(now) } : record;
+}
+
 function pausedOrNot(record: CanaryRecord, commands: ReadonlySet<CommandName>, now: Date): CanaryRecord {
+  if (record.state === 'Promoting' || record.state === 'Failed') return record;
   if (commands.has('pause')) return { ...record, paused: record.paused ?? timestamp(now) };
-  if (!commands.has('resume')) return record;
+  if (!commands.has('resume') || record.paused === undefined) return record;
   const { paused: _, ...resumed } = record;
-  return resumed;
+  // What was paused was not late.
+  return record.state === 'Scaling' ? { ...resumed, time: timestamp(now) } : resumed;
 }
 
 const underWay = (
@@ -171,77 +186,39 @@ function isPromoted({ deployment }: Observed, { metadata }: Revision): boolean {
   );
 }
 
-/** The step of a record; the last one when there are fewer by now. */
-export function stepOf({ model }: Pick<Observed, 'model'>, { step }: CanaryRecord): PolicyStep {
-  const { steps } = canaryPolicyOf(model.spec);
-  const [last] = steps.slice(-1);
-  const found = steps[step - 1] ?? last;
-  if (found === undefined) throw new Error('a canary has no step');
-  return found;
-}
-
-/** The pods that a canary needs for the step that it is in. */
-export function canaryReplicas(observed: Pick<Observed, 'model' | 'deployment'>, record: CanaryRecord): number {
-  const stableReplicas = observed.deployment?.spec.replicas ?? 1;
-  const { isWhole } = canaryPolicyOf(observed.model.spec);
-  const share = isWhole ? 100 : stepOf(observed, record).weight;
-  return Math.max(1, Math.ceil((share * stableReplicas) / 100));
-}
-
 function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOutcome {
   const { record } = canary;
   const { weight } = stepOf(observed, record);
-  const waitsFor =
+  const missing =
     whatIsMissing(observed, canary) ?? (record.weight === weight ? notTaken(observed, canary) : undefined);
   const { message: _, ...rest } = record;
-  if (waitsFor === undefined && record.paused === undefined) {
+  if (missing === undefined && record.paused === undefined) {
     if (record.weight !== weight) return underWay(canary, { ...rest, weight });
     return underWay(canary, { ...rest, state: 'Holding', time: timestamp(now) });
   }
-  const seconds = rolloutPolicyOf(observed.model.spec).progressDeadlineSeconds;
-  const isLate = record.paused === undefined && now.getTime() >= Date.parse(record.time) + seconds * 1000;
-  const message = waitsFor ?? '';
-  if (isLate)
-    return failed(observed, canary, 'ProgressDeadline', `no progress for ${seconds} s: ${message}`, undefined, now);
-  return underWay(canary, message === '' ? rest : { ...rest, message });
+  const { late, seconds } = lateness(observed, Date.parse(record.time), now);
+  if (missing?.isOfCanary === true && late && record.paused === undefined)
+    return failed(
+      observed,
+      canary,
+      'ProgressDeadline',
+      `no progress for ${seconds} s: ${missing.what}`,
+      undefined,
+      now,
+    );
+  return underWay(canary, missing === undefined ? rest : { ...rest, message: missing.what });
 }
 
-/** What has to be there before the share of a canary rises, in words. */
-function whatIsMissing(observed: Observed, { record, stable, target }: Canary): string | undefined {
-  const { deployment, canaryDeployment } = observed;
-  const isStable =
-    deployment !== undefined &&
-    templateRevision(deployment.spec.template) === stable.metadata.name &&
-    isComplete(deployment);
-  if (!isStable) return 'not all pods of the revision that serves are available';
-  const needed = canaryReplicas(observed, record);
-  const isCurrent = templateRevision(canaryDeployment?.spec.template) === target.metadata.name;
-  const isSeen = (canaryDeployment?.status?.observedGeneration ?? 0) >= (canaryDeployment?.metadata.generation ?? 0);
-  const available = isCurrent && isSeen ? (canaryDeployment?.status?.availableReplicas ?? 0) : 0;
-  return available >= needed ? undefined : `${available} of ${needed} pods of the canary are available`;
-}
-
-/** How many serving pods have not taken the share, in words. Which they are changes with every pod that comes and goes. */
-function notTaken({ pods, links }: Observed, { record, target }: Canary): string | undefined {
-  const states = pods.filter(isServing).map(({ metadata }) => links.get(metadata.name));
-  if (states.length === 0) return 'no pod serves';
-  const unable = states.filter((state) => state?.kind === 'linked' && state.figures.passedOn === undefined);
-  const behind = states.filter((state) => shareTakenBy(state, target.metadata.name) !== record.weight);
-  if (unable.length > 0)
-    return `${unable.length} of ${states.length} pods that serve cannot pass requests on: their image is too old; roll out once with strategy RollingUpdate and a newer spec.runtime.image`;
-  return behind.length === 0
-    ? undefined
-    : `${behind.length} of ${states.length} pods that serve have not taken the share yet (see the condition Linked)`;
-}
-
-function isServing({ metadata, conditions }: LivePod): boolean {
-  const isReady = conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
-  return metadata.deletionTimestamp === undefined && isReady;
+function lateness({ model }: Observed, since: number, now: Date) {
+  const seconds = rolloutPolicyOf(model.spec).progressDeadlineSeconds;
+  return { late: now.getTime() >= since + seconds * 1000, seconds };
 }
 
 function followHolding(observed: Observed, canary: Canary, isResumed: boolean, now: Date): CanaryOutcome {
   const { record } = canary;
   const step = stepOf(observed, record);
+  // Somebody has edited the steps: the share follows as it does from one step to the next.
+  if (record.weight !== step.weight) return underWay(canary, scaling(record, now));
   const { analysis, steps } = canaryPolicyOf(observed.model.spec);
   const figures = figuresOf(observed, canary, now);
   const alpha = (1 - Number(analysis.confidence.slice(0, -1)) / 100) / (analysis.gates.length * steps.length);
@@ -251,21 +228,33 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   const measured = judged.map(({ measurement }) => measurement);
   const bad = measured.find(({ verdict }) => verdict === 'Failed');
   if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
+  const { late, seconds } = lateness(observed, unavailableSince(observed) ?? Number.POSITIVE_INFINITY, now);
+  if (late) {
+    const message = `its pods were not available for ${seconds} s`;
+    return failed(observed, canary, 'ProgressDeadline', message, measured, now);
+  }
 
   const isOver = step.holdSeconds !== undefined && now.getTime() >= Date.parse(record.time) + step.holdSeconds * 1000;
   const mayGoOn = isResumed || (isOver && record.paused === undefined);
-  const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));
-  const isFull = isSaturated(figures);
-  const waitsFor = isFull ? noRoom : open.map(inWords).join('; ');
-  const isInconclusive = open.length > 0 && !isResumed;
-  if (mayGoOn && isInconclusive && analysis.onInconclusive === 'Rollback')
-    return failed(observed, canary, 'GateFailed', waitsFor, measured, now);
-  if (mayGoOn && !isFull && (!isInconclusive || analysis.onInconclusive === 'Promote'))
-    return underWay(canary, nextStep(record, steps.length, now));
   const { message: _, ...rest } = record;
-  const told = mayGoOn ? { ...rest, message: isFull ? noRoom : gatesOpen(open) } : rest;
-  const isNews = waitsFor !== '' && mayGoOn && record.message === undefined;
-  return underWay(canary, { ...told, measurements: newsOf(record.measurements, measured, isNews) }, measured);
+  if (!mayGoOn) return underWay(canary, withNews(rest, measured, false), measured);
+  const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));
+  const obstacle = isResumed ? undefined : obstacleOf(observed, canary, figures);
+  if (obstacle === undefined && (open.length === 0 || isResumed || analysis.onInconclusive === 'Promote'))
+    return underWay(canary, nextStep(record, steps.length, now));
+  if (open.length > 0 && analysis.onInconclusive === 'Rollback')
+    return failed(observed, canary, 'GateFailed', open.map(inWords).join('; '), measured, now);
+  const message = obstacle ?? gatesOpen(open);
+  return underWay(canary, withNews({ ...rest, message }, measured, record.message === undefined), measured);
+}
+
+/** What keeps a canary from its next step whatever its gates say, in words. */
+function obstacleOf(observed: Observed, canary: Canary, figures: StepFigures): string | undefined {
+  return missingPods(observed, canary)?.what ?? (isSaturated(figures) ? noRoom : undefined);
+}
+
+function withNews(record: CanaryRecord, measured: readonly Measurement[], isNews: boolean): CanaryRecord {
+  return { ...record, measurements: newsOf(record.measurements, measured, isNews) };
 }
 
 const noRoom = 'the canary has no room for all requests that it is given';
@@ -284,7 +273,11 @@ function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: PolicyStep): re
 
 function nextStep({ measurements: _, message: __, ...record }: CanaryRecord, steps: number, now: Date): CanaryRecord {
   if (record.step >= steps) return promoting(record, now);
-  return { ...record, state: 'Scaling', step: record.step + 1, time: timestamp(now) };
+  return { ...scaling(record, now), step: record.step + 1 };
+}
+
+function scaling({ measurements: _, message: __, ...record }: CanaryRecord, now: Date): CanaryRecord {
+  return { ...record, state: 'Scaling', time: timestamp(now) };
 }
 
 /** Figures change all the time: they are written anew with a verdict, and not at each look. */

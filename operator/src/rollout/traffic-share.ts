@@ -4,6 +4,7 @@ import { type Mirror, mostCanaryPods, shareOf, type TrafficShare, trafficPart } 
 import { canaryPolicyOf, type ModelDeploymentSpec } from '../api/model-deployment.ts';
 import type { LinkState, LivePod, Observed } from '../observed.ts';
 import type { Canary } from './canary.ts';
+import { isOf } from './canary-pods.ts';
 
 /** What the pods of a ModelDeployment are to do. */
 export function tableFor({ model, canaryPods }: Observed, canary: Canary | undefined): Table {
@@ -17,7 +18,10 @@ export function tableFor({ model, canaryPods }: Observed, canary: Canary | undef
     percent: record.weight,
     ...(stickyBy === undefined ? {} : { stickyBy }),
     ...(mirror === undefined ? {} : { mirror }),
-    pods: canaryPods.flatMap(addressesOf).slice(0, mostCanaryPods),
+    pods: canaryPods
+      .filter((pod) => isOf(pod, target))
+      .flatMap(addressesOf)
+      .slice(0, mostCanaryPods),
   };
   return { [trafficPart]: share };
 }

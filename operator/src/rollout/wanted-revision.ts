@@ -47,7 +47,7 @@ type Reason =
   /** Somebody has undone what serves beside a canary to what ran before: the canary is taken back, what serves put back. */
   | { readonly kind: 'canaryUndone'; readonly undo: Undo };
 
-export type WhyPutBack = 'RevertPolicy' | 'MissedDeadline' | 'NeverHealthy' | 'CanaryUnderWay';
+export type WhyPutBack = 'RevertPolicy' | 'MissedDeadline' | 'CanaryFailed' | 'NeverHealthy' | 'CanaryUnderWay';
 
 /** The undo that a decision answers: the template passes to the operator with it. */
 export function undoOf(wanted: Wanted): Undo | undefined {
@@ -100,7 +100,9 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
 
   const hold = findHold(observed) ?? replaceHold(observed, target, now);
   const asked = retry === undefined || retry === status.retry ? undefined : retry.split('@')[0];
-  if (hold !== undefined && asked === target.metadata.name) return { ...anew(), kind: 'retried', undo };
+  const hasFailedCanary = status.rollout?.canary?.state === 'Failed';
+  if ((hold !== undefined || hasFailedCanary) && asked === target.metadata.name)
+    return { ...anew(), kind: 'retried', undo };
 
   const mistakenRetry = hold === undefined ? undefined : asked;
   return hold === undefined
@@ -167,7 +169,11 @@ function undecided(observed: Observed, target: Revision): Wanted {
   const running = observed.revisions.find(({ metadata }) => metadata.name === runningRevision(observed));
   const revision = findHold(observed)?.revision ?? running ?? target;
   const record = observed.model.status?.rollout?.canary;
-  const canary = record === undefined || running === undefined ? undefined : { target, stable: running, record };
+  const tried = observed.revisions.find(({ metadata }) => metadata.name === record?.revision);
+  const canary =
+    record === undefined || running === undefined || tried === undefined
+      ? undefined
+      : { target: tried, stable: running, record };
   return { revision, rollback, canary, retry, mistakenRetry: undefined, kind: 'undecided' };
 }
 
@@ -205,7 +211,9 @@ function answerUndo(undo: Undo, kept: Wanted, observed: Observed, target: Revisi
   const by = { fieldManager: withinCharacters(fieldManager, maxFieldManagerLength) };
   if (revision === target) {
     if (isBeside) return putBack('CanaryUnderWay');
-    if (kept.rollback?.trigger !== 'Undo') return putBack('MissedDeadline');
+    const trigger = kept.rollback?.trigger;
+    if (trigger === 'GateFailed' || trigger === 'Aborted') return putBack('CanaryFailed');
+    if (trigger !== 'Undo') return putBack('MissedDeadline');
     return { revision, rollback: undefined, canary: undefined, retry, mistakenRetry, kind: 'ended', undo };
   }
   if (isBeside && ranBefore(observed, undo, canary.stable)) {

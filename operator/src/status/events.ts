@@ -48,7 +48,10 @@ function decisionEvents(wanted: Wanted, { model, deployment }: Observed, target:
     case 'rolledBack':
       return [failedEvent(target, wanted.revision, deployment?.spec.progressDeadlineSeconds ?? 0)];
     case 'canaryFailed':
-      return [canaryFailedEvent(target, wanted.revision, wanted.rollback?.message ?? '')];
+      return [
+        canaryFailedEvent(target, wanted.revision, wanted.rollback?.message ?? ''),
+        ...coincidingUndo(wanted.undo, wanted.revision),
+      ];
     case 'canaryUndone':
       return [canaryUndoneEvent(wanted.undo, target, wanted.revision)];
   }
@@ -84,6 +87,7 @@ function putBackEvent({ undo, revision, why }: Extract<Wanted, { kind: 'putBack'
     RevertPolicy: 'spec.rollout.externalUndo is Revert',
     MissedDeadline: `it missed its deadline; to try it again, run ${retry}`,
     NeverHealthy: 'it never was healthy',
+    CanaryFailed: `it was taken back as a canary; to try it again, run ${retry}`,
     CanaryUnderWay: `it is tried as a canary still; to have it at once, promote it with the annotation ${annotations.promote}`,
   };
   const message = `${undo.fieldManager} undid the Deployment to ${inWords(undo.revision)}, but ${reasons[why]}: ${inWords(revision)} was put back`;
@@ -100,6 +104,13 @@ function canaryFailedEvent(target: Revision, stable: Revision, message: string):
     'RolledBack',
     `the canary of ${inWords(target)} was taken back: ${message}; ${inWords(stable)} is kept`,
   );
+}
+
+/** An undo that came while something else was decided. */
+function coincidingUndo(undo: Undo | undefined, revision: Revision): ModelEvent[] {
+  if (undo === undefined || undo.revision === revision) return [];
+  const message = `${undo.fieldManager} undid the Deployment to ${inWords(undo.revision)} while its canary was taken back: ${inWords(revision)} was put back; undo it again to have the other`;
+  return [warning('UndoPutBack', message)];
 }
 
 function canaryUndoneEvent({ fieldManager }: Undo, target: Revision, stable: Revision): ModelEvent {

@@ -1,7 +1,8 @@
 import { canaryPolicyOf, type Rollback } from '../api/model-deployment.ts';
 import { childInWords, childResources, isChildKind } from '../desired/children.ts';
 import type { Observed } from '../observed.ts';
-import { type Canary, stepOf } from '../rollout/canary.ts';
+import type { Canary } from '../rollout/canary.ts';
+import { stepOf } from '../rollout/canary-pods.ts';
 import type { CommandName } from '../rollout/commands.ts';
 import { inWords, renderVersion } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';

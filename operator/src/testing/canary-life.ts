@@ -36,6 +36,8 @@ export class CanaryLife {
   areCanariesAble = true;
   areTablesTaken = true;
   isStableAble = true;
+  /** The pods of a canary that are there, whatever its Deployment asks for. */
+  canaryPodsSeen: readonly LivePod[] | undefined;
   #series = new Map<string, { revision: string; intervals: IntervalCounts[] }>();
 
   constructor(state: Observed) {
@@ -172,7 +174,7 @@ export class CanaryLife {
   #react(): void {
     const { deployment, canaryDeployment } = this.state;
     const pods = this.#podsOf('stable', deployment);
-    const canaryPods = this.areCanariesAble ? this.#podsOf('canary', canaryDeployment) : [];
+    const canaryPods = this.canaryPodsSeen ?? (this.areCanariesAble ? this.#podsOf('canary', canaryDeployment) : []);
     const known = this.state.links;
     const links = new Map(
       [...pods, ...canaryPods].map(({ metadata }): [string, LinkState] => {

@@ -103,6 +103,7 @@ export function perform(state: Observed, write: Write): Observed {
           metadata: { labels: metadata.labels, ...(metadata.annotations ? { annotations: metadata.annotations } : {}) },
         }),
         intruders: [],
+        ...(before?.status === undefined ? {} : { status: before.status }),
       };
       return { ...state, [field]: child };
     }

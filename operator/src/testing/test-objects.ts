@@ -35,6 +35,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     mountFailures: new Map(),
     conflicts: [],
     linkConflict: undefined,
+    canaryConflict: undefined,
     foreignAutoscalers: [],
     attempts: new Map(),
     refusals: new Map(),
