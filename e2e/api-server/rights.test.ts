@@ -31,7 +31,6 @@ const right = (group: string, resource: string, verb: string) =>
 const checkedWithin = [
   // Who names an owner must be able to block its deletion, and to delete what is owned (a plugin of some clusters).
   'update serving.slipway.dev/modeldeployments/finalizers',
-  'delete apps/deployments',
   'delete services',
   'delete configmaps',
   // An apply that makes an object is recorded as a patch.
