@@ -36,12 +36,14 @@ function canaryLines(
   return [`  ${how.join(', ')}`, ...gates.map(gateLine)];
 }
 
-function gateLine({ gate, verdict, requests, value, lower, upper }: Gate): string {
-  const found =
-    value === ''
-      ? 'nothing counted yet'
-      : `${value} of ${requests} requests, surely ${lower || '0%'} to ${upper || 'anything'}`;
-  return `  gate ${gate}: ${verdict} (${found})`;
+function gateLine(gate: Gate): string {
+  return `  gate ${gate.gate}: ${gate.verdict} (${foundBy(gate)})`;
+}
+
+function foundBy({ requests, value, lower, upper, message }: Gate): string {
+  if (value === '') return message || 'nothing counted yet';
+  if (lower === '' && upper === '') return `${value}, after ${requests} intervals`;
+  return `${value} of ${requests} requests, surely ${lower || '0%'} to ${upper || 'anything'}`;
 }
 
 /** The revisions that are kept, newest first. */

@@ -40,6 +40,8 @@ export interface Gate {
   readonly value: string;
   readonly lower: string;
   readonly upper: string;
+  /** Why nothing could be measured. */
+  readonly message: string;
 }
 
 export interface HistoryEntry {
@@ -151,6 +153,7 @@ function canaryOf(model: Value, record: Value, track: Track): CanaryTrack {
       value: gate.at('value').text,
       lower: gate.at('lower').text,
       upper: gate.at('upper').text,
+      message: gate.at('message').text,
     })),
   };
 }

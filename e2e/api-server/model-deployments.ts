@@ -6,6 +6,7 @@ import { renderDisruptionBudget } from '../../operator/src/desired/disruption-bu
 import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
+import { ownRoutes } from '../../operator/src/rollout/routes.ts';
 import { eventually } from '../eventually.ts';
 import { type AnyObject, getOrUndefined } from './test-cluster.ts';
 
@@ -85,6 +86,8 @@ function isWanted(kind: ChildKind, model: ModelDeployment): boolean {
       return true;
     case 'HorizontalPodAutoscaler':
       return renderAutoscaler(model) !== undefined;
+    case 'CanaryService':
+      return ownRoutes(model.spec).length > 0;
     case 'CanaryDeployment':
       return model.status?.rollout?.canary !== undefined;
     case 'CanaryAutoscaler':

@@ -31,6 +31,9 @@ const modules = {
   helm: { binaries: { helm: 'helm' }, minutes: 3 },
   coredns: { binaries: { coredns: 'coredns' }, minutes: 3 },
   'metrics-server': { binaries: { 'metrics-server': 'metrics-server' }, minutes: 3 },
+  // For npm run test:integrations alone.
+  prometheus: { binaries: { prometheus: 'prometheus' }, minutes: 5 },
+  contour: { binaries: { contour: 'contour' }, minutes: 4 },
 } as const;
 
 export type Module = keyof typeof modules;

@@ -13,6 +13,12 @@ const integer = (least: number, most: number) => (text: string) => {
   throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
 };
 
+const address = (text: string) => {
+  const protocol = URL.canParse(text) ? new URL(text).protocol : undefined;
+  if (text === '' || protocol === 'http:' || protocol === 'https:') return text;
+  throw new InvalidArgumentError('It must be a URL, such as http://prometheus.monitoring:9090.');
+};
+
 interface Options extends Omit<OperatorSettings, 'version'> {
   readonly logLevel: string;
 }
@@ -31,6 +37,16 @@ const { logLevel, ...settings } = new Command('slipway-operator')
     new Option('--inference-image <image>', 'image of models whose spec names none; an immutable reference')
       .env('SLIPWAY_INFERENCE_IMAGE')
       .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('--prometheus-url <url>', 'of the Prometheus that PromQL gates query; default: none')
+      .env('SLIPWAY_PROMETHEUS_URL')
+      .argParser(address),
+  )
+  .addOption(
+    new Option('--prometheus-token-file <file>', 'with the bearer token that it asks for').env(
+      'SLIPWAY_PROMETHEUS_TOKEN_FILE',
+    ),
   )
   .addOption(
     new Option('--workers <n>', 'passes at the same time').env('SLIPWAY_WORKERS').argParser(integer(1, 64)).default(8),

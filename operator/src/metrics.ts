@@ -72,7 +72,7 @@ export function createMetrics(queueDepth: () => number, models: () => number): M
   });
   const gates = new Gauge({
     name: 'slipway_canary_gate',
-    help: 'What a gate of a canary finds: value, lower and upper end of its confidence sequence as ratios, and the requests counted.',
+    help: 'What a gate of a canary finds: value, lower and upper end of its confidence sequence as ratios, and the requests counted; of PromQL the number, and the intervals.',
     labelNames: ['namespace', 'name', 'gate', 'of'],
     registers,
   });
@@ -124,8 +124,7 @@ const gateFigures = ['value', 'lower', 'upper', 'requests'] as const;
 function figureOf(measurement: Measurement, of: (typeof gateFigures)[number]): number | undefined {
   const figure = measurement[of];
   if (figure === undefined || typeof figure === 'number') return figure;
-  // A percentage.
-  return Number(figure.slice(0, -1)) / 100;
+  return figure.endsWith('%') ? Number(figure.slice(0, -1)) / 100 : Number(figure);
 }
 
 /** The plural of a path's resource: names of objects would be labels without number. */

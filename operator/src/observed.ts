@@ -6,10 +6,12 @@ import type { PodFigures, Table } from '../../contract/src/link.ts';
 import type { LoadingProgress } from '../../contract/src/loading-progress.ts';
 import type { ModelReport } from '../../contract/src/model-report.ts';
 import type { PodSeries } from './analysis/pod-series.ts';
+import type { QueryAnswer } from './analysis/query-gate.ts';
 import type { ModelDeployment } from './api/model-deployment.ts';
 import type { ChildKind } from './desired/children.ts';
 import type { FieldSet, KubeObject } from './kube/objects.ts';
 import type { Revision } from './rollout/revision.ts';
+import type { RouteState } from './rollout/routes.ts';
 
 /** A child as it is cached: without managedFields, but with what of them matters. */
 export interface LiveChild<Spec, Status = unknown> extends KubeObject {
@@ -72,11 +74,16 @@ export interface Observed {
   /** Of a revision that is tried beside the one that serves. */
   readonly canaryDeployment: LiveDeployment | undefined;
   readonly canaryAutoscaler: LiveAutoscaler | undefined;
+  readonly canaryService: LiveService | undefined;
   readonly replicaSets: readonly LiveReplicaSet[];
   readonly pods: readonly LivePod[];
   readonly canaryPods: readonly LivePod[];
   /** What pods have counted, for as long as a canary is tried and some time before. */
   readonly series: readonly PodSeries[];
+  /** What queries of Prometheus have given in the step of a canary, by the names of their gates. */
+  readonly queries: ReadonlyMap<string, QueryAnswer>;
+  /** The routes of a Gateway by which a canary has its share. */
+  readonly routes: readonly RouteState[];
   /** Pods that are asked of a revision before it is rolled out. */
   readonly preflightPods: readonly LivePod[];
   /** What is known of ready pods by the pod link, by the name of the pod. */
@@ -137,6 +144,7 @@ export type WhyUnlinked =
 export const childFields = {
   ConfigMap: 'link',
   Service: 'service',
+  CanaryService: 'canaryService',
   Deployment: 'deployment',
   CanaryDeployment: 'canaryDeployment',
   HorizontalPodAutoscaler: 'autoscaler',

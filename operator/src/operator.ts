@@ -7,6 +7,7 @@ import { Caches, fillCaches } from './controller/caches.ts';
 import { Controller } from './controller/controller.ts';
 import { createDiagnosisInquiries } from './controller/diagnosis-inquiries.ts';
 import { Memory } from './controller/memory.ts';
+import { createQueryInquiries } from './controller/query-inquiries.ts';
 import { callsUntil, createClient, type KubeClient } from './kube/client.ts';
 import { openServiceAccountConnection } from './kube/connection.ts';
 import { messageOf } from './kube/errors.ts';
@@ -17,6 +18,7 @@ import { createMetrics, type Metrics } from './metrics.ts';
 import { type LinkKey, linkKeySecret, loadLinkKeys, publicKeysOf } from './podlink/link-keys.ts';
 import { directCall, proxiedCall } from './podlink/pod-calls.ts';
 import { createPodLink } from './podlink/pod-link.ts';
+import { createPrometheus } from './prometheus/prometheus.ts';
 import { serveHealth } from './serve-health.ts';
 
 export interface OperatorSettings extends KubeconfigOptions {
@@ -24,6 +26,10 @@ export interface OperatorSettings extends KubeconfigOptions {
   readonly namespace: string;
   readonly leaseNamespace: string;
   readonly inferenceImage: string;
+  /** Of the Prometheus that gates may query; undefined for none. */
+  readonly prometheusUrl?: string;
+  /** A file with the bearer token that it asks for. */
+  readonly prometheusTokenFile?: string;
   readonly workers: number;
   readonly port: number;
   readonly version: string;
@@ -92,11 +98,19 @@ export async function runOperator(settings: OperatorSettings, log: Logger, signa
         log.warn({ namespace, pod, reason: messageOf(error) }, 'a pod could not be asked about'),
       now: () => performance.now(),
     });
+    const { prometheusUrl: url, prometheusTokenFile: tokenFile } = settings;
+    const prometheus = url === undefined || url === '' ? undefined : createPrometheus({ url, tokenFile });
+    const queries = createQueryInquiries(prometheus, Date.now, {
+      wake: (key, afterMilliseconds) => controller.wake(key, afterMilliseconds),
+      onError: ({ key }, error) => log.warn({ key, reason: messageOf(error) }, 'a query could not be asked'),
+      now: () => performance.now(),
+    });
     const controller = new Controller({
       caches,
       client: leading,
       memory: new Memory(),
       inquiries,
+      queries,
       link,
       authority: deposed.signal,
       events: createEventRecorder(leading, 'serving.slipway.dev/operator', identity, Date.now),

@@ -27,6 +27,8 @@ const figures = (
   canary: [series('b', intervals, canary)],
   step: { first: 1, last: intervals },
   history: { first: 1, last: intervals },
+  isPassedOn: true,
+  queries: new Map(),
 });
 /** A histogram with so many values in the bucket of a latency. */
 const histogram = (...values: readonly (readonly [seconds: number, count: number])[]) => {

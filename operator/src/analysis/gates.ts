@@ -3,6 +3,7 @@ import type { Gate, Measurement } from '../api/model-deployment.ts';
 import { discounted, type RateVariance, rateVariances, sumOf } from './design-effect.ts';
 import { beyond, cellsOf, type IntervalCounts, type PodSeries, type Span } from './pod-series.ts';
 import { type Count, intervalOf, logEvidenceAbove, logEvidenceBelow } from './proportion.ts';
+import { judgeQuery, type QueryAnswer } from './query-gate.ts';
 
 /** What is known of a step of a canary. */
 export interface StepFigures {
@@ -13,6 +14,10 @@ export interface StepFigures {
   readonly step: Span;
   /** Those that are known of the revision that serves. */
   readonly history: Span;
+  /** Whether pods of the revision that serves pass requests on, and count what became of them. */
+  readonly isPassedOn: boolean;
+  /** What queries of Prometheus have given, by the names of their gates. */
+  readonly queries: ReadonlyMap<string, QueryAnswer>;
 }
 
 export interface GateSettings {
@@ -27,7 +32,7 @@ const leastIntervals = 4;
 
 /** A gate in words. */
 export function gateInWords(gate: Gate): string {
-  const { metric, max = '', min = '', percentile = 0, maxMilliseconds = 0 } = gate;
+  const { metric, max = '', min = '', percentile = 0, maxMilliseconds = 0, name = '' } = gate;
   switch (metric) {
     case 'ErrorRate':
       return `ErrorRate at most ${max}`;
@@ -37,6 +42,8 @@ export function gateInWords(gate: Gate): string {
       return `Latency p${percentile} at most ${max} of stable's`;
     case 'Agreement':
       return `Agreement at least ${min}`;
+    case 'PromQL':
+      return `PromQL ${name} at ${max === '' ? `least ${min}` : `most ${max}`}`;
   }
 }
 
@@ -55,10 +62,15 @@ export function judge(gate: Gate, figures: StepFigures, settings: GateSettings):
   switch (gate.metric) {
     case 'ErrorRate':
       // What a canary has not answered is known by the pods that asked it: one that has crashed tells nothing.
-      return judgeShare(gate, figures.stable, shareOf(gate.max), figures, settings, {
-        counted: ({ passedOn, passedOnFailed }) => ({ bad: passedOnFailed, total: passedOn }),
-        historical: ({ requests, failed }) => ({ bad: failed, total: requests }),
-      });
+      return figures.isPassedOn
+        ? judgeShare(gate, figures.stable, shareOf(gate.max), figures, settings, {
+            counted: ({ passedOn, passedOnFailed }) => ({ bad: passedOnFailed, total: passedOn }),
+            historical: ownErrors,
+          })
+        : judgeShare(gate, figures.canary, shareOf(gate.max), figures, settings, {
+            counted: ownErrors,
+            historical: ownErrors,
+          });
     case 'Latency': {
       const beyondMax = beyond(bucketOf((gate.maxMilliseconds ?? 0) / 1000));
       const share = 1 - (gate.percentile ?? 0) / 100;
@@ -72,8 +84,15 @@ export function judge(gate: Gate, figures: StepFigures, settings: GateSettings):
         counted: ({ compared, differing }) => ({ bad: differing, total: compared }),
         historical: () => ({ bad: 0, total: 0 }),
       });
+    case 'PromQL': {
+      const answer = figures.queries.get(gate.name ?? '');
+      const measurement = judgeQuery(gate, gateInWords(gate), answer, figures.step);
+      return { measurement, isPassable: measurement.verdict === 'Passed' };
+    }
   }
 }
+
+const ownErrors = ({ requests, failed }: IntervalCounts): Count => ({ bad: failed, total: requests });
 
 /** A percentage as a share. */
 function shareOf(percentage = '0%'): number {

@@ -13,6 +13,8 @@ export type Measurement = NonNullable<CanaryRecord['measurements']>[number];
 type RolloutSpec = NonNullable<ModelDeploymentSpec['rollout']>;
 export type CanaryStep = NonNullable<NonNullable<RolloutSpec['canary']>['steps']>[number];
 export type Gate = NonNullable<NonNullable<RolloutSpec['analysis']>['gates']>[number];
+/** A route of a Gateway, in the namespace of the ModelDeployment. */
+export type RouteReference = NonNullable<NonNullable<ModelDeploymentStatus['rollout']>['routes']>[number];
 export type Autoscaling = NonNullable<ModelDeploymentSpec['autoscaling']>;
 
 /** A ModelDeployment as the API server stores it: in a namespace, and with the defaults of the policy fields. */
@@ -70,11 +72,21 @@ export interface CanaryPolicy {
   readonly steps: readonly PolicyStep[];
   /** Whether it has as many pods as the one that serves, whatever its weight is. */
   readonly isWhole: boolean;
+  readonly routing: Routing;
   readonly mirrorPercent: number;
   /** In lower case. */
   readonly stickyBy: string | undefined;
   readonly analysis: Required<NonNullable<RolloutSpec['analysis']>>;
 }
+
+/** How requests reach a revision that is tried. */
+export type Routing =
+  /** The pods of the one that serves pass them on. */
+  | { readonly kind: 'Pods' }
+  /** The Service selects the pods of both. */
+  | { readonly kind: 'Replicas' }
+  /** By the weights of routes. */
+  | { readonly kind: 'Gateway'; readonly routes: readonly RouteReference[] };
 
 /** A step; with weight 0 the new revision only stands by. */
 export type PolicyStep = Pick<CanaryStep, 'weight' | 'holdSeconds' | 'hold'>;
@@ -96,10 +108,26 @@ export function canaryPolicyOf(spec: ModelDeploymentSpec): CanaryPolicy {
     const { mirrorPercent = 0, hold, holdSeconds = 60, soakSeconds = 300 } = blueGreen;
     const standBy = hold === undefined ? { weight: 0, holdSeconds } : { weight: 0, hold };
     const steps = [standBy, { weight: 100, holdSeconds: soakSeconds }];
-    return { ...common, steps, isWhole: true, mirrorPercent, stickyBy: undefined };
+    return { ...common, steps, isWhole: true, routing: routingOf(blueGreen), mirrorPercent, stickyBy: undefined };
   }
   const { steps = canaryDefaults.steps, mirrorPercent = 0, stickyBy } = canary;
-  return { ...common, steps, isWhole: false, mirrorPercent, stickyBy: stickyBy?.header.toLowerCase() };
+  const routing = routingOf(canary);
+  return { ...common, steps, isWhole: false, routing, mirrorPercent, stickyBy: stickyBy?.header.toLowerCase() };
+}
+
+function routingOf({
+  routing = 'Pods',
+  gateway = {},
+}: Pick<NonNullable<RolloutSpec['canary']>, 'routing' | 'gateway'>): Routing {
+  if (routing !== 'Gateway') return { kind: routing };
+  const { httpRoutes = [], grpcRoutes = [] } = gateway;
+  return {
+    kind: routing,
+    routes: [
+      ...httpRoutes.map((name) => ({ kind: 'HTTPRoute' as const, name })),
+      ...grpcRoutes.map((name) => ({ kind: 'GRPCRoute' as const, name })),
+    ],
+  };
 }
 
 export const canaryDefaults: {

@@ -52,6 +52,7 @@ export class Caches {
   /** Both tracks are in one store. */
   readonly CanaryDeployment = this.Deployment;
   readonly Service = new Store<LiveService>(ownerUid);
+  readonly CanaryService = this.Service;
   /** Those of the whole cluster that scale a Deployment: it may be one of ours. */
   readonly HorizontalPodAutoscaler = new Store<LiveAutoscaler>((autoscaler) => scaledBy(scaledKey(autoscaler)));
   readonly CanaryAutoscaler = this.HorizontalPodAutoscaler;

@@ -9,6 +9,7 @@ import type { Metrics } from '../metrics.ts';
 import type { LiveChild } from '../observed.ts';
 import { scaledKey } from './caches.ts';
 import { isReady } from './live-objects.ts';
+import { forgetQueries } from './observe-queries.ts';
 import type { PassOptions } from './pass-options.ts';
 import { reconcile } from './reconcile.ts';
 
@@ -25,13 +26,14 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    const { caches, memory, inquiries, link, metrics } = options;
+    const { caches, memory, inquiries, link, metrics, queries } = options;
     caches.models.onChange(({ before, after }) => {
       const object = after ?? before;
       if (object === undefined) return;
       if (before !== undefined && before.metadata.uid !== after?.metadata.uid) {
         memory.forget(before);
         link.forgetModel(before.metadata.uid);
+        forgetQueries(before, queries);
         metrics.setCanary(before.metadata, undefined);
       } else if (before?.metadata.generation !== after?.metadata.generation) memory.of(object).specChanged();
       this.#enqueue(keyOf(object), 'high');

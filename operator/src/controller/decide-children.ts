@@ -1,4 +1,4 @@
-import { minReplicasDefault } from '../api/model-deployment.ts';
+import { canaryPolicyOf, minReplicasDefault } from '../api/model-deployment.ts';
 import { fingerprint } from '../canonical.ts';
 import { renderAutoscaler } from '../desired/autoscaler.ts';
 import { type ChildKind, childKinds, isOfCanary } from '../desired/children.ts';
@@ -6,7 +6,8 @@ import { renderDeployment } from '../desired/deployment.ts';
 import { findDifference } from '../desired/difference.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
 import { renderLink } from '../desired/link.ts';
-import { renderService } from '../desired/service.ts';
+import type { Track } from '../desired/metadata.ts';
+import { renderCanaryService, renderService } from '../desired/service.ts';
 import type { Manifest } from '../kube/apply.ts';
 import { fieldsAt } from '../kube/field-sets.ts';
 import {
@@ -18,8 +19,10 @@ import {
   liveChildOf,
   type Observed,
 } from '../observed.ts';
+import type { Canary } from '../rollout/canary.ts';
 import { canaryReplicas } from '../rollout/canary-pods.ts';
 import { changeCause, healthyDespiteGoldenSet } from '../rollout/revision.ts';
+import { mayHaveShare, ownRoutes } from '../rollout/routes.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
 import type { Write } from './writes.ts';
@@ -45,6 +48,9 @@ export interface Contested {
 
 /** How soon a name that is taken is looked at again: its object is not watched. */
 export const conflictRequeueMilliseconds = 30_000;
+/** How soon routes are looked at again: they are not watched, and Gateways take a moment to do as they say. */
+export const routeRequeueMilliseconds = 1000;
+
 /** Decides on each child, in the order in which they are written. */
 export function childDecisions(
   observed: Observed,
@@ -68,7 +74,9 @@ function render(
     case 'ConfigMap':
       return renderLink(model, healthyDespiteGoldenSet(observed.revisions), publicKeys);
     case 'Service':
-      return renderService(model);
+      return renderService(model, servingTracks(observed, canary));
+    case 'CanaryService':
+      return ownRoutes(model.spec).length === 0 ? undefined : renderCanaryService(model);
     case 'Deployment':
       return renderDeployment(
         model,
@@ -91,6 +99,13 @@ function render(
     case 'PodDisruptionBudget':
       return renderDisruptionBudget(model);
   }
+}
+
+/** Whose pods the Service has. */
+export function servingTracks({ model }: Pick<Observed, 'model'>, canary: Canary | undefined): Track | 'both' {
+  const weight = canary?.record.weight ?? 0;
+  if (weight === 0 || canaryPolicyOf(model.spec).routing.kind !== 'Replicas') return 'stable';
+  return weight === 100 ? 'canary' : 'both';
 }
 
 /** Who sets the number of pods of a Deployment, and between what limits. */
@@ -171,6 +186,9 @@ function childDecision(
   if (manifest === undefined) {
     // Without a key nothing is known of the link: pods go on with what they have.
     if (live === undefined || child === 'ConfigMap') return nothing;
+    // Nobody is to be sent where nothing is any more.
+    if (isOfCanary(child) && observed.routes.some((route) => mayHaveShare(route, observed.model.metadata.name)))
+      return { ...nothing, requeueAfterMilliseconds: routeRequeueMilliseconds };
     return { child, writes: [{ kind: 'delete', child, name: live.metadata.name, uid: live.metadata.uid }] };
   }
   if (live === undefined) return { child, writes: [{ kind: 'apply', child, manifest, live }] };

@@ -6,6 +6,7 @@ import { millisecondsToLook } from '../rollout/canary.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
+import { changeOfRoute, isSame as isSameRoute, ownRoutes } from '../rollout/routes.ts';
 import { tableFor } from '../rollout/traffic-share.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
 import { problemOfPod } from '../status/diagnosis.ts';
@@ -13,7 +14,12 @@ import { commandEvents, driftEvents, resistedEvent, statusEvents, wantedEvents }
 import { type RolloutState, rolloutState } from '../status/rollout-state.ts';
 import { currentRevision, isNewlyWanted, makeStatus, startTimeOf } from '../status/status.ts';
 import { dampen } from './damping.ts';
-import { type ChildDecision, childDecisions, conflictRequeueMilliseconds } from './decide-children.ts';
+import {
+  type ChildDecision,
+  childDecisions,
+  conflictRequeueMilliseconds,
+  routeRequeueMilliseconds,
+} from './decide-children.ts';
 import {
   adoptWrites,
   createRevision,
@@ -42,10 +48,11 @@ const unreadyRequeueMilliseconds = 10_000;
  * 2. the record of the revision that the spec asks for;
  * 3. the status, before anything is changed that it tells of;
  * 4. the records that are wanted again, or that have lost their owner;
- * 5. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now;
- * 6. the pod that is asked before a rollout;
- * 7. the mark of a revision that is healthy, and its signature;
- * 8. what is not needed any more.
+ * 5. the weights of routes, before what they send requests to goes;
+ * 6. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now;
+ * 7. the pod that is asked before a rollout;
+ * 8. the mark of a revision that is healthy, and its signature;
+ * 9. what is not needed any more.
  */
 export function decide(observed: Observed, now: Date, policy: Policy): Decision {
   const { model, revisions, conflicts } = observed;
@@ -71,6 +78,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
       ? []
       : renumberWrites(wanted.canary?.target ?? wanted.revision, newest)),
     ...adoptWrites(observed),
+    ...routeWrites(observed, wanted),
     ...ofChildren.filter((write) => !first.includes(write)),
     ...preflightWrites(observed, asked, gate, hasLink),
     ...healthWrites(wanted.revision, state, now),
@@ -149,8 +157,24 @@ function deadlineRequeue(
 }
 
 function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): readonly number[] {
-  const milliseconds = canary === undefined ? undefined : millisecondsToLook(observed, canary, now);
-  return milliseconds === undefined ? [] : [milliseconds];
+  if (canary === undefined) return [];
+  const milliseconds = millisecondsToLook(observed, canary, now);
+  const isRouted = canary.record.state === 'Scaling' && ownRoutes(observed.model.spec).length > 0;
+  return [...(milliseconds === undefined ? [] : [milliseconds]), ...(isRouted ? [routeRequeueMilliseconds] : [])];
+}
+
+/** Routes give the canary its share, and those that it does not use any more are let go of. */
+function routeWrites({ model, routes }: Observed, { canary }: Wanted): Write[] {
+  const own = canary === undefined ? [] : ownRoutes(model.spec);
+  return routes.flatMap((state): Write[] => {
+    if (state.kind !== 'found') return [];
+    const { reference, route } = state;
+    const weight = own.some((one) => isSameRoute(one, reference)) ? canary?.record.weight : undefined;
+    const change = changeOfRoute(route, model.metadata.name, weight);
+    if (change.kind === 'problem' || change.changes.length === 0) return [];
+    const { resourceVersion } = route.metadata;
+    return [{ kind: 'patch-route', route: reference, resourceVersion, changes: change.changes }];
+  });
 }
 
 function figuresOf({ canary }: Wanted) {

@@ -12,6 +12,7 @@ import { type Revision, revisionResource } from '../rollout/revision.ts';
 import { modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
 import { StaleView } from './failure.ts';
 import { asLiveChild, guardedParts, withPartTaken } from './live-objects.ts';
+import { routeResources } from './observe-routes.ts';
 import type { PassOptions } from './pass-options.ts';
 import type { RevisionManifest, Write } from './writes.ts';
 
@@ -116,6 +117,23 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
         return applyChild(write);
       case 'delete':
         return remove(pathOf(childResources[write.child], namespace, write.name), { uid: write.uid });
+      case 'patch-route': {
+        const { route, resourceVersion, changes } = write;
+        // Rules and backends are lists that have one owner, so no apply could own a weight.
+        await client.call('PATCH', pathOf(routeResources[route.kind], namespace, route.name), {
+          contentType: jsonPatch,
+          body: [
+            { op: 'replace', path: '/metadata/resourceVersion', value: resourceVersion },
+            ...changes.map(({ rule, backendRefs }) => ({
+              op: 'replace',
+              path: `/spec/rules/${rule}/backendRefs`,
+              value: backendRefs,
+            })),
+          ],
+          query,
+        });
+        return;
+      }
       case 'create-preflight': {
         const path = pathOf(podResource, namespace);
         const made: KubeObject = await client

@@ -24,13 +24,19 @@ import {
   type NameConflict,
   type Observed,
 } from '../observed.ts';
+import { ownRoutes } from '../rollout/routes.ts';
 import { orphansOf, scaledBy } from './caches.ts';
 import type { PodQuestion } from './diagnosis-inquiries.ts';
 import { StaleView } from './failure.ts';
 import { asLiveChild, isReady } from './live-objects.ts';
+import { observeQueries } from './observe-queries.ts';
+import { observeRoutes } from './observe-routes.ts';
 import type { PassOptions } from './pass-options.ts';
 
-export type ObserveOptions = Pick<PassOptions, 'caches' | 'client' | 'inquiries' | 'link' | 'memory' | 'now'>;
+export type ObserveOptions = Pick<
+  PassOptions,
+  'caches' | 'client' | 'inquiries' | 'link' | 'memory' | 'now' | 'queries'
+>;
 
 /**
  * Reads everything that a pass decides on. A settled system is read from the caches alone; the API server is asked only
@@ -45,6 +51,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
   const children = {
     link: ours(model, caches.ConfigMap.get(keyOfChild(model, 'ConfigMap'))),
     service: ours(model, caches.Service.get(key)),
+    canaryService: ours(model, caches.Service.get(keyOfChild(model, 'CanaryService'))),
     deployment: ours(model, caches.Deployment.get(key)),
     canaryDeployment: ours(model, caches.Deployment.get(keyOfChild(model, 'CanaryDeployment'))),
     autoscaler: ours(model, caches.HorizontalPodAutoscaler.get(key)),
@@ -72,6 +79,8 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     pods,
     canaryPods,
     series: model.status?.rollout?.canary === undefined ? [] : options.link.seriesOf(uid),
+    queries: observeQueries(model, options.queries),
+    routes: await observeRoutes(model, options.client),
     preflightPods,
     links,
     reports: readReports(model, pods, links, options),
@@ -175,6 +184,8 @@ function isWanted(model: ModelDeployment, child: ChildKind): boolean {
       return true;
     case 'HorizontalPodAutoscaler':
       return model.spec.autoscaling !== undefined;
+    case 'CanaryService':
+      return ownRoutes(model.spec).length > 0;
     case 'CanaryDeployment':
       return model.status?.rollout?.canary !== undefined;
     case 'CanaryAutoscaler':

@@ -7,6 +7,7 @@ import type { Caches } from './caches.ts';
 import type { Policy } from './decide.ts';
 import type { DiagnosisInquiries } from './diagnosis-inquiries.ts';
 import type { Memory } from './memory.ts';
+import type { QueryInquiries } from './query-inquiries.ts';
 
 /** What passes are made with; each part of a pass takes what it needs of it. */
 export interface PassOptions {
@@ -20,6 +21,8 @@ export interface PassOptions {
   readonly memory: Memory;
   /** What is asked beside the passes. */
   readonly inquiries: DiagnosisInquiries;
+  /** What Prometheus is asked. */
+  readonly queries: QueryInquiries;
   /** What pods tell. */
   readonly link: Pick<PodLink, 'follow' | 'rest' | 'forget' | 'forgetModel' | 'seriesOf' | 'tell'>;
   readonly events: EventRecorder;

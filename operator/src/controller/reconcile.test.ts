@@ -37,6 +37,7 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
     client,
     memory,
     inquiries: { reports: none, loading: none, mountFailures: none },
+    queries: none,
     events: { record: async (_, { reason }) => void recorded.push(reason) },
     link: {
       follow: () => ({ kind: 'pending' }),

@@ -1,4 +1,4 @@
-import type { ModelDeploymentStatus } from '../api/model-deployment.ts';
+import type { ModelDeploymentStatus, RouteReference } from '../api/model-deployment.ts';
 import type { ChildKind } from '../desired/children.ts';
 import type { PreflightManifest } from '../desired/preflight-pod.ts';
 import type { Manifest } from '../kube/apply.ts';
@@ -7,6 +7,7 @@ import type { OwnerReference } from '../kube/objects.ts';
 import type { CanaryFigures } from '../metrics.ts';
 import type { LinkOrder, LiveChild } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
+import { type RuleChange, routeInWords } from '../rollout/routes.ts';
 
 /** The record of a revision as it is made. */
 export interface RevisionManifest extends Manifest, Pick<Revision, 'revision' | 'data'> {
@@ -32,6 +33,13 @@ export type Write =
       readonly live: LiveChild<unknown> | undefined;
     }
   | { readonly kind: 'delete'; readonly child: ChildKind; readonly name: string; readonly uid: string }
+  /** Gives backends of a route other weights, as long as it is what they were decided on. */
+  | {
+      readonly kind: 'patch-route';
+      readonly route: RouteReference;
+      readonly resourceVersion: string;
+      readonly changes: readonly RuleChange[];
+    }
   /** The pod that is asked before a rollout. */
   | { readonly kind: 'create-preflight'; readonly manifest: PreflightManifest }
   | { readonly kind: 'delete-preflight'; readonly name: string; readonly uid: string }
@@ -51,5 +59,6 @@ export interface Decision {
 
 /** What a write is called: in logs, and where its refusals are remembered. */
 export function nameOf(write: Write): string {
+  if (write.kind === 'patch-route') return `${write.kind} ${routeInWords(write.route)}`;
   return 'child' in write ? `${write.kind} ${write.child}` : write.kind;
 }

@@ -24,6 +24,7 @@ export type LinkManifest = Child<IConfigMap>;
 export type PodTemplate = IPodTemplateSpec;
 
 const deployments = { group: 'apps', version: 'v1', kind: 'Deployment', plural: 'deployments' } as const;
+const services = { group: '', version: 'v1', kind: 'Service', plural: 'services' } as const;
 const autoscalers = {
   group: 'autoscaling',
   version: 'v2',
@@ -38,7 +39,8 @@ const autoscalers = {
  */
 export const childResources = {
   ConfigMap: { group: '', version: 'v1', kind: 'ConfigMap', plural: 'configmaps' },
-  Service: { group: '', version: 'v1', kind: 'Service', plural: 'services' },
+  Service: services,
+  CanaryService: services,
   Deployment: deployments,
   CanaryDeployment: deployments,
   HorizontalPodAutoscaler: autoscalers,
@@ -51,11 +53,11 @@ export type ChildKind = keyof typeof childResources;
 export const childKinds: readonly ChildKind[] = Object.keys(childResources).filter(isChildKind);
 
 /** What only a canary has. */
-export type CanaryChildKind = 'CanaryDeployment' | 'CanaryAutoscaler';
+export type CanaryChildKind = 'CanaryService' | 'CanaryDeployment' | 'CanaryAutoscaler';
 export type ServingChildKind = Exclude<ChildKind, CanaryChildKind>;
 
 export function isOfCanary(kind: ChildKind): kind is CanaryChildKind {
-  return kind === 'CanaryDeployment' || kind === 'CanaryAutoscaler';
+  return kind === 'CanaryService' || kind === 'CanaryDeployment' || kind === 'CanaryAutoscaler';
 }
 
 /** What a ModelDeployment has whether or not a canary is tried. */
@@ -72,6 +74,7 @@ export function childName(kind: ChildKind, model: string): string {
   switch (kind) {
     case 'ConfigMap':
       return linkName(model);
+    case 'CanaryService':
     case 'CanaryDeployment':
     case 'CanaryAutoscaler':
       return canaryName(model);

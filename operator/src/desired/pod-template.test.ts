@@ -9,7 +9,7 @@ import { renderAutoscaler } from './autoscaler.ts';
 import { renderDeployment } from './deployment.ts';
 import { renderDisruptionBudget } from './disruption-budget.ts';
 import { renderPodTemplate } from './pod-template.ts';
-import { renderService } from './service.ts';
+import { renderCanaryService, renderService } from './service.ts';
 
 function render(spec: Partial<ModelDeploymentSpec> = {}) {
   const { metadata, spec: podSpec } = renderPodTemplate(modelDeployment(spec), 'iris-r', 'slipway:1');
@@ -132,13 +132,14 @@ test('every child is valid under the schema of Kubernetes', () => {
   const [autoscaler, budget] = [renderAutoscaler(owner), renderDisruptionBudget(owner)];
   if (autoscaler === undefined || budget === undefined) throw new Error('nothing was rendered');
   new Deployment(renderDeployment(owner, template, 'version 1', 2)).validate();
-  new Service(renderService(owner)).validate();
+  new Service(renderService(owner, 'both')).validate();
+  new Service(renderCanaryService(owner)).validate();
   new HorizontalPodAutoscaler(autoscaler).validate();
   new PodDisruptionBudget(budget).validate();
 });
 
 test('a Service has the ports of TensorFlow Serving where they are asked for', () => {
-  const portsOf = (spec: object) => renderService(modelDeployment(spec)).spec?.ports?.map(({ port }) => port);
+  const portsOf = (spec: object) => renderService(modelDeployment(spec), 'stable').spec?.ports?.map(({ port }) => port);
   expect(portsOf({})).toEqual([80, 9000]);
   expect(portsOf({ service: { tensorFlowServingPorts: 'Disabled' } })).toEqual([80, 9000]);
   expect(portsOf({ service: { tensorFlowServingPorts: 'Enabled' } })).toEqual([80, 9000, 8500, 8501]);

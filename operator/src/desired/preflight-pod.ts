@@ -32,7 +32,13 @@ export function renderPreflightPod(
     metadata: {
       name: preflightName(revision),
       namespace,
-      labels: { ...metadata.labels, [labels.modelDeployment]: name, [labels.track]: preflightTrack },
+      labels: {
+        ...metadata.labels,
+        [labels.modelDeployment]: name,
+        [labels.track]: preflightTrack,
+        // The Service may select the pods of both tracks, by the name that they have in common.
+        [labels.name]: 'slipway-preflight',
+      },
       ...(metadata.annotations === undefined ? {} : { annotations: metadata.annotations }),
       ownerReferences: [ownerReference(model)],
     },

@@ -2,7 +2,7 @@ import { ports } from '../../../contract/src/ports.ts';
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { servicePort } from '../api/names.ts';
 import type { ServiceManifest } from './children.ts';
-import { childMetadata, stableSelector } from './metadata.ts';
+import { bothTracksSelector, canaryName, childMetadata, type Track, trackSelector } from './metadata.ts';
 
 /** Where clients of TensorFlow Serving look for a model. */
 const tensorflowServingPorts = [
@@ -14,14 +14,28 @@ function grpcPort(name: string, port: number) {
   return { name, port, targetPort: 'grpc', protocol: 'TCP', appProtocol: 'kubernetes.io/h2c' } as const;
 }
 
-export function renderService(model: ModelDeployment): ServiceManifest {
+/** @param tracks whose pods answer */
+export function renderService(model: ModelDeployment, tracks: Track | 'both'): ServiceManifest {
+  return serviceOf(model, model.metadata.name, selectorOf(model, tracks));
+}
+
+/** What routes of a Gateway have as the backend of a canary. */
+export function renderCanaryService(model: ModelDeployment): ServiceManifest {
+  return serviceOf(model, canaryName(model.metadata.name), selectorOf(model, 'canary'));
+}
+
+function selectorOf({ metadata: { name } }: ModelDeployment, tracks: Track | 'both'): Record<string, string> {
+  return tracks === 'both' ? bothTracksSelector(name) : trackSelector(name, tracks);
+}
+
+function serviceOf(model: ModelDeployment, name: string, selector: Record<string, string>): ServiceManifest {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: childMetadata(model),
+    metadata: { ...childMetadata(model), name },
     spec: {
       type: 'ClusterIP',
-      selector: stableSelector(model.metadata.name),
+      selector,
       ports: [
         { name: servicePort.name, port: servicePort.port, targetPort: 'http', protocol: 'TCP' },
         grpcPort('grpc', ports.grpc),

@@ -4,6 +4,7 @@ import type { LivePod, Observed } from '../observed.ts';
 import type { Canary } from './canary.ts';
 import { isComplete } from './progress.ts';
 import { type Revision, templateRevision } from './revision.ts';
+import { isSame, problemOfRoute, routeInWords } from './routes.ts';
 import { shareTakenBy } from './traffic-share.ts';
 
 /** What keeps the share of a canary from rising. */
@@ -28,9 +29,11 @@ export function stepOf({ model }: Pick<Observed, 'model'>, { step }: CanaryRecor
 /** The pods that a canary needs for the step that it is in, and for the share that it has until that is another. */
 export function canaryReplicas(observed: Pick<Observed, 'model' | 'deployment'>, record: CanaryRecord): number {
   const stableReplicas = observed.deployment?.spec.replicas ?? 1;
-  const { isWhole } = canaryPolicyOf(observed.model.spec);
+  const { isWhole, routing } = canaryPolicyOf(observed.model.spec);
   const share = isWhole ? 100 : Math.max(record.weight, stepOf(observed, record).weight);
-  return Math.max(1, Math.ceil((share * stableReplicas) / 100));
+  // Where the Service has the pods of both, the share is of all of them; at 100 % it has the canary's alone.
+  const isOfAll = routing.kind === 'Replicas' && share < 100;
+  return Math.max(1, Math.ceil((share * stableReplicas) / (isOfAll ? 100 - share : 100)));
 }
 
 /** What has to be there before the share of a canary rises. */
@@ -63,8 +66,31 @@ export function unavailableSince({ canaryDeployment }: Observed): number | undef
   return available?.status === 'False' && !Number.isNaN(since) ? since : undefined;
 }
 
-/** How many serving pods have not taken the share. Which they are changes with every pod that comes and goes. */
-export function notTaken({ pods, links }: Observed, { record, target }: Canary): Missing | undefined {
+/** What has not taken the share yet. Which pods they are changes with every pod that comes and goes, so they are counted. */
+export function notTaken(observed: Observed, canary: Canary): Missing | undefined {
+  const { model, routes } = observed;
+  const { routing } = canaryPolicyOf(model.spec);
+  switch (routing.kind) {
+    case 'Pods':
+      return notTakenByPods(observed, canary);
+    case 'Replicas':
+      return undefined;
+    case 'Gateway': {
+      const problem = routing.routes
+        .map((reference) => {
+          const state = routes.find((one) => isSame(one.reference, reference));
+          // It is read from the next pass on.
+          return state === undefined
+            ? `${routeInWords(reference)} was not read yet`
+            : problemOfRoute(state, model.metadata.name, canary.record);
+        })
+        .find((one) => one !== undefined);
+      return problem === undefined ? undefined : ofOthers(problem);
+    }
+  }
+}
+
+function notTakenByPods({ pods, links }: Observed, { record, target }: Canary): Missing | undefined {
   const states = pods.filter(isServing).map(({ metadata }) => links.get(metadata.name));
   if (states.length === 0) return ofOthers('no pod serves');
   const unable = states.filter((state) => state?.kind === 'linked' && state.figures.passedOn === undefined);

@@ -261,7 +261,7 @@ const noRoom = 'the canary has no room for all requests that it is given';
 
 /** Without figures, which change all the time. */
 function gatesOpen(open: readonly Measurement[]): string {
-  return `inconclusive: ${open.map(({ gate }) => gate).join(', ')}`;
+  return `inconclusive: ${open.map(({ gate, message }) => (message === undefined ? gate : `${gate} (${message})`)).join(', ')}`;
 }
 
 /** What a step is judged by: without a share, only what mirrored requests can tell. */
@@ -289,33 +289,41 @@ function newsOf(
   const isSame =
     !isNews &&
     before?.length === measured.length &&
-    measured.every(({ gate, verdict }, index) => {
+    measured.every(({ gate, verdict, message }, index) => {
       const known = before[index];
-      return known?.gate === gate && known.verdict === verdict;
+      return known?.gate === gate && known.verdict === verdict && known.message === message;
     });
   return isSame ? [...(before ?? [])] : [...measured];
 }
 
 /** What a gate has found, in words. */
-export function inWords({ gate, verdict, requests, value, lower, upper }: Measurement): string {
-  if (value === undefined) return `${gate}: nothing was counted yet`;
+export function inWords({ gate, verdict, requests, value, lower, upper, message }: Measurement): string {
+  if (value === undefined) return `${gate}: ${message ?? 'nothing was counted yet'}`;
+  if (lower === undefined && upper === undefined) return `${gate}: ${value}, after ${requests} intervals`;
   const interval = `${lower ?? '0%'} to ${upper ?? 'anything'}`;
   const found = `${value} of ${requests} requests (surely ${interval})`;
   return verdict === 'Inconclusive' ? `${gate}: inconclusive, ${found}` : `${gate}: ${found}`;
 }
 
+/** The first whole interval of a step. An interval's number is its beginning, since 1970, over its length. */
+export function firstInterval({ time }: Pick<CanaryRecord, 'time'>, intervalSeconds: number): number {
+  return Math.floor(Date.parse(time) / (intervalSeconds * 1000)) + 1;
+}
+
 /** The whole intervals of the step that is under way, and what is known from before. */
-function figuresOf({ model, series }: Observed, { record, target, stable }: Canary, now: Date): StepFigures {
-  const { analysis } = canaryPolicyOf(model.spec);
-  const intervalAt = (time: number) => Math.floor(time / (analysis.intervalSeconds * 1000));
-  const last = intervalAt(now.getTime()) - 1;
+function figuresOf({ model, series, queries }: Observed, { record, target, stable }: Canary, now: Date): StepFigures {
+  const { analysis, routing } = canaryPolicyOf(model.spec);
+  const { intervalSeconds } = analysis;
+  const last = Math.floor(now.getTime() / (intervalSeconds * 1000)) - 1;
   const of = (revision: Revision) => series.filter((pod: PodSeries) => pod.revision === revision.metadata.name);
   const earliest = Math.min(last, ...of(stable).flatMap(({ intervals }) => intervals[0]?.interval ?? last));
   return {
     stable: of(stable),
     canary: of(target),
-    step: { first: intervalAt(Date.parse(record.time)) + 1, last },
+    step: { first: firstInterval(record, intervalSeconds), last },
     history: { first: earliest, last },
+    isPassedOn: routing.kind === 'Pods',
+    queries,
   };
 }
 

@@ -10,7 +10,8 @@ import { isOf } from './canary-pods.ts';
 export function tableFor({ model, canaryPods }: Observed, canary: Canary | undefined): Table {
   if (canary === undefined || canary.record.state === 'Failed') return {};
   const { target, record } = canary;
-  const { stickyBy } = canaryPolicyOf(model.spec);
+  const { stickyBy, routing } = canaryPolicyOf(model.spec);
+  if (routing.kind !== 'Pods') return {};
   const mirror = mirrorOf(model.spec);
   const share: TrafficShare = {
     revision: target.metadata.name,

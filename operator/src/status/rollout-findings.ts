@@ -229,6 +229,8 @@ function inWordsOf(write: string): string {
     case 'mark-healthy':
     case 'keep-signature':
       return 'a change of a ControllerRevision';
+    case 'patch-route':
+      return `other weights of the ${write.slice(kind.length + 1)}`;
     case 'create-preflight':
     case 'delete-preflight':
       return 'the pod that is asked before a rollout';

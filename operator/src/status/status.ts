@@ -8,6 +8,7 @@ import { commandsGiven } from '../rollout/commands.ts';
 import type { Gate } from '../rollout/preflight.ts';
 import type { Progress } from '../rollout/progress.ts';
 import { historyOf, type Revision } from '../rollout/revision.ts';
+import { isSame, mayHaveShare, ownRoutes, routesOf } from '../rollout/routes.ts';
 import { restartedAt } from '../rollout/undo.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { type ConditionType, type Finding, makeConditions } from './conditions.ts';
@@ -97,6 +98,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
       ...progress,
       ...(restarted === undefined ? {} : { restartedAt: restarted }),
       ...(wanted.canary === undefined ? {} : { canary: wanted.canary.record }),
+      ...usedRoutes(observed, wanted),
     },
     ...(preflight === undefined ? {} : { preflight }),
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
@@ -104,6 +106,19 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
     ...commandsOf(observed, wanted),
     history: historyOf(held ? revisions : recorded),
   };
+}
+
+/** The routes that have, or may have, a share for a canary: they are let go of even when the spec names them no longer. */
+function usedRoutes(
+  { model, routes }: Observed,
+  { canary }: Wanted,
+): Pick<NonNullable<ModelDeploymentStatus['rollout']>, 'routes'> {
+  const used = routesOf(model, canary !== undefined).filter((reference) => {
+    const state = routes.find((one) => isSame(one.reference, reference));
+    const isOwn = canary !== undefined && ownRoutes(model.spec).some((one) => isSame(one, reference));
+    return isOwn || state === undefined || mayHaveShare(state, model.metadata.name);
+  });
+  return used.length === 0 ? {} : { routes: [...used] };
 }
 
 /** The commands that were dealt with. Where nothing is decided, none was given in vain. */

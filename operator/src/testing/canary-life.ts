@@ -126,14 +126,16 @@ export class CanaryLife {
       };
       known.intervals.push({ ...nothing, ...counts, interval });
     };
+    const weight = this.canary?.weight ?? 0;
     for (const { metadata } of this.state.pods) {
-      const passed = isShared
-        ? { passedOn: requests, passedOnFailed: failed, saturated, compared: requests, differing }
-        : {};
-      add(metadata.name, this.running[0] ?? '', { ...passed, buckets: histogram(stableBucket) });
+      const passed = isShared && weight > 0 ? { passedOn: requests, passedOnFailed: failed, saturated } : {};
+      // Where everything is passed on, nothing is answered by itself, nor compared.
+      const compared = isShared && weight < 100 ? { compared: requests, differing } : {};
+      const own = isShared && weight === 100 ? { requests: 0 } : { buckets: histogram(stableBucket) };
+      add(metadata.name, this.running[0] ?? '', { ...passed, ...compared, ...own });
     }
     for (const { metadata } of this.state.canaryPods)
-      add(metadata.name, this.running[1] ?? '', { buckets: histogram(canaryBucket) });
+      add(metadata.name, this.running[1] ?? '', { failed, buckets: histogram(canaryBucket) });
   }
 
   get #allSeries(): PodSeries[] {

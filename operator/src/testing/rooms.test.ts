@@ -77,7 +77,7 @@ describe('the rooms', () => {
   });
 
   test('the pure rooms of the operator import no room that acts', () => {
-    const acting = operatorRooms('controller', 'podlink');
+    const acting = operatorRooms('controller', 'podlink', 'prometheus');
     expect(
       breaches(
         inRoom(...operatorRooms('desired', 'rollout', 'status')),
@@ -86,10 +86,11 @@ describe('the rooms', () => {
     ).toEqual([]);
   });
 
-  test('only kube/ and podlink/ talk to the network', () => {
+  test('only kube/, podlink/ and prometheus/ talk to the network', () => {
     const network = ['undici', 'node:http', 'node:https', 'node:net', 'node:tls'];
     const others = inRoom('operator/src').filter(
-      ({ path }) => !/^operator\/src\/(kube|podlink)\//.test(path) && path !== 'operator/src/serve-health.ts',
+      ({ path }) =>
+        !/^operator\/src\/(kube|podlink|prometheus)\//.test(path) && path !== 'operator/src/serve-health.ts',
     );
     expect(breaches(others, (one) => !network.includes(one))).toEqual([]);
   });

@@ -6,6 +6,7 @@ import { ownerReference } from '../desired/metadata.ts';
 import type { FieldSet } from '../kube/objects.ts';
 import { childFields, type LiveChild, type Observed } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
+import type { RouteState } from '../rollout/routes.ts';
 import { completeDeployment, modelDeployment, pod } from './test-objects.ts';
 
 /** A cluster as pure state, for tests of what passes decide: writes are performed on it as the API server would. */
@@ -29,6 +30,17 @@ function annotate(state: Observed, name: string, added: Readonly<Record<string, 
     };
   });
   return { ...state, revisions };
+}
+
+/** As a Gateway takes it at once. */
+function patchedRoute(state: RouteState, { route: { kind, name }, changes }: Extract<Write, { kind: 'patch-route' }>) {
+  const isIt = state.reference.kind === kind && state.reference.name === name;
+  if (state.kind !== 'found' || !isIt) return state;
+  const rules = (state.route.spec?.rules ?? []).map((rule, index) => {
+    const change = changes.find((one) => one.rule === index);
+    return change === undefined ? rule : { ...rule, backendRefs: change.backendRefs };
+  });
+  return { ...state, route: { ...state.route, spec: { rules } } };
 }
 
 /** What the API server makes of a write. */
@@ -66,6 +78,8 @@ export function perform(state: Observed, write: Write): Observed {
         : state;
     case 'delete-replica-set':
       return { ...state, replicaSets: state.replicaSets.filter(({ metadata }) => metadata.name !== write.name) };
+    case 'patch-route':
+      return { ...state, routes: state.routes.map((one) => patchedRoute(one, write)) };
     case 'create-preflight': {
       const { name } = write.manifest.metadata;
       return { ...state, preflightPods: [...state.preflightPods, pod(name, name.replace(/-preflight$/, ''))] };

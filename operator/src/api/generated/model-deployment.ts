@@ -261,6 +261,23 @@ export interface IModelDeployment {
        */
       "canary"?: {
         /**
+         * How requests reach the new revision. Pods - the pods of the one that serves pass its share on, exactly. Replicas - the Service selects the pods of both, for images that are not ours; the share is that of the pods. Gateway - by the weights of your HTTPRoutes and GRPCRoutes. Pods when absent.
+         */
+        "routing"?: "Pods" | "Replicas" | "Gateway";
+        /**
+         * With routing Gateway, the routes of the namespace that refer to the Service of the model.
+         */
+        "gateway"?: {
+          /**
+           * Names of routes.
+           */
+          "httpRoutes"?: Array<string>;
+          /**
+           * Names of routes.
+           */
+          "grpcRoutes"?: Array<string>;
+        };
+        /**
          * What share of the requests the new revision is given, and for how long. After the last step it takes the place of the old one. 5, 25 and 50 % for a minute each when absent.
          */
         "steps"?: Array<{
@@ -295,6 +312,23 @@ export interface IModelDeployment {
        * When a new revision takes over from the old one, and for how long that is kept. Only with strategy BlueGreen.
        */
       "blueGreen"?: {
+        /**
+         * How requests reach the new revision. Pods - the pods of the one that serves pass its share on, exactly. Replicas - the Service selects the pods of both, for images that are not ours; the share is that of the pods. Gateway - by the weights of your HTTPRoutes and GRPCRoutes. Pods when absent.
+         */
+        "routing"?: "Pods" | "Replicas" | "Gateway";
+        /**
+         * With routing Gateway, the routes of the namespace that refer to the Service of the model.
+         */
+        "gateway"?: {
+          /**
+           * Names of routes.
+           */
+          "httpRoutes"?: Array<string>;
+          /**
+           * Names of routes.
+           */
+          "grpcRoutes"?: Array<string>;
+        };
         /**
          * Of the requests that the old revision answers, which percentage the new one is asked as well, for comparison. Its answers are thrown away. 0 when absent.
          */
@@ -337,17 +371,25 @@ export interface IModelDeployment {
          */
         "gates"?: Array<{
           /**
-           * ErrorRate - requests that the canary does not answer, or with an error. Latency - of its own answers. LatencyVersusStable - the same beside that of the pods of the revision that serves. Agreement - mirrored answers that are those of the revision that serves.
+           * ErrorRate - requests that the canary does not answer, or with an error. Latency - of its own answers. LatencyVersusStable - the same beside that of the pods of the revision that serves. Agreement - mirrored answers that are those of the revision that serves. PromQL - what a query of your Prometheus gives.
            */
-          "metric": "ErrorRate" | "Latency" | "LatencyVersusStable" | "Agreement";
+          "metric": "ErrorRate" | "Latency" | "LatencyVersusStable" | "Agreement" | "PromQL";
           /**
-           * A percentage.
+           * A percentage; for PromQL a number.
            */
           "max"?: string;
           /**
-           * For Agreement - a percentage.
+           * For Agreement a percentage; for PromQL a number.
            */
           "min"?: string;
+          /**
+           * For PromQL - what the gate is called in status and metrics.
+           */
+          "name"?: string;
+          /**
+           * For PromQL - a query that gives one number at the end of each interval. $namespace, $name, $revision, $stableRevision and $interval stand for what they say; the canary's pods are $name-canary-.\*
+           */
+          "query"?: string;
           /**
            * For Agreement - how outputs are compared. Those that are not named, within 0.00001 plus 0.0001 of the value.
            */
@@ -504,6 +546,13 @@ export interface IModelDeployment {
        */
       "restartedAt"?: string;
       /**
+       * The routes of a Gateway whose weights were changed for a canary and are not what they were yet.
+       */
+      "routes"?: Array<{
+        "kind": "HTTPRoute" | "GRPCRoute";
+        "name": string;
+      }>;
+      /**
        * While this is there, a revision has pods of its own beside those of the one that serves.
        */
       "canary"?: {
@@ -550,13 +599,17 @@ export interface IModelDeployment {
           "gate": string;
           "verdict": "Passed" | "Failed" | "Inconclusive";
           /**
-           * That were counted.
+           * That were counted; for PromQL, the intervals that gave a number.
            */
           "requests": number;
           /**
            * What was measured.
            */
           "value"?: string;
+          /**
+           * Why nothing could be measured.
+           */
+          "message"?: string;
           /**
            * Where it surely is not below.
            */

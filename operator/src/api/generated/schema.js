@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate76;
-const schema46 = {
+export const validate = validate83;
+const schema50 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,22 +13,22 @@ const schema46 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "SamFLgYHt6WwjkRRozLiIqlHykEInLAIU41LtoOU"
+      "$ref": "AaDJKFyI7EBYX68IR4QCWyNgV2kktZuWMQbG1Hmnc"
     },
     "status": {
-      "$ref": "swkNUxWAANNGDo8c65n6IijehE1MaG6M9DsF6FM3I"
+      "$ref": "H3D78USbm4z3IR1mvDDm7mwP1nhIYmPvqSpqV9sck"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema47 = {
+const schema51 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate77(data, {
+function validate84(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate77(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema47.enum
+        allowedValues: schema51.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate77(data, {
     }
     errors++;
   }
-  validate77.errors = vErrors;
+  validate84.errors = vErrors;
   return errors === 0;
 }
-const schema48 = {
+const schema52 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate79(data, {
+function validate86(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate79(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema48.enum
+        allowedValues: schema52.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate79(data, {
     }
     errors++;
   }
-  validate79.errors = vErrors;
+  validate86.errors = vErrors;
   return errors === 0;
 }
-const schema49 = {
+const schema53 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema50 = {};
-import { validate as validate82 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate81(data, {
+const schema54 = {};
+import { validate as validate89 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate88(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,20 +167,20 @@ function validate81(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate82(data, {
+    if (!validate89(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+      vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
       errors = vErrors.length;
     }
   }
-  validate81.errors = vErrors;
+  validate88.errors = vErrors;
   return errors === 0;
 }
-const schema51 = {
+const schema55 = {
   "type": "object",
   "required": ["model"],
   "properties": {
@@ -206,14 +206,14 @@ const schema51 = {
       "$ref": "oYd5cOFXTjjZYTs5E3XadQHP3UTVVHY3McCoF8s77e4"
     },
     "rollout": {
-      "$ref": "PUfxeg1vX4iqku2wSBPUfGXQroDL34nyc2Jsx1SUrcU"
+      "$ref": "UwvQ5l3wGqgWqB0G2WyFIGmqaFn9v5peMFnSpL6ju6c"
     },
     "validation": {
       "$ref": "4nL47sSYK9r3L2P2w58Mrjudad6Xa1cWU2wQRH2vx24"
     }
   }
 };
-const schema52 = {
+const schema56 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -234,13 +234,13 @@ const schema52 = {
     }
   }
 };
-const schema53 = {
+const schema33 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63,
   "nullable": true
 };
-function validate87(data, {
+function validate66(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -298,15 +298,15 @@ function validate87(data, {
       errors++;
     }
   }
-  validate87.errors = vErrors;
+  validate66.errors = vErrors;
   return errors === 0;
 }
-const schema54 = {
+const schema57 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate89(data, {
+function validate95(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -363,15 +363,15 @@ function validate89(data, {
     }
     errors++;
   }
-  validate89.errors = vErrors;
+  validate95.errors = vErrors;
   return errors === 0;
 }
-const schema55 = {
+const schema58 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate91(data, {
+function validate97(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -428,15 +428,15 @@ function validate91(data, {
     }
     errors++;
   }
-  validate91.errors = vErrors;
+  validate97.errors = vErrors;
   return errors === 0;
 }
-const schema37 = {
+const schema41 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate67(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -478,7 +478,7 @@ function validate67(data, {
       errors++;
     }
   }
-  validate67.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
 const schema6 = {
@@ -629,7 +629,7 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
-function validate86(data, {
+function validate93(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -671,46 +671,46 @@ function validate86(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate87(data.name, {
+      if (!validate66(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate87.errors : vErrors.concat(validate87.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.version !== undefined) {
-      if (!validate89(data.version, {
+      if (!validate95(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
         rootData
       })) {
-        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
+        vErrors = vErrors === null ? validate95.errors : vErrors.concat(validate95.errors);
         errors = vErrors.length;
       }
     }
     if (data.uri !== undefined) {
-      if (!validate91(data.uri, {
+      if (!validate97(data.uri, {
         instancePath: instancePath + "/uri",
         parentData: data,
         parentDataProperty: "uri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate67(data.sha256, {
+      if (!validate74(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
@@ -741,7 +741,7 @@ function validate86(data, {
     }
     errors++;
   }
-  validate86.errors = vErrors;
+  validate93.errors = vErrors;
   return errors === 0;
 }
 const schema10 = {
@@ -831,7 +831,7 @@ function validate28(data, {
   validate28.errors = vErrors;
   return errors === 0;
 }
-const schema56 = {
+const schema59 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -908,7 +908,7 @@ function validate26(data, {
   validate26.errors = vErrors;
   return errors === 0;
 }
-function validate97(data, {
+function validate103(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -956,10 +956,10 @@ function validate97(data, {
       }
     }
   }
-  validate97.errors = vErrors;
+  validate103.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema60 = {
   "type": "object",
   "properties": {
     "image": {
@@ -989,13 +989,13 @@ const schema57 = {
   },
   "nullable": true
 };
-const schema58 = {
+const schema61 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate102(data, {
+function validate108(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1053,17 +1053,17 @@ function validate102(data, {
       errors++;
     }
   }
-  validate102.errors = vErrors;
+  validate108.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema62 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate104(data, {
+function validate110(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1139,17 +1139,17 @@ function validate104(data, {
       errors++;
     }
   }
-  validate104.errors = vErrors;
+  validate110.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema63 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate106(data, {
+function validate112(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1225,17 +1225,17 @@ function validate106(data, {
       errors++;
     }
   }
-  validate106.errors = vErrors;
+  validate112.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema64 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate108(data, {
+function validate114(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1311,10 +1311,10 @@ function validate108(data, {
       errors++;
     }
   }
-  validate108.errors = vErrors;
+  validate114.errors = vErrors;
   return errors === 0;
 }
-const schema62 = {
+const schema65 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -1327,13 +1327,13 @@ const schema62 = {
   },
   "nullable": true
 };
-const schema63 = {
+const schema66 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate111(data, {
+function validate117(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1409,10 +1409,10 @@ function validate111(data, {
       errors++;
     }
   }
-  validate111.errors = vErrors;
+  validate117.errors = vErrors;
   return errors === 0;
 }
-function validate110(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1454,13 +1454,13 @@ function validate110(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate111(data.maxSize, {
+      if (!validate117(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
+        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
         errors = vErrors.length;
       }
     }
@@ -1476,17 +1476,17 @@ function validate110(data, {
       }
     }
   }
-  validate110.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-const schema26 = {
+const schema27 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 100,
   "nullable": true
 };
-function validate56(data, {
+function validate58(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1562,7 +1562,7 @@ function validate56(data, {
       errors++;
     }
   }
-  validate56.errors = vErrors;
+  validate58.errors = vErrors;
   return errors === 0;
 }
 const schema25 = {
@@ -1632,14 +1632,14 @@ function validate55(data, {
   validate55.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema67 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate117(data, {
+function validate123(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1715,10 +1715,10 @@ function validate117(data, {
       errors++;
     }
   }
-  validate117.errors = vErrors;
+  validate123.errors = vErrors;
   return errors === 0;
 }
-function validate101(data, {
+function validate107(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1744,68 +1744,68 @@ function validate101(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.image !== undefined) {
-      if (!validate102(data.image, {
+      if (!validate108(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.threads !== undefined) {
-      if (!validate104(data.threads, {
-        instancePath: instancePath + "/threads",
-        parentData: data,
-        parentDataProperty: "threads",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.instances !== undefined) {
-      if (!validate106(data.instances, {
-        instancePath: instancePath + "/instances",
-        parentData: data,
-        parentDataProperty: "instances",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate106.errors : vErrors.concat(validate106.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxInFlight !== undefined) {
-      if (!validate108(data.maxInFlight, {
-        instancePath: instancePath + "/maxInFlight",
-        parentData: data,
-        parentDataProperty: "maxInFlight",
         rootData
       })) {
         vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
         errors = vErrors.length;
       }
     }
-    if (data.batching !== undefined) {
-      if (!validate110(data.batching, {
-        instancePath: instancePath + "/batching",
+    if (data.threads !== undefined) {
+      if (!validate110(data.threads, {
+        instancePath: instancePath + "/threads",
         parentData: data,
-        parentDataProperty: "batching",
+        parentDataProperty: "threads",
         rootData
       })) {
         vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
         errors = vErrors.length;
       }
     }
+    if (data.instances !== undefined) {
+      if (!validate112(data.instances, {
+        instancePath: instancePath + "/instances",
+        parentData: data,
+        parentDataProperty: "instances",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate112.errors : vErrors.concat(validate112.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxInFlight !== undefined) {
+      if (!validate114(data.maxInFlight, {
+        instancePath: instancePath + "/maxInFlight",
+        parentData: data,
+        parentDataProperty: "maxInFlight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.batching !== undefined) {
+      if (!validate116(data.batching, {
+        instancePath: instancePath + "/batching",
+        parentData: data,
+        parentDataProperty: "batching",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.accessLogPercent !== undefined) {
-      if (!validate56(data.accessLogPercent, {
+      if (!validate58(data.accessLogPercent, {
         instancePath: instancePath + "/accessLogPercent",
         parentData: data,
         parentDataProperty: "accessLogPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
         errors = vErrors.length;
       }
     }
@@ -1821,21 +1821,21 @@ function validate101(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate117(data.requestTimeoutMilliseconds, {
+      if (!validate123(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate101.errors = vErrors;
+  validate107.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema68 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1981,7 +1981,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-const schema66 = {
+const schema69 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1990,11 +1990,11 @@ const schema66 = {
   "properties": {},
   "nullable": true
 };
-const schema67 = {
+const schema70 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate123(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2035,10 +2035,10 @@ function validate123(data, {
     }
     errors++;
   }
-  validate123.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-function validate122(data, {
+function validate128(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2080,21 +2080,21 @@ function validate122(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate123(data[key0], {
+      if (!validate129(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate122.errors = vErrors;
+  validate128.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema71 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2102,7 +2102,7 @@ const schema68 = {
   },
   "nullable": true
 };
-const schema69 = {
+const schema72 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2182,12 +2182,12 @@ function validate29(data, {
   validate29.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema73 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate129(data, {
+function validate135(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2229,10 +2229,10 @@ function validate129(data, {
       errors++;
     }
   }
-  validate129.errors = vErrors;
+  validate135.errors = vErrors;
   return errors === 0;
 }
-const schema71 = {
+const schema74 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2385,7 +2385,7 @@ function validate30(data, {
   validate30.errors = vErrors;
   return errors === 0;
 }
-function validate131(data, {
+function validate137(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2433,10 +2433,10 @@ function validate131(data, {
       }
     }
   }
-  validate131.errors = vErrors;
+  validate137.errors = vErrors;
   return errors === 0;
 }
-function validate127(data, {
+function validate133(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2473,24 +2473,24 @@ function validate127(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate129(data.value, {
+      if (!validate135(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
+        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate131(data.valueFrom, {
+      if (!validate137(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
         errors = vErrors.length;
       }
     }
@@ -2510,10 +2510,10 @@ function validate127(data, {
     }
     errors++;
   }
-  validate127.errors = vErrors;
+  validate133.errors = vErrors;
   return errors === 0;
 }
-function validate126(data, {
+function validate132(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2556,21 +2556,21 @@ function validate126(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate127(data[i0], {
+      if (!validate133(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
+        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate126.errors = vErrors;
+  validate132.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema75 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2578,7 +2578,7 @@ const schema72 = {
   },
   "nullable": true
 };
-const schema73 = {
+const schema76 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2598,12 +2598,12 @@ const schema73 = {
     }
   }
 };
-const schema74 = {
+const schema77 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate140(data, {
+function validate146(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2645,16 +2645,16 @@ function validate140(data, {
       errors++;
     }
   }
-  validate140.errors = vErrors;
+  validate146.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema78 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate142(data, {
+function validate148(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2684,7 +2684,7 @@ function validate142(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema75.enum
+        allowedValues: schema78.enum
       }
     };
     if (vErrors === null) {
@@ -2712,15 +2712,15 @@ function validate142(data, {
       errors++;
     }
   }
-  validate142.errors = vErrors;
+  validate148.errors = vErrors;
   return errors === 0;
 }
-const schema35 = {
+const schema39 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate65(data, {
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2762,16 +2762,16 @@ function validate65(data, {
       errors++;
     }
   }
-  validate65.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-const schema76 = {
+const schema79 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate145(data, {
+function validate151(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2801,7 +2801,7 @@ function validate145(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema76.enum
+        allowedValues: schema79.enum
       }
     };
     if (vErrors === null) {
@@ -2829,16 +2829,16 @@ function validate145(data, {
       errors++;
     }
   }
-  validate145.errors = vErrors;
+  validate151.errors = vErrors;
   return errors === 0;
 }
-const schema31 = {
+const schema35 = {
   "type": "integer",
   "format": "int64",
   "nullable": true
 };
 const formats12 = formats.int64;
-function validate61(data, {
+function validate68(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2880,10 +2880,10 @@ function validate61(data, {
       errors++;
     }
   }
-  validate61.errors = vErrors;
+  validate68.errors = vErrors;
   return errors === 0;
 }
-function validate139(data, {
+function validate145(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2893,57 +2893,57 @@ function validate139(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate140(data.key, {
+      if (!validate146(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate140.errors : vErrors.concat(validate140.errors);
+        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate142(data.operator, {
+      if (!validate148(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate65(data.value, {
+      if (!validate72(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.effect !== undefined) {
-      if (!validate145(data.effect, {
+      if (!validate151(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
+        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerationSeconds !== undefined) {
-      if (!validate61(data.tolerationSeconds, {
+      if (!validate68(data.tolerationSeconds, {
         instancePath: instancePath + "/tolerationSeconds",
         parentData: data,
         parentDataProperty: "tolerationSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
@@ -2963,10 +2963,10 @@ function validate139(data, {
     }
     errors++;
   }
-  validate139.errors = vErrors;
+  validate145.errors = vErrors;
   return errors === 0;
 }
-function validate138(data, {
+function validate144(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3009,21 +3009,21 @@ function validate138(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate139(data[i0], {
+      if (!validate145(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
+        vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate138.errors = vErrors;
+  validate144.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema80 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -3031,7 +3031,7 @@ const schema77 = {
   },
   "nullable": true
 };
-const schema78 = {
+const schema81 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3116,13 +3116,13 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema82 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate153(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3181,15 +3181,15 @@ function validate153(data, {
       errors++;
     }
   }
-  validate153.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema83 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate155(data, {
+function validate161(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3246,15 +3246,15 @@ function validate155(data, {
     }
     errors++;
   }
-  validate155.errors = vErrors;
+  validate161.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema84 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate157(data, {
+function validate163(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3268,7 +3268,7 @@ function validate157(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema81.enum
+        allowedValues: schema84.enum
       }
     };
     if (vErrors === null) {
@@ -3311,10 +3311,10 @@ function validate157(data, {
     }
     errors++;
   }
-  validate157.errors = vErrors;
+  validate163.errors = vErrors;
   return errors === 0;
 }
-function validate151(data, {
+function validate157(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3383,35 +3383,35 @@ function validate151(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate153(data.minDomains, {
+      if (!validate159(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate155(data.topologyKey, {
+      if (!validate161(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
+        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate157(data.whenUnsatisfiable, {
+      if (!validate163(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
         errors = vErrors.length;
       }
     }
@@ -3431,10 +3431,10 @@ function validate151(data, {
     }
     errors++;
   }
-  validate151.errors = vErrors;
+  validate157.errors = vErrors;
   return errors === 0;
 }
-function validate150(data, {
+function validate156(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3477,18 +3477,18 @@ function validate150(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate151(data[i0], {
+      if (!validate157(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate150.errors = vErrors;
+  validate156.errors = vErrors;
   return errors === 0;
 }
 const schema16 = {
@@ -3558,7 +3558,7 @@ function validate38(data, {
   validate38.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema85 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3566,7 +3566,7 @@ const schema82 = {
   },
   "nullable": true
 };
-const schema83 = {
+const schema86 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3575,7 +3575,7 @@ const schema83 = {
     }
   }
 };
-function validate164(data, {
+function validate170(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3627,10 +3627,10 @@ function validate164(data, {
     }
     errors++;
   }
-  validate164.errors = vErrors;
+  validate170.errors = vErrors;
   return errors === 0;
 }
-function validate163(data, {
+function validate169(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3673,21 +3673,21 @@ function validate163(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate164(data[i0], {
+      if (!validate170(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
+        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate163.errors = vErrors;
+  validate169.errors = vErrors;
   return errors === 0;
 }
-function validate120(data, {
+function validate126(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3724,24 +3724,24 @@ function validate120(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate122(data.annotations, {
+      if (!validate128(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate126(data.env, {
+      if (!validate132(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
+        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
         errors = vErrors.length;
       }
     }
@@ -3757,24 +3757,24 @@ function validate120(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate138(data.tolerations, {
+      if (!validate144(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate150(data.topologySpreadConstraints, {
+      if (!validate156(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
+        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
         errors = vErrors.length;
       }
     }
@@ -3801,21 +3801,21 @@ function validate120(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate163(data.imagePullSecrets, {
+      if (!validate169(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate120.errors = vErrors;
+  validate126.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema87 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3834,7 +3834,7 @@ const schema84 = {
   },
   "nullable": true
 };
-const schema85 = {
+const schema88 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3842,7 +3842,7 @@ const schema85 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate170(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3918,16 +3918,16 @@ function validate170(data, {
       errors++;
     }
   }
-  validate170.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema89 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate172(data, {
+function validate178(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4003,10 +4003,10 @@ function validate172(data, {
       errors++;
     }
   }
-  validate172.errors = vErrors;
+  validate178.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema90 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4014,7 +4014,7 @@ const schema87 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema88 = {
+const schema91 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -4029,12 +4029,12 @@ const schema88 = {
     }
   }
 };
-const schema89 = {
+const schema92 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate176(data, {
+function validate182(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4048,7 +4048,7 @@ function validate176(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema89.enum
+        allowedValues: schema92.enum
       }
     };
     if (vErrors === null) {
@@ -4091,17 +4091,17 @@ function validate176(data, {
     }
     errors++;
   }
-  validate176.errors = vErrors;
+  validate182.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema93 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate178(data, {
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4177,10 +4177,10 @@ function validate178(data, {
       errors++;
     }
   }
-  validate178.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
-function validate175(data, {
+function validate181(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4206,24 +4206,24 @@ function validate175(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate176(data.type, {
+      if (!validate182(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
+        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate178(data.averageUtilization, {
+      if (!validate184(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
+        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
         errors = vErrors.length;
       }
     }
@@ -4254,10 +4254,10 @@ function validate175(data, {
     }
     errors++;
   }
-  validate175.errors = vErrors;
+  validate181.errors = vErrors;
   return errors === 0;
 }
-function validate174(data, {
+function validate180(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4300,13 +4300,13 @@ function validate174(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate175(data[i0], {
+      if (!validate181(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
         errors = vErrors.length;
       }
     }
@@ -4326,10 +4326,10 @@ function validate174(data, {
     }
     errors++;
   }
-  validate174.errors = vErrors;
+  validate180.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema94 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4941,7 +4941,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-function validate183(data, {
+function validate189(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4989,10 +4989,10 @@ function validate183(data, {
       }
     }
   }
-  validate183.errors = vErrors;
+  validate189.errors = vErrors;
   return errors === 0;
 }
-function validate169(data, {
+function validate175(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5050,54 +5050,54 @@ function validate169(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate170(data.minReplicas, {
+      if (!validate176(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate172(data.maxReplicas, {
+      if (!validate178(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate174(data.triggers, {
+      if (!validate180(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
+        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate183(data.behavior, {
+      if (!validate189(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
+        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate169.errors = vErrors;
+  validate175.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema95 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5106,7 +5106,7 @@ const schema92 = {
   },
   "nullable": true
 };
-function validate188(data, {
+function validate194(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5143,10 +5143,10 @@ function validate188(data, {
       }
     }
   }
-  validate188.errors = vErrors;
+  validate194.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema96 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -5154,13 +5154,13 @@ const schema93 = {
       "$ref": "pqfJbaRy3MZ0dN59Wobqnxz8PUhphKQ0E9EuSJVzIs"
     },
     "canary": {
-      "$ref": "2RKyNlRWRbbRjtUE5nnnN607fMcPlb30Coa8n8gZbk"
+      "$ref": "teY229ZSVsjiSEBFZ35Oi3IBStv8K2fIp17TYnMBc"
     },
     "blueGreen": {
-      "$ref": "OlELhwJ3oRVayH4jzlIdJ3COAt0k6VhxtYIm33BcQ"
+      "$ref": "APECddnsqjHHOdPkQqMwssZxrnbWs4kTZjRjUrm7TQ"
     },
     "analysis": {
-      "$ref": "oc69Ozmy63m6aON5C0uws2x2Ahs442LLlUF5qAidE"
+      "$ref": "ID81Ww2QiDIXDNVPnIWOYNOQI5u9Fn00UppfIltEQ"
     },
     "maxSurge": {
       "$ref": "iBgJroxGP6AkV8lgY1sCcE6x06udiWEnf8l9VcukyYU"
@@ -5183,14 +5183,14 @@ const schema93 = {
   },
   "nullable": true
 };
-const schema94 = {
+const schema97 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate192(data, {
+function validate198(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5220,7 +5220,7 @@ function validate192(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema94.enum
+        allowedValues: schema97.enum
       }
     };
     if (vErrors === null) {
@@ -5248,12 +5248,18 @@ function validate192(data, {
       errors++;
     }
   }
-  validate192.errors = vErrors;
+  validate198.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema98 = {
   "type": "object",
   "properties": {
+    "routing": {
+      "$ref": "hKsYxEuYwyCRFwIsvz5LRyr1qJD768l8bk5VjdzPA"
+    },
+    "gateway": {
+      "$ref": "ccJmfGXMVwoheLdIQz1L9tFkebuWajTQz2N0iN0a5TU"
+    },
     "steps": {
       "$ref": "obD1667P3C56r8xs825bkUAygL5OZqcytNzkgK4"
     },
@@ -5266,7 +5272,236 @@ const schema95 = {
   },
   "nullable": true
 };
-const schema96 = {
+const schema28 = {
+  "type": "string",
+  "enum": ["Pods", "Replicas", "Gateway"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate59(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Pods" || data === "Replicas" || data === "Gateway")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema28.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate59.errors = vErrors;
+  return errors === 0;
+}
+const schema29 = {
+  "type": "object",
+  "minProperties": 1,
+  "properties": {
+    "httpRoutes": {
+      "$ref": "MUJU8Sc0W80UygYGawj4gMCrPzfLgrzmnPhIKvMs"
+    },
+    "grpcRoutes": {
+      "$ref": "MUJU8Sc0W80UygYGawj4gMCrPzfLgrzmnPhIKvMs"
+    }
+  },
+  "nullable": true
+};
+const schema26 = {
+  "type": "array",
+  "minItems": 1,
+  "maxItems": 8,
+  "items": {
+    "$ref": "xwpijLRhjUEJllEse3cgJuQz6UsEYqfhm0t12sQjFe4"
+  },
+  "nullable": true
+};
+function validate56(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.length < 1) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minItems",
+        keyword: "minItems",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate29(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate56.errors = vErrors;
+  return errors === 0;
+}
+function validate60(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (Object.keys(data).length < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minProperties",
+        keyword: "minProperties",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.httpRoutes !== undefined) {
+      if (!validate56(data.httpRoutes, {
+        instancePath: instancePath + "/httpRoutes",
+        parentData: data,
+        parentDataProperty: "httpRoutes",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.grpcRoutes !== undefined) {
+      if (!validate56(data.grpcRoutes, {
+        instancePath: instancePath + "/grpcRoutes",
+        parentData: data,
+        parentDataProperty: "grpcRoutes",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate60.errors = vErrors;
+  return errors === 0;
+}
+const schema99 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -5275,7 +5510,7 @@ const schema96 = {
   },
   "nullable": true
 };
-const schema97 = {
+const schema100 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -5290,13 +5525,13 @@ const schema97 = {
     }
   }
 };
-const schema98 = {
+const schema101 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate197(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5372,17 +5607,17 @@ function validate197(data, {
       errors++;
     }
   }
-  validate197.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-const schema27 = {
+const schema30 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 604800,
   "nullable": true
 };
-function validate57(data, {
+function validate63(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5458,16 +5693,16 @@ function validate57(data, {
       errors++;
     }
   }
-  validate57.errors = vErrors;
+  validate63.errors = vErrors;
   return errors === 0;
 }
-const schema28 = {
+const schema31 = {
   "type": "string",
   "enum": ["Manual"],
   "maxLength": 32,
   "nullable": true
 };
-function validate58(data, {
+function validate64(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5497,7 +5732,7 @@ function validate58(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema28.enum
+        allowedValues: schema31.enum
       }
     };
     if (vErrors === null) {
@@ -5525,10 +5760,10 @@ function validate58(data, {
       errors++;
     }
   }
-  validate58.errors = vErrors;
+  validate64.errors = vErrors;
   return errors === 0;
 }
-function validate196(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5554,35 +5789,35 @@ function validate196(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate197(data.weight, {
+      if (!validate205(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
     if (data.holdSeconds !== undefined) {
-      if (!validate57(data.holdSeconds, {
+      if (!validate63(data.holdSeconds, {
         instancePath: instancePath + "/holdSeconds",
         parentData: data,
         parentDataProperty: "holdSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
     if (data.hold !== undefined) {
-      if (!validate58(data.hold, {
+      if (!validate64(data.hold, {
         instancePath: instancePath + "/hold",
         parentData: data,
         parentDataProperty: "hold",
         rootData
       })) {
-        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
         errors = vErrors.length;
       }
     }
@@ -5602,10 +5837,10 @@ function validate196(data, {
     }
     errors++;
   }
-  validate196.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-function validate195(data, {
+function validate203(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5664,21 +5899,21 @@ function validate195(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate196(data[i0], {
+      if (!validate204(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate196.errors : vErrors.concat(validate196.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate195.errors = vErrors;
+  validate203.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema102 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -5688,12 +5923,12 @@ const schema99 = {
   },
   "nullable": true
 };
-const schema100 = {
+const schema103 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128
 };
-function validate205(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5750,10 +5985,10 @@ function validate205(data, {
     }
     errors++;
   }
-  validate205.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-function validate204(data, {
+function validate212(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5795,21 +6030,21 @@ function validate204(data, {
       errors++;
     }
     if (data.header !== undefined) {
-      if (!validate205(data.header, {
+      if (!validate213(data.header, {
         instancePath: instancePath + "/header",
         parentData: data,
         parentDataProperty: "header",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate204.errors = vErrors;
+  validate212.errors = vErrors;
   return errors === 0;
 }
-function validate194(data, {
+function validate200(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5834,46 +6069,74 @@ function validate194(data, {
     errors++;
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.routing !== undefined) {
+      if (!validate59(data.routing, {
+        instancePath: instancePath + "/routing",
+        parentData: data,
+        parentDataProperty: "routing",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.gateway !== undefined) {
+      if (!validate60(data.gateway, {
+        instancePath: instancePath + "/gateway",
+        parentData: data,
+        parentDataProperty: "gateway",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.steps !== undefined) {
-      if (!validate195(data.steps, {
+      if (!validate203(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
+        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
         errors = vErrors.length;
       }
     }
     if (data.mirrorPercent !== undefined) {
-      if (!validate56(data.mirrorPercent, {
+      if (!validate58(data.mirrorPercent, {
         instancePath: instancePath + "/mirrorPercent",
         parentData: data,
         parentDataProperty: "mirrorPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
         errors = vErrors.length;
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate204(data.stickyBy, {
+      if (!validate212(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate194.errors = vErrors;
+  validate200.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema104 = {
   "type": "object",
   "properties": {
+    "routing": {
+      "$ref": "hKsYxEuYwyCRFwIsvz5LRyr1qJD768l8bk5VjdzPA"
+    },
+    "gateway": {
+      "$ref": "ccJmfGXMVwoheLdIQz1L9tFkebuWajTQz2N0iN0a5TU"
+    },
     "mirrorPercent": {
       "$ref": "asSHVYWwwSr8JlHAiV8mXs1tgo1WZ7dKYjrdnkqto"
     },
@@ -5889,7 +6152,7 @@ const schema101 = {
   },
   "nullable": true
 };
-function validate209(data, {
+function validate217(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5914,55 +6177,77 @@ function validate209(data, {
     errors++;
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.routing !== undefined) {
+      if (!validate59(data.routing, {
+        instancePath: instancePath + "/routing",
+        parentData: data,
+        parentDataProperty: "routing",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.gateway !== undefined) {
+      if (!validate60(data.gateway, {
+        instancePath: instancePath + "/gateway",
+        parentData: data,
+        parentDataProperty: "gateway",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.mirrorPercent !== undefined) {
-      if (!validate56(data.mirrorPercent, {
+      if (!validate58(data.mirrorPercent, {
         instancePath: instancePath + "/mirrorPercent",
         parentData: data,
         parentDataProperty: "mirrorPercent",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate56.errors : vErrors.concat(validate56.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.holdSeconds !== undefined) {
-      if (!validate57(data.holdSeconds, {
-        instancePath: instancePath + "/holdSeconds",
-        parentData: data,
-        parentDataProperty: "holdSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.hold !== undefined) {
-      if (!validate58(data.hold, {
-        instancePath: instancePath + "/hold",
-        parentData: data,
-        parentDataProperty: "hold",
         rootData
       })) {
         vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
         errors = vErrors.length;
       }
     }
+    if (data.holdSeconds !== undefined) {
+      if (!validate63(data.holdSeconds, {
+        instancePath: instancePath + "/holdSeconds",
+        parentData: data,
+        parentDataProperty: "holdSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.hold !== undefined) {
+      if (!validate64(data.hold, {
+        instancePath: instancePath + "/hold",
+        parentData: data,
+        parentDataProperty: "hold",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.soakSeconds !== undefined) {
-      if (!validate57(data.soakSeconds, {
+      if (!validate63(data.soakSeconds, {
         instancePath: instancePath + "/soakSeconds",
         parentData: data,
         parentDataProperty: "soakSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
+        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate209.errors = vErrors;
+  validate217.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema105 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -5978,12 +6263,12 @@ const schema102 = {
       "$ref": "MrHeGZLsx7n0zArsobHKubUWN1bT3d4snaw5dOcVQ8"
     },
     "gates": {
-      "$ref": "sT48j5ygUeadZvp7l2Kdx57FLpetQwlKC7NRpRrkQ"
+      "$ref": "cXlJbaNrgCQ5FA0SOOl1hG89NUgVZuGriwFSRPGGc"
     }
   },
   "nullable": true
 };
-const schema103 = {
+const schema106 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -5991,7 +6276,7 @@ const schema103 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate216(data, {
+function validate226(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6067,10 +6352,10 @@ function validate216(data, {
       errors++;
     }
   }
-  validate216.errors = vErrors;
+  validate226.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema107 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -6078,7 +6363,7 @@ const schema104 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate218(data, {
+function validate228(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6154,16 +6439,16 @@ function validate218(data, {
       errors++;
     }
   }
-  validate218.errors = vErrors;
+  validate228.errors = vErrors;
   return errors === 0;
 }
-const schema105 = {
+const schema108 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate220(data, {
+function validate230(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6205,17 +6490,17 @@ function validate220(data, {
       errors++;
     }
   }
-  validate220.errors = vErrors;
+  validate230.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema109 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate222(data, {
+function validate232(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6245,7 +6530,7 @@ function validate222(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema106.enum
+        allowedValues: schema109.enum
       }
     };
     if (vErrors === null) {
@@ -6273,30 +6558,36 @@ function validate222(data, {
       errors++;
     }
   }
-  validate222.errors = vErrors;
+  validate232.errors = vErrors;
   return errors === 0;
 }
-const schema107 = {
+const schema110 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
   "items": {
-    "$ref": "E9zlQS8PIQhyoqN1W7ryTQeEYfdhAZ8qnSFcxu81Y0"
+    "$ref": "zhOpS0YAzz9OI4zQXKBZNJuFk3XldDmVW33mbxw9eQ"
   },
   "nullable": true
 };
-const schema108 = {
+const schema111 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
     "metric": {
-      "$ref": "5X7Fvc1YMdtGn4yzZHxM1AbjzL4ygjzW96gDg5rbow"
+      "$ref": "GOfXfdFgVZGIsW1hGGDVMRsE7Poxz7zGZKozoVQpqk"
     },
     "max": {
       "$ref": "qx32vQDoEZ0nfHcBpbP7vTVNidL5IkQaRafhjgN4VsU"
     },
     "min": {
       "$ref": "qx32vQDoEZ0nfHcBpbP7vTVNidL5IkQaRafhjgN4VsU"
+    },
+    "name": {
+      "$ref": "Fi5GumpZRhoGbEbXE3aAYf5MY3ogPT21qvKgVxb4X8"
+    },
+    "query": {
+      "$ref": "92iJ2WPl3Tb5Exy5OgfOZ7plMihlOv0T5wCpkgouIk"
     },
     "outputs": {
       "$ref": "ao6EYMlZ1cPVUTjAVSDsxErcDwkm1YvuDmZk3WUNo"
@@ -6309,12 +6600,12 @@ const schema108 = {
     }
   }
 };
-const schema109 = {
+const schema112 = {
   "type": "string",
-  "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement"],
+  "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate226(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6322,13 +6613,13 @@ function validate226(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  if (!(data === "ErrorRate" || data === "Latency" || data === "LatencyVersusStable" || data === "Agreement")) {
+  if (!(data === "ErrorRate" || data === "Latency" || data === "LatencyVersusStable" || data === "Agreement" || data === "PromQL")) {
     const err0 = {
       instancePath,
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema109.enum
+        allowedValues: schema112.enum
       }
     };
     if (vErrors === null) {
@@ -6371,15 +6662,15 @@ function validate226(data, {
     }
     errors++;
   }
-  validate226.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
-const schema29 = {
+const schema32 = {
   "type": "string",
   "maxLength": 16,
   "nullable": true
 };
-function validate59(data, {
+function validate65(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6421,10 +6712,77 @@ function validate59(data, {
       errors++;
     }
   }
-  validate59.errors = vErrors;
+  validate65.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema113 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 2048,
+  "nullable": true
+};
+function validate241(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 2048) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 2048
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate241.errors = vErrors;
+  return errors === 0;
+}
+const schema114 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -6432,7 +6790,7 @@ const schema110 = {
   },
   "nullable": true
 };
-const schema111 = {
+const schema115 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -6450,12 +6808,12 @@ const schema111 = {
     }
   }
 };
-const schema112 = {
+const schema116 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 256
 };
-function validate232(data, {
+function validate245(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6512,15 +6870,15 @@ function validate232(data, {
     }
     errors++;
   }
-  validate232.errors = vErrors;
+  validate245.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema117 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate234(data, {
+function validate247(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6534,7 +6892,7 @@ function validate234(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema113.enum
+        allowedValues: schema117.enum
       }
     };
     if (vErrors === null) {
@@ -6577,15 +6935,15 @@ function validate234(data, {
     }
     errors++;
   }
-  validate234.errors = vErrors;
+  validate247.errors = vErrors;
   return errors === 0;
 }
-const schema30 = {
+const schema34 = {
   "type": "string",
   "maxLength": 32,
   "nullable": true
 };
-function validate60(data, {
+function validate67(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6627,10 +6985,10 @@ function validate60(data, {
       errors++;
     }
   }
-  validate60.errors = vErrors;
+  validate67.errors = vErrors;
   return errors === 0;
 }
-function validate231(data, {
+function validate244(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6672,46 +7030,46 @@ function validate231(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate232(data.name, {
+      if (!validate245(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
+        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
         errors = vErrors.length;
       }
     }
     if (data.compare !== undefined) {
-      if (!validate234(data.compare, {
+      if (!validate247(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
+        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
         errors = vErrors.length;
       }
     }
     if (data.absolute !== undefined) {
-      if (!validate60(data.absolute, {
+      if (!validate67(data.absolute, {
         instancePath: instancePath + "/absolute",
         parentData: data,
         parentDataProperty: "absolute",
         rootData
       })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
     if (data.relative !== undefined) {
-      if (!validate60(data.relative, {
+      if (!validate67(data.relative, {
         instancePath: instancePath + "/relative",
         parentData: data,
         parentDataProperty: "relative",
         rootData
       })) {
-        vErrors = vErrors === null ? validate60.errors : vErrors.concat(validate60.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
@@ -6731,10 +7089,10 @@ function validate231(data, {
     }
     errors++;
   }
-  validate231.errors = vErrors;
+  validate244.errors = vErrors;
   return errors === 0;
 }
-function validate230(data, {
+function validate243(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6777,28 +7135,28 @@ function validate230(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate231(data[i0], {
+      if (!validate244(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
+        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate230.errors = vErrors;
+  validate243.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema118 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate240(data, {
+function validate253(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6874,17 +7232,17 @@ function validate240(data, {
       errors++;
     }
   }
-  validate240.errors = vErrors;
+  validate253.errors = vErrors;
   return errors === 0;
 }
-const schema115 = {
+const schema119 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate242(data, {
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6960,10 +7318,10 @@ function validate242(data, {
       errors++;
     }
   }
-  validate242.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-function validate225(data, {
+function validate235(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6989,68 +7347,90 @@ function validate225(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate226(data.metric, {
+      if (!validate236(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
     if (data.max !== undefined) {
-      if (!validate59(data.max, {
+      if (!validate65(data.max, {
         instancePath: instancePath + "/max",
         parentData: data,
         parentDataProperty: "max",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
         errors = vErrors.length;
       }
     }
     if (data.min !== undefined) {
-      if (!validate59(data.min, {
+      if (!validate65(data.min, {
         instancePath: instancePath + "/min",
         parentData: data,
         parentDataProperty: "min",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.name !== undefined) {
+      if (!validate66(data.name, {
+        instancePath: instancePath + "/name",
+        parentData: data,
+        parentDataProperty: "name",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.query !== undefined) {
+      if (!validate241(data.query, {
+        instancePath: instancePath + "/query",
+        parentData: data,
+        parentDataProperty: "query",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate230(data.outputs, {
+      if (!validate243(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
+        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate240(data.percentile, {
+      if (!validate253(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate242(data.maxMilliseconds, {
+      if (!validate255(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
@@ -7070,10 +7450,10 @@ function validate225(data, {
     }
     errors++;
   }
-  validate225.errors = vErrors;
+  validate235.errors = vErrors;
   return errors === 0;
 }
-function validate224(data, {
+function validate234(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7132,21 +7512,21 @@ function validate224(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate225(data[i0], {
+      if (!validate235(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
+        vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate224.errors = vErrors;
+  validate234.errors = vErrors;
   return errors === 0;
 }
-function validate215(data, {
+function validate225(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7172,65 +7552,65 @@ function validate215(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate216(data.intervalSeconds, {
+      if (!validate226(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
         errors = vErrors.length;
       }
     }
     if (data.minRequests !== undefined) {
-      if (!validate218(data.minRequests, {
+      if (!validate228(data.minRequests, {
         instancePath: instancePath + "/minRequests",
         parentData: data,
         parentDataProperty: "minRequests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
+        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
         errors = vErrors.length;
       }
     }
     if (data.confidence !== undefined) {
-      if (!validate220(data.confidence, {
+      if (!validate230(data.confidence, {
         instancePath: instancePath + "/confidence",
         parentData: data,
         parentDataProperty: "confidence",
         rootData
       })) {
-        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
+        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
         errors = vErrors.length;
       }
     }
     if (data.onInconclusive !== undefined) {
-      if (!validate222(data.onInconclusive, {
+      if (!validate232(data.onInconclusive, {
         instancePath: instancePath + "/onInconclusive",
         parentData: data,
         parentDataProperty: "onInconclusive",
         rootData
       })) {
-        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
+        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
         errors = vErrors.length;
       }
     }
     if (data.gates !== undefined) {
-      if (!validate224(data.gates, {
+      if (!validate234(data.gates, {
         instancePath: instancePath + "/gates",
         parentData: data,
         parentDataProperty: "gates",
         rootData
       })) {
-        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
+        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate215.errors = vErrors;
+  validate225.errors = vErrors;
   return errors === 0;
 }
-const schema116 = {
+const schema120 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -7239,7 +7619,7 @@ const schema116 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate247(data, {
+function validate260(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7316,10 +7696,10 @@ function validate247(data, {
       errors++;
     }
   }
-  validate247.errors = vErrors;
+  validate260.errors = vErrors;
   return errors === 0;
 }
-const schema117 = {
+const schema121 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -7328,7 +7708,7 @@ const schema117 = {
   "maxLength": 8,
   "default": 0
 };
-function validate251(data, {
+function validate264(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7405,10 +7785,10 @@ function validate251(data, {
       errors++;
     }
   }
-  validate251.errors = vErrors;
+  validate264.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema122 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -7416,7 +7796,7 @@ const schema118 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate255(data, {
+function validate268(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7492,10 +7872,10 @@ function validate255(data, {
       errors++;
     }
   }
-  validate255.errors = vErrors;
+  validate268.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema123 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -7503,7 +7883,7 @@ const schema119 = {
   "maximum": 100,
   "nullable": true
 };
-function validate257(data, {
+function validate270(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7579,17 +7959,17 @@ function validate257(data, {
       errors++;
     }
   }
-  validate257.errors = vErrors;
+  validate270.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema124 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate259(data, {
+function validate272(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7619,7 +7999,7 @@ function validate259(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema120.enum
+        allowedValues: schema124.enum
       }
     };
     if (vErrors === null) {
@@ -7647,17 +8027,17 @@ function validate259(data, {
       errors++;
     }
   }
-  validate259.errors = vErrors;
+  validate272.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema125 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate261(data, {
+function validate274(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7687,7 +8067,7 @@ function validate261(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema121.enum
+        allowedValues: schema125.enum
       }
     };
     if (vErrors === null) {
@@ -7715,10 +8095,10 @@ function validate261(data, {
       errors++;
     }
   }
-  validate261.errors = vErrors;
+  validate274.errors = vErrors;
   return errors === 0;
 }
-function validate191(data, {
+function validate197(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7744,120 +8124,120 @@ function validate191(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate192(data.strategy, {
+      if (!validate198(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate194(data.canary, {
+      if (!validate200(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
+        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
         errors = vErrors.length;
       }
     }
     if (data.blueGreen !== undefined) {
-      if (!validate209(data.blueGreen, {
+      if (!validate217(data.blueGreen, {
         instancePath: instancePath + "/blueGreen",
         parentData: data,
         parentDataProperty: "blueGreen",
         rootData
       })) {
-        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
         errors = vErrors.length;
       }
     }
     if (data.analysis !== undefined) {
-      if (!validate215(data.analysis, {
+      if (!validate225(data.analysis, {
         instancePath: instancePath + "/analysis",
         parentData: data,
         parentDataProperty: "analysis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate247(data.maxSurge, {
+      if (!validate260(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
+        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate251(data.maxUnavailable, {
+      if (!validate264(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
+        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate255(data.progressDeadlineSeconds, {
+      if (!validate268(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate257(data.revisionHistoryLimit, {
+      if (!validate270(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
+        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate259(data.onFailure, {
+      if (!validate272(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate261(data.externalUndo, {
+      if (!validate274(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
+        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate191.errors = vErrors;
+  validate197.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema126 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -7869,13 +8249,13 @@ const schema122 = {
   },
   "nullable": true
 };
-const schema123 = {
+const schema127 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate265(data, {
+function validate278(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7905,7 +8285,7 @@ function validate265(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema123.enum
+        allowedValues: schema127.enum
       }
     };
     if (vErrors === null) {
@@ -7933,10 +8313,10 @@ function validate265(data, {
       errors++;
     }
   }
-  validate265.errors = vErrors;
+  validate278.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema128 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -7952,11 +8332,11 @@ const schema124 = {
   },
   "nullable": true
 };
-const schema125 = {
+const schema129 = {
   "type": "string",
   "maxLength": 64
 };
-function validate270(data, {
+function validate283(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7997,10 +8377,10 @@ function validate270(data, {
     }
     errors++;
   }
-  validate270.errors = vErrors;
+  validate283.errors = vErrors;
   return errors === 0;
 }
-function validate267(data, {
+function validate280(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8096,21 +8476,21 @@ function validate267(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate270(data.sha256, {
+      if (!validate283(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
+        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate267.errors = vErrors;
+  validate280.errors = vErrors;
   return errors === 0;
 }
-function validate264(data, {
+function validate277(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8136,32 +8516,32 @@ function validate264(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate265(data.contract, {
+      if (!validate278(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
+        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate267(data.goldenSet, {
+      if (!validate280(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
+        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate264.errors = vErrors;
+  validate277.errors = vErrors;
   return errors === 0;
 }
-function validate85(data, {
+function validate92(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8187,13 +8567,13 @@ function validate85(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate86(data.model, {
+      if (!validate93(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
         errors = vErrors.length;
       }
     }
@@ -8209,79 +8589,79 @@ function validate85(data, {
       }
     }
     if (data.resources !== undefined) {
-      if (!validate97(data.resources, {
+      if (!validate103(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
         rootData
       })) {
-        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
+        vErrors = vErrors === null ? validate103.errors : vErrors.concat(validate103.errors);
         errors = vErrors.length;
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate101(data.runtime, {
+      if (!validate107(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
+        vErrors = vErrors === null ? validate107.errors : vErrors.concat(validate107.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate120(data.pod, {
+      if (!validate126(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate169(data.autoscaling, {
+      if (!validate175(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate188(data.service, {
+      if (!validate194(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
+        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate191(data.rollout, {
+      if (!validate197(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate264(data.validation, {
+      if (!validate277(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
+        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
         errors = vErrors.length;
       }
     }
@@ -8301,10 +8681,10 @@ function validate85(data, {
     }
     errors++;
   }
-  validate85.errors = vErrors;
+  validate92.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema130 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -8341,7 +8721,7 @@ const schema126 = {
       "$ref": "I3aUZnxbBUaKiMkUT8iLjM2x9NM9O8xnCG2KReYculc"
     },
     "rollout": {
-      "$ref": "dZsz97WxyogHQsTA0kxyQGHu7oYvHBOk0jFv0Ut8m8"
+      "$ref": "wBRAI9024wmZj3lTZHcfaGqphwlVqkSAjlO2xR0jaUo"
     },
     "preflight": {
       "$ref": "Dv8JzREnoQn72X3epeNNldUOZbnyt8CZEEnQ0buKE"
@@ -8361,7 +8741,7 @@ const schema126 = {
   },
   "nullable": true
 };
-const schema127 = {
+const schema131 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -8369,7 +8749,7 @@ const schema127 = {
   },
   "nullable": true
 };
-const schema128 = {
+const schema132 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -8393,11 +8773,11 @@ const schema128 = {
     }
   }
 };
-const schema129 = {
+const schema133 = {
   "type": "string",
   "maxLength": 316
 };
-function validate279(data, {
+function validate292(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8438,15 +8818,15 @@ function validate279(data, {
     }
     errors++;
   }
-  validate279.errors = vErrors;
+  validate292.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema134 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate281(data, {
+function validate294(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8460,7 +8840,7 @@ function validate281(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema130.enum
+        allowedValues: schema134.enum
       }
     };
     if (vErrors === null) {
@@ -8503,15 +8883,15 @@ function validate281(data, {
     }
     errors++;
   }
-  validate281.errors = vErrors;
+  validate294.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema45 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024
 };
-function validate71(data, {
+function validate78(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8568,14 +8948,14 @@ function validate71(data, {
     }
     errors++;
   }
-  validate71.errors = vErrors;
+  validate78.errors = vErrors;
   return errors === 0;
 }
-const schema42 = {
+const schema46 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate72(data, {
+function validate79(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8616,16 +8996,16 @@ function validate72(data, {
     }
     errors++;
   }
-  validate72.errors = vErrors;
+  validate79.errors = vErrors;
   return errors === 0;
 }
-const schema40 = {
+const schema44 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats16 = formats["date-time"];
-function validate70(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8682,16 +9062,16 @@ function validate70(data, {
     }
     errors++;
   }
-  validate70.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-const schema131 = {
+const schema135 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate286(data, {
+function validate299(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8750,10 +9130,10 @@ function validate286(data, {
       errors++;
     }
   }
-  validate286.errors = vErrors;
+  validate299.errors = vErrors;
   return errors === 0;
 }
-function validate278(data, {
+function validate291(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8843,68 +9223,68 @@ function validate278(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate279(data.type, {
+      if (!validate292(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
+        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate281(data.status, {
+      if (!validate294(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate71(data.reason, {
+      if (!validate78(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate72(data.message, {
+      if (!validate79(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate70(data.lastTransitionTime, {
+      if (!validate77(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate286(data.observedGeneration, {
+      if (!validate299(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
         errors = vErrors.length;
       }
     }
@@ -8924,10 +9304,10 @@ function validate278(data, {
     }
     errors++;
   }
-  validate278.errors = vErrors;
+  validate291.errors = vErrors;
   return errors === 0;
 }
-function validate277(data, {
+function validate290(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8970,26 +9350,26 @@ function validate277(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate278(data[i0], {
+      if (!validate291(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate277.errors = vErrors;
+  validate290.errors = vErrors;
   return errors === 0;
 }
-const schema32 = {
+const schema36 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate62(data, {
+function validate69(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9031,15 +9411,15 @@ function validate62(data, {
       errors++;
     }
   }
-  validate62.errors = vErrors;
+  validate69.errors = vErrors;
   return errors === 0;
 }
-const schema33 = {
+const schema37 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate63(data, {
+function validate70(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9081,15 +9461,15 @@ function validate63(data, {
       errors++;
     }
   }
-  validate63.errors = vErrors;
+  validate70.errors = vErrors;
   return errors === 0;
 }
-const schema34 = {
+const schema38 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate64(data, {
+function validate71(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9131,15 +9511,15 @@ function validate64(data, {
       errors++;
     }
   }
-  validate64.errors = vErrors;
+  validate71.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema47 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate73(data, {
+function validate80(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9181,10 +9561,10 @@ function validate73(data, {
       errors++;
     }
   }
-  validate73.errors = vErrors;
+  validate80.errors = vErrors;
   return errors === 0;
 }
-const schema132 = {
+const schema136 = {
   "type": "object",
   "properties": {
     "message": {
@@ -9202,18 +9582,21 @@ const schema132 = {
     "restartedAt": {
       "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
     },
+    "routes": {
+      "$ref": "bDWLWBFLxHHdpfvgzUTxUIsLM2wcJCYxz7MkB6wqk"
+    },
     "canary": {
-      "$ref": "AyEkGEkEVsAjrt51MbzCSxi5IVwE01xSQMwbZpg5E"
+      "$ref": "fBvf7ChpWhMf7ePehlxcb9wV8vFaekbozxI2mMu4zw"
     }
   },
   "nullable": true
 };
-const schema133 = {
+const schema137 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate299(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9255,16 +9638,16 @@ function validate299(data, {
       errors++;
     }
   }
-  validate299.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-const schema36 = {
+const schema40 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate66(data, {
+function validate73(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9322,341 +9705,32 @@ function validate66(data, {
       errors++;
     }
   }
-  validate66.errors = vErrors;
+  validate73.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
-  "type": "object",
-  "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
-  "properties": {
-    "revision": {
-      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
-    },
-    "stableRevision": {
-      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
-    },
-    "stableReplicas": {
-      "$ref": "Ccz0XZyNWiwVpe2nvsmnlMV1SnfQGMXuejl0yByE"
-    },
-    "state": {
-      "$ref": "YwnFcD7MciJtAQ69QpWXo3kzU8S2d0TjqH3SW31PM"
-    },
-    "step": {
-      "$ref": "ppOMqvYEA3GSH3ozhOJ2Wta6ImWhzC9DOYsjidshCYo"
-    },
-    "weight": {
-      "$ref": "ppOMqvYEA3GSH3ozhOJ2Wta6ImWhzC9DOYsjidshCYo"
-    },
-    "time": {
-      "$ref": "qYRKxvCYIR2gATND47qSoQmnv46o8cJJzn41jWcQ9I"
-    },
-    "paused": {
-      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
-    },
-    "message": {
-      "$ref": "dyi4acGsVktbK0LSuuCZ8lCmHiasH5Jexr7lN6sxQ"
-    },
-    "measurements": {
-      "$ref": "HRcXHrA1p6IoBscXiDHLOSxP5Jia9uL06rPMeEQK0"
-    }
-  },
-  "nullable": true
-};
-const schema38 = {
-  "type": "string",
-  "maxLength": 253
-};
-function validate68(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data === "string") {
-    if (func2(data) > 253) {
-      const err0 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 253
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err0];
-      } else {
-        vErrors.push(err0);
-      }
-      errors++;
-    }
-  } else {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  validate68.errors = vErrors;
-  return errors === 0;
-}
-const schema135 = {
-  "type": "string",
-  "enum": ["Scaling", "Holding", "Promoting", "Failed"],
-  "maxLength": 32
-};
-function validate309(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (!(data === "Scaling" || data === "Holding" || data === "Promoting" || data === "Failed")) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema135.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  } else {
-    const err2 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err2];
-    } else {
-      vErrors.push(err2);
-    }
-    errors++;
-  }
-  validate309.errors = vErrors;
-  return errors === 0;
-}
-const schema39 = {
-  "type": "integer",
-  "format": "int32"
-};
-function validate69(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "integer"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (typeof data == "number" && isFinite(data)) {
-    if (!formats0.validate(data)) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/format",
-        keyword: "format",
-        params: {
-          format: "int32"
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
-  validate69.errors = vErrors;
-  return errors === 0;
-}
-const schema44 = {
-  "type": "string",
-  "maxLength": 32768,
-  "nullable": true
-};
-function validate74(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32768) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32768
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
-  validate74.errors = vErrors;
-  return errors === 0;
-}
-const schema136 = {
-  "type": "array",
-  "maxItems": 8,
-  "items": {
-    "$ref": "5DaRdK2QiXHqdNM7GOheqN8J0bbIS6n8Ir7YjlW1TnA"
-  },
-  "nullable": true
-};
-const schema137 = {
-  "type": "object",
-  "required": ["gate", "verdict", "requests"],
-  "properties": {
-    "gate": {
-      "$ref": "kffwB600tKKA2jq4tKAk9noflAi22bZVWVFeB4ZI"
-    },
-    "verdict": {
-      "$ref": "88J0yRH2XVpUqVb0iIs3ZdQDDeETV8Z4iHxupXFVs"
-    },
-    "requests": {
-      "$ref": "icwF9bpzvIS3QxC52v2XvqrjjaZnFwyMbHUnptLeEQ"
-    },
-    "value": {
-      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
-    },
-    "lower": {
-      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
-    },
-    "upper": {
-      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
-    }
-  }
-};
 const schema138 = {
-  "type": "string",
-  "maxLength": 128
+  "type": "array",
+  "maxItems": 32,
+  "items": {
+    "$ref": "zn6tlg912yVkDaCynDqTLMSA8vsiZFyZ5at2gKOMo"
+  },
+  "nullable": true
 };
-function validate318(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data === "string") {
-    if (func2(data) > 128) {
-      const err0 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 128
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err0];
-      } else {
-        vErrors.push(err0);
-      }
-      errors++;
-    }
-  } else {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  validate318.errors = vErrors;
-  return errors === 0;
-}
 const schema139 = {
+  "type": "object",
+  "required": ["kind", "name"],
+  "properties": {
+    "kind": {
+      "$ref": "zuZnPfCqozyyZiNCfUI7nqfayTlEiIM2DdsHyT3DZoY"
+    },
+    "name": {
+      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
+    }
+  }
+};
+const schema140 = {
   "type": "string",
-  "enum": ["Passed", "Failed", "Inconclusive"],
+  "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
 function validate320(data, {
@@ -9667,13 +9741,13 @@ function validate320(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  if (!(data === "Passed" || data === "Failed" || data === "Inconclusive")) {
+  if (!(data === "HTTPRoute" || data === "GRPCRoute")) {
     const err0 = {
       instancePath,
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema139.enum
+        allowedValues: schema140.enum
       }
     };
     if (vErrors === null) {
@@ -9719,11 +9793,547 @@ function validate320(data, {
   validate320.errors = vErrors;
   return errors === 0;
 }
-const schema45 = {
+const schema42 = {
+  "type": "string",
+  "maxLength": 253
+};
+function validate75(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 253) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 253
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+  } else {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  validate75.errors = vErrors;
+  return errors === 0;
+}
+function validate319(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.kind === undefined) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "kind"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (data.name === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "name"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.kind !== undefined) {
+      if (!validate320(data.kind, {
+        instancePath: instancePath + "/kind",
+        parentData: data,
+        parentDataProperty: "kind",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.name !== undefined) {
+      if (!validate75(data.name, {
+        instancePath: instancePath + "/name",
+        parentData: data,
+        parentDataProperty: "name",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        errors = vErrors.length;
+      }
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate319.errors = vErrors;
+  return errors === 0;
+}
+function validate318(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate319(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate318.errors = vErrors;
+  return errors === 0;
+}
+const schema141 = {
+  "type": "object",
+  "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
+  "properties": {
+    "revision": {
+      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
+    },
+    "stableRevision": {
+      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
+    },
+    "stableReplicas": {
+      "$ref": "Ccz0XZyNWiwVpe2nvsmnlMV1SnfQGMXuejl0yByE"
+    },
+    "state": {
+      "$ref": "YwnFcD7MciJtAQ69QpWXo3kzU8S2d0TjqH3SW31PM"
+    },
+    "step": {
+      "$ref": "ppOMqvYEA3GSH3ozhOJ2Wta6ImWhzC9DOYsjidshCYo"
+    },
+    "weight": {
+      "$ref": "ppOMqvYEA3GSH3ozhOJ2Wta6ImWhzC9DOYsjidshCYo"
+    },
+    "time": {
+      "$ref": "qYRKxvCYIR2gATND47qSoQmnv46o8cJJzn41jWcQ9I"
+    },
+    "paused": {
+      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
+    },
+    "message": {
+      "$ref": "dyi4acGsVktbK0LSuuCZ8lCmHiasH5Jexr7lN6sxQ"
+    },
+    "measurements": {
+      "$ref": "MwL9uasLEIZXIBTJIYYXvydLPmcvOOBelssDkMzpKr0"
+    }
+  },
+  "nullable": true
+};
+const schema142 = {
+  "type": "string",
+  "enum": ["Scaling", "Holding", "Promoting", "Failed"],
+  "maxLength": 32
+};
+function validate329(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data === "Scaling" || data === "Holding" || data === "Promoting" || data === "Failed")) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema142.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate329.errors = vErrors;
+  return errors === 0;
+}
+const schema43 = {
+  "type": "integer",
+  "format": "int32"
+};
+function validate76(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data))) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (!formats0.validate(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate76.errors = vErrors;
+  return errors === 0;
+}
+const schema48 = {
+  "type": "string",
+  "maxLength": 32768,
+  "nullable": true
+};
+function validate81(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32768) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32768
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate81.errors = vErrors;
+  return errors === 0;
+}
+const schema143 = {
+  "type": "array",
+  "maxItems": 8,
+  "items": {
+    "$ref": "tYRrcNd8bmZUSUqZl2kGfTOltztLwMh9jgwM72Gj68"
+  },
+  "nullable": true
+};
+const schema144 = {
+  "type": "object",
+  "required": ["gate", "verdict", "requests"],
+  "properties": {
+    "gate": {
+      "$ref": "kffwB600tKKA2jq4tKAk9noflAi22bZVWVFeB4ZI"
+    },
+    "verdict": {
+      "$ref": "88J0yRH2XVpUqVb0iIs3ZdQDDeETV8Z4iHxupXFVs"
+    },
+    "requests": {
+      "$ref": "icwF9bpzvIS3QxC52v2XvqrjjaZnFwyMbHUnptLeEQ"
+    },
+    "value": {
+      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    },
+    "message": {
+      "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
+    },
+    "lower": {
+      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    },
+    "upper": {
+      "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    }
+  }
+};
+const schema145 = {
+  "type": "string",
+  "maxLength": 128
+};
+function validate338(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 128) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 128
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+  } else {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  validate338.errors = vErrors;
+  return errors === 0;
+}
+const schema146 = {
+  "type": "string",
+  "enum": ["Passed", "Failed", "Inconclusive"],
+  "maxLength": 32
+};
+function validate340(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data === "Passed" || data === "Failed" || data === "Inconclusive")) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema146.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate340.errors = vErrors;
+  return errors === 0;
+}
+const schema49 = {
   "type": "integer",
   "format": "int64"
 };
-function validate75(data, {
+function validate82(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9765,10 +10375,10 @@ function validate75(data, {
       errors++;
     }
   }
-  validate75.errors = vErrors;
+  validate82.errors = vErrors;
   return errors === 0;
 }
-function validate317(data, {
+function validate337(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9826,68 +10436,79 @@ function validate317(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate318(data.gate, {
+      if (!validate338(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate320(data.verdict, {
+      if (!validate340(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
         errors = vErrors.length;
       }
     }
     if (data.requests !== undefined) {
-      if (!validate75(data.requests, {
+      if (!validate82(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate67(data.value, {
+      if (!validate74(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.message !== undefined) {
+      if (!validate70(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.lower !== undefined) {
-      if (!validate67(data.lower, {
+      if (!validate74(data.lower, {
         instancePath: instancePath + "/lower",
         parentData: data,
         parentDataProperty: "lower",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.upper !== undefined) {
-      if (!validate67(data.upper, {
+      if (!validate74(data.upper, {
         instancePath: instancePath + "/upper",
         parentData: data,
         parentDataProperty: "upper",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
@@ -9907,10 +10528,10 @@ function validate317(data, {
     }
     errors++;
   }
-  validate317.errors = vErrors;
+  validate337.errors = vErrors;
   return errors === 0;
 }
-function validate316(data, {
+function validate336(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9953,21 +10574,21 @@ function validate316(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate317(data[i0], {
+      if (!validate337(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
+        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate316.errors = vErrors;
+  validate336.errors = vErrors;
   return errors === 0;
 }
-function validate305(data, {
+function validate325(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10089,120 +10710,120 @@ function validate305(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate68(data.revision, {
+      if (!validate75(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableRevision !== undefined) {
-      if (!validate68(data.stableRevision, {
+      if (!validate75(data.stableRevision, {
         instancePath: instancePath + "/stableRevision",
         parentData: data,
         parentDataProperty: "stableRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableReplicas !== undefined) {
-      if (!validate62(data.stableReplicas, {
+      if (!validate69(data.stableReplicas, {
         instancePath: instancePath + "/stableReplicas",
         parentData: data,
         parentDataProperty: "stableReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.state !== undefined) {
-      if (!validate309(data.state, {
+      if (!validate329(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
+        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
         errors = vErrors.length;
       }
     }
     if (data.step !== undefined) {
-      if (!validate69(data.step, {
+      if (!validate76(data.step, {
         instancePath: instancePath + "/step",
         parentData: data,
         parentDataProperty: "step",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.weight !== undefined) {
-      if (!validate69(data.weight, {
+      if (!validate76(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate70(data.time, {
+      if (!validate77(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.paused !== undefined) {
-      if (!validate66(data.paused, {
+      if (!validate73(data.paused, {
         instancePath: instancePath + "/paused",
         parentData: data,
         parentDataProperty: "paused",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate74(data.message, {
+      if (!validate81(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate316(data.measurements, {
+      if (!validate336(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate305.errors = vErrors;
+  validate325.errors = vErrors;
   return errors === 0;
 }
-function validate298(data, {
+function validate311(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10228,76 +10849,87 @@ function validate298(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate299(data.message, {
+      if (!validate312(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate66(data.startTime, {
+      if (!validate73(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressTime !== undefined) {
-      if (!validate66(data.progressTime, {
+      if (!validate73(data.progressTime, {
         instancePath: instancePath + "/progressTime",
         parentData: data,
         parentDataProperty: "progressTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.completeTime !== undefined) {
-      if (!validate66(data.completeTime, {
+      if (!validate73(data.completeTime, {
         instancePath: instancePath + "/completeTime",
         parentData: data,
         parentDataProperty: "completeTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.restartedAt !== undefined) {
-      if (!validate67(data.restartedAt, {
+      if (!validate74(data.restartedAt, {
         instancePath: instancePath + "/restartedAt",
         parentData: data,
         parentDataProperty: "restartedAt",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.routes !== undefined) {
+      if (!validate318(data.routes, {
+        instancePath: instancePath + "/routes",
+        parentData: data,
+        parentDataProperty: "routes",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate305(data.canary, {
+      if (!validate325(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
+        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate298.errors = vErrors;
+  validate311.errors = vErrors;
   return errors === 0;
 }
-const schema140 = {
+const schema147 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -10328,12 +10960,12 @@ const schema140 = {
   },
   "nullable": true
 };
-const schema141 = {
+const schema148 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate332(data, {
+function validate353(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10347,7 +10979,7 @@ function validate332(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema141.enum
+        allowedValues: schema148.enum
       }
     };
     if (vErrors === null) {
@@ -10390,10 +11022,10 @@ function validate332(data, {
     }
     errors++;
   }
-  validate332.errors = vErrors;
+  validate353.errors = vErrors;
   return errors === 0;
 }
-function validate330(data, {
+function validate351(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10499,98 +11131,98 @@ function validate330(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate68(data.revision, {
+      if (!validate75(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate332(data.verdict, {
+      if (!validate353(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate71(data.reason, {
+      if (!validate78(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.message !== undefined) {
+      if (!validate79(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.digest !== undefined) {
+      if (!validate80(data.digest, {
+        instancePath: instancePath + "/digest",
+        parentData: data,
+        parentDataProperty: "digest",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.attempts !== undefined) {
+      if (!validate69(data.attempts, {
+        instancePath: instancePath + "/attempts",
+        parentData: data,
+        parentDataProperty: "attempts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pod !== undefined) {
+      if (!validate71(data.pod, {
+        instancePath: instancePath + "/pod",
+        parentData: data,
+        parentDataProperty: "pod",
         rootData
       })) {
         vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
-    if (data.message !== undefined) {
-      if (!validate72(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.digest !== undefined) {
-      if (!validate73(data.digest, {
-        instancePath: instancePath + "/digest",
-        parentData: data,
-        parentDataProperty: "digest",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.attempts !== undefined) {
-      if (!validate62(data.attempts, {
-        instancePath: instancePath + "/attempts",
-        parentData: data,
-        parentDataProperty: "attempts",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.pod !== undefined) {
-      if (!validate64(data.pod, {
-        instancePath: instancePath + "/pod",
-        parentData: data,
-        parentDataProperty: "pod",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
-        errors = vErrors.length;
-      }
-    }
     if (data.time !== undefined) {
-      if (!validate70(data.time, {
+      if (!validate77(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate330.errors = vErrors;
+  validate351.errors = vErrors;
   return errors === 0;
 }
-const schema142 = {
+const schema149 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -10618,12 +11250,12 @@ const schema142 = {
   },
   "nullable": true
 };
-const schema143 = {
+const schema150 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate344(data, {
+function validate365(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10637,7 +11269,7 @@ function validate344(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema143.enum
+        allowedValues: schema150.enum
       }
     };
     if (vErrors === null) {
@@ -10680,15 +11312,15 @@ function validate344(data, {
     }
     errors++;
   }
-  validate344.errors = vErrors;
+  validate365.errors = vErrors;
   return errors === 0;
 }
-const schema144 = {
+const schema151 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate348(data, {
+function validate369(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10730,10 +11362,10 @@ function validate348(data, {
       errors++;
     }
   }
-  validate348.errors = vErrors;
+  validate369.errors = vErrors;
   return errors === 0;
 }
-function validate341(data, {
+function validate362(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10823,87 +11455,87 @@ function validate341(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate68(data.fromRevision, {
+      if (!validate75(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate68(data.toRevision, {
+      if (!validate75(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate344(data.trigger, {
+      if (!validate365(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate74(data.message, {
+      if (!validate81(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.undone !== undefined) {
-      if (!validate64(data.undone, {
+      if (!validate71(data.undone, {
         instancePath: instancePath + "/undone",
         parentData: data,
         parentDataProperty: "undone",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate348(data.fieldManager, {
+      if (!validate369(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate348.errors : vErrors.concat(validate348.errors);
+        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate70(data.time, {
+      if (!validate77(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate341.errors = vErrors;
+  validate362.errors = vErrors;
   return errors === 0;
 }
-const schema145 = {
+const schema152 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -10921,7 +11553,7 @@ const schema145 = {
   },
   "nullable": true
 };
-function validate353(data, {
+function validate374(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10947,54 +11579,54 @@ function validate353(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.promote !== undefined) {
-      if (!validate63(data.promote, {
+      if (!validate70(data.promote, {
         instancePath: instancePath + "/promote",
         parentData: data,
         parentDataProperty: "promote",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.abort !== undefined) {
-      if (!validate63(data.abort, {
+      if (!validate70(data.abort, {
         instancePath: instancePath + "/abort",
         parentData: data,
         parentDataProperty: "abort",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.pause !== undefined) {
-      if (!validate63(data.pause, {
+      if (!validate70(data.pause, {
         instancePath: instancePath + "/pause",
         parentData: data,
         parentDataProperty: "pause",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.resume !== undefined) {
-      if (!validate63(data.resume, {
+      if (!validate70(data.resume, {
         instancePath: instancePath + "/resume",
         parentData: data,
         parentDataProperty: "resume",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate353.errors = vErrors;
+  validate374.errors = vErrors;
   return errors === 0;
 }
-const schema146 = {
+const schema153 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -11002,7 +11634,7 @@ const schema146 = {
   },
   "nullable": true
 };
-const schema147 = {
+const schema154 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -11023,7 +11655,7 @@ const schema147 = {
     }
   }
 };
-function validate360(data, {
+function validate381(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11081,24 +11713,24 @@ function validate360(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate68(data.revision, {
+      if (!validate75(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate75(data.number, {
+      if (!validate82(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
@@ -11114,24 +11746,24 @@ function validate360(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate67(data.sha256, {
+      if (!validate74(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate66(data.healthySince, {
+      if (!validate73(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
@@ -11151,10 +11783,10 @@ function validate360(data, {
     }
     errors++;
   }
-  validate360.errors = vErrors;
+  validate381.errors = vErrors;
   return errors === 0;
 }
-function validate359(data, {
+function validate380(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11197,21 +11829,21 @@ function validate359(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate360(data[i0], {
+      if (!validate381(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate360.errors : vErrors.concat(validate360.errors);
+        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate359.errors = vErrors;
+  validate380.errors = vErrors;
   return errors === 0;
 }
-function validate275(data, {
+function validate288(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11237,186 +11869,186 @@ function validate275(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.observedGeneration !== undefined) {
-      if (!validate61(data.observedGeneration, {
+      if (!validate68(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate277(data.conditions, {
+      if (!validate290(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate62(data.replicas, {
+      if (!validate69(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.readyReplicas !== undefined) {
-      if (!validate62(data.readyReplicas, {
+      if (!validate69(data.readyReplicas, {
         instancePath: instancePath + "/readyReplicas",
         parentData: data,
         parentDataProperty: "readyReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.selector !== undefined) {
-      if (!validate63(data.selector, {
+      if (!validate70(data.selector, {
         instancePath: instancePath + "/selector",
         parentData: data,
         parentDataProperty: "selector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.url !== undefined) {
-      if (!validate63(data.url, {
+      if (!validate70(data.url, {
         instancePath: instancePath + "/url",
         parentData: data,
         parentDataProperty: "url",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.currentRevision !== undefined) {
-      if (!validate64(data.currentRevision, {
+      if (!validate71(data.currentRevision, {
         instancePath: instancePath + "/currentRevision",
         parentData: data,
         parentDataProperty: "currentRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.updateRevision !== undefined) {
-      if (!validate64(data.updateRevision, {
+      if (!validate71(data.updateRevision, {
         instancePath: instancePath + "/updateRevision",
         parentData: data,
         parentDataProperty: "updateRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate64.errors : vErrors.concat(validate64.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.modelVersion !== undefined) {
-      if (!validate65(data.modelVersion, {
+      if (!validate72(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate65.errors : vErrors.concat(validate65.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.modelDigest !== undefined) {
-      if (!validate73(data.modelDigest, {
+      if (!validate80(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate298(data.rollout, {
+      if (!validate311(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
+        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate330(data.preflight, {
+      if (!validate351(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
+        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate341(data.rollback, {
+      if (!validate362(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate341.errors : vErrors.concat(validate341.errors);
+        vErrors = vErrors === null ? validate362.errors : vErrors.concat(validate362.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate63(data.retry, {
+      if (!validate70(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.commands !== undefined) {
-      if (!validate353(data.commands, {
+      if (!validate374(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        vErrors = vErrors === null ? validate374.errors : vErrors.concat(validate374.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate359(data.history, {
+      if (!validate380(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate359.errors : vErrors.concat(validate359.errors);
+        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate275.errors = vErrors;
+  validate288.errors = vErrors;
   return errors === 0;
 }
-function validate76(data, {
+function validate83(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11475,57 +12107,57 @@ function validate76(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate77(data.apiVersion, {
+      if (!validate84(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.kind !== undefined) {
-      if (!validate79(data.kind, {
+      if (!validate86(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
     if (data.metadata !== undefined) {
-      if (!validate81(data.metadata, {
+      if (!validate88(data.metadata, {
         instancePath: instancePath + "/metadata",
         parentData: data,
         parentDataProperty: "metadata",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
         errors = vErrors.length;
       }
     }
     if (data.spec !== undefined) {
-      if (!validate85(data.spec, {
+      if (!validate92(data.spec, {
         instancePath: instancePath + "/spec",
         parentData: data,
         parentDataProperty: "spec",
         rootData
       })) {
-        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
+        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate275(data.status, {
+      if (!validate288(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
+        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
         errors = vErrors.length;
       }
     }
@@ -11545,6 +12177,6 @@ function validate76(data, {
     }
     errors++;
   }
-  validate76.errors = vErrors;
+  validate83.errors = vErrors;
   return errors === 0;
 }

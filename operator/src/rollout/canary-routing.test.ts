@@ -1,0 +1,189 @@
+import { describe, expect, test } from '@jest/globals';
+import type { QueryAnswer } from '../analysis/query-gate.ts';
+import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { CanaryLife } from '../testing/canary-life.ts';
+import { kinds, settle } from '../testing/simulation.ts';
+import { afterVersions, asking } from '../testing/versions.ts';
+import type { BackendReference, LiveRoute } from './routes.ts';
+
+type Rollout = NonNullable<ModelDeploymentSpec['rollout']>;
+
+const policy = (rollout: object): Partial<ModelDeploymentSpec> => ({
+  replicas: 4,
+  rollout: rollout as Rollout,
+  validation: { contract: 'Ignore' },
+});
+const two = (rollout: object) => {
+  const before = afterVersions('1', '2');
+  return new CanaryLife(settle(asking(before, '2', policy(rollout))).state);
+};
+const steps = [
+  { weight: 20, holdSeconds: 120 },
+  { weight: 50, holdSeconds: 120 },
+];
+const track = ({ state }: CanaryLife) => state.service?.spec.selector?.['serving.slipway.dev/track'] ?? 'both';
+const replicas = ({ state }: CanaryLife) => state.canaryDeployment?.spec.replicas;
+
+describe('routing Replicas', () => {
+  const rollout = { strategy: 'Canary', canary: { routing: 'Replicas', steps } };
+
+  test('the Service has the pods of both tracks, in the proportion of the weight', () => {
+    const life = two(rollout);
+    life.areCanariesAble = false;
+    life.ask('3');
+    expect([track(life), replicas(life)]).toEqual(['stable', 1]);
+    life.areCanariesAble = true;
+    life.settle();
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 20 });
+    expect(track(life)).toBe('both');
+    expect(life.state.service?.spec.selector).toEqual({
+      'serving.slipway.dev/model-deployment': 'iris',
+      'app.kubernetes.io/name': 'slipway-model',
+    });
+    // Nobody passes anything on.
+    expect(life.share).toBeUndefined();
+    life.pass(150);
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 50 });
+    expect(replicas(life)).toBe(4);
+    life.pass(150);
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+    expect(track(life)).toBe('stable');
+  });
+
+  test('errors are those that the canary itself counts', () => {
+    const life = two(rollout).ask('3').pass(90, { failed: 10 });
+    expect(life.status.rollback?.message).toMatch(/^ErrorRate at most 1%: 10% of \d+ requests/);
+    expect(track(life)).toBe('stable');
+  });
+
+  test('blue-green switches the Service', () => {
+    const life = two({ strategy: 'BlueGreen', blueGreen: { routing: 'Replicas', holdSeconds: 5, soakSeconds: 120 } });
+    life.ask('3');
+    expect([track(life), replicas(life)]).toEqual(['stable', 4]);
+    life.pass(15);
+    expect(life.canary).toMatchObject({ weight: 100 });
+    expect(track(life)).toBe('canary');
+    life.pass(180);
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+    expect(track(life)).toBe('stable');
+  });
+});
+
+describe('routing Gateway', () => {
+  const gateway = { httpRoutes: ['iris'] };
+  const rollout = { strategy: 'Canary', canary: { routing: 'Gateway', gateway, steps } };
+  const route = (backendRefs: readonly BackendReference[] = [{ name: 'iris' }]): LiveRoute => ({
+    metadata: { name: 'iris', resourceVersion: '1', generation: 1 },
+    spec: { rules: [{ backendRefs }] },
+    status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True', observedGeneration: 1 }] }] },
+  });
+  const withRoute = (life: CanaryLife) => {
+    life.state = {
+      ...life.state,
+      routes: [{ kind: 'found', reference: { kind: 'HTTPRoute', name: 'iris' }, route: route() }],
+    };
+    return life;
+  };
+  const weights = ({ state: { routes } }: CanaryLife) =>
+    routes.flatMap((one) =>
+      one.kind === 'found'
+        ? (one.route.spec?.rules?.[0]?.backendRefs ?? []).map(({ name, weight }) => [name, weight])
+        : [],
+    );
+
+  test('the route has the weights, and one backend again before the canary goes', () => {
+    const life = withRoute(two(rollout));
+    expect(life.state.canaryService?.metadata.name).toBe('iris-canary');
+    life.ask('3');
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 20 });
+    expect(weights(life)).toEqual([
+      ['iris', 80],
+      ['iris-canary', 20],
+    ]);
+    expect(life.status.rollout?.routes).toEqual([{ kind: 'HTTPRoute', name: 'iris' }]);
+    life.pass(150).pass(150);
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+    expect(weights(life)).toEqual([['iris', 1]]);
+    expect(life.status.rollout?.routes).toBeUndefined();
+    // Other passes than the one in which the canary goes.
+    const last = life.decisions.map(kinds).findIndex((writes) => writes.includes('delete CanaryDeployment'));
+    const reset = life.decisions.map(kinds).findLastIndex((writes) => writes.includes('patch-route'));
+    expect(reset).toBeLessThan(last);
+  });
+
+  test('no share is counted on that no Gateway has taken', () => {
+    const life = two(rollout);
+    life.ask('3').pass(60);
+    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 20, message: 'HTTPRoute iris was not read yet' });
+    life.state = { ...life.state, routes: [{ kind: 'gone', reference: { kind: 'HTTPRoute', name: 'iris' } }] };
+    life.settle();
+    expect(life.canary?.message).toContain('there is no HTTPRoute iris');
+  });
+
+  test('a canary that is taken back keeps its pods until the route has let go of it', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    const [state] = life.state.routes;
+    life.pass(15);
+    const isRefused = {
+      ...life.state,
+      refusals: new Map([['patch-route HTTPRoute iris', { message: 'no', failures: 1, retryAt: life.time + 1e9 }]]),
+    };
+    life.state = isRefused;
+    life.annotate('abort', life.nameOf('3'));
+    expect(life.status.rollback?.trigger).toBe('Aborted');
+    expect(life.state.canaryDeployment).toBeDefined();
+    expect(life.state.canaryService).toBeDefined();
+    expect(life.status.rollout?.routes).toHaveLength(1);
+    expect(life.status.conditions?.find(({ type }) => type === 'Stalled')).toMatchObject({
+      status: 'True',
+      message: expect.stringContaining('the API server refuses other weights of the HTTPRoute iris: no'),
+    });
+    life.state = { ...life.state, refusals: new Map() };
+    life.settle();
+    expect(life.state.canaryDeployment).toBeUndefined();
+    expect(weights(life)).toEqual([['iris', 1]]);
+    expect(state?.kind).toBe('found');
+  });
+
+  test('routes that the spec does not name any more are let go of', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    life.ask('3', { rollout: { strategy: 'RollingUpdate' } });
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+    expect(weights(life)).toEqual([['iris', 1]]);
+    expect([life.state.canaryService, life.status.rollout?.routes]).toEqual([undefined, undefined]);
+  });
+});
+
+describe('a gate of Prometheus', () => {
+  const gates = [{ metric: 'PromQL', name: 'queue', query: 'x', max: '5' }];
+  const rollout = { strategy: 'Canary', canary: { steps }, analysis: { gates } };
+  const gives = (life: CanaryLife, answer: QueryAnswer) => {
+    life.state = { ...life.state, queries: new Map([['queue', answer]]) };
+    return life;
+  };
+  const values = (life: CanaryLife, value: number): QueryAnswer => ({
+    kind: 'values',
+    values: Array.from({ length: 20 }, (_, index) => ({ interval: Math.floor(life.time / 15_000) + index, value })),
+  });
+
+  test('takes a canary back', () => {
+    const life = two(rollout).ask('3');
+    gives(life, values(life, 9)).pass(90);
+    expect(life.status.rollback).toMatchObject({
+      trigger: 'GateFailed',
+      message: 'PromQL queue at most 5: 9, after 4 intervals',
+    });
+  });
+
+  test('that gives no answer lets it wait, and says why', () => {
+    const life = two(rollout).ask('3');
+    gives(life, { kind: 'failed', why: 'parse error' }).pass(150);
+    expect(life.canary).toMatchObject({
+      state: 'Holding',
+      step: 1,
+      message: 'inconclusive: PromQL queue at most 5 (parse error)',
+    });
+    gives(life, values(life, 1)).pass(150);
+    expect(life.canary).toMatchObject({ step: 2 });
+  });
+});

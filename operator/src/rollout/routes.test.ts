@@ -1,0 +1,81 @@
+import { describe, expect, test } from '@jest/globals';
+import { type BackendReference, changeOfRoute, type LiveRoute, problemOfRoute, type RouteState } from './routes.ts';
+
+const reference = { kind: 'HTTPRoute', name: 'iris' } as const;
+const routeOf = (...rules: readonly (readonly BackendReference[])[]): LiveRoute => ({
+  metadata: { name: 'iris', resourceVersion: '7', generation: 2 },
+  spec: { rules: rules.map((backendRefs) => ({ backendRefs })) },
+  status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True', observedGeneration: 2 }] }] },
+});
+const backend = (name: string, rest: object = {}) => ({ name, port: 80, ...rest });
+const found = (route: LiveRoute): RouteState => ({ kind: 'found', reference, route });
+const problem = (route: LiveRoute, weight: number) => problemOfRoute(found(route), 'iris', { weight });
+
+describe('the weights of a route', () => {
+  test('a canary is a second backend, with what the first has', () => {
+    const route = routeOf([backend('iris', { filters: ['x'] })], [backend('other')]);
+    expect(changeOfRoute(route, 'iris', 5)).toEqual({
+      kind: 'changes',
+      changes: [
+        {
+          rule: 0,
+          backendRefs: [
+            backend('iris', { filters: ['x'], weight: 95 }),
+            backend('iris-canary', { filters: ['x'], weight: 5 }),
+          ],
+        },
+      ],
+    });
+  });
+
+  test('nothing is changed that has its weight', () => {
+    const route = routeOf([backend('iris', { weight: 95 }), backend('iris-canary', { weight: 5 })]);
+    expect(changeOfRoute(route, 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
+    expect(problem(route, 5)).toBeUndefined();
+    expect(problem(route, 25)).toBe('HTTPRoute iris has other weights yet');
+  });
+
+  test('a route that is let go of has one backend again', () => {
+    const route = routeOf([backend('iris', { weight: 95 }), backend('iris-canary', { weight: 5 })], [backend('iris')]);
+    expect(changeOfRoute(route, 'iris', undefined)).toEqual({
+      kind: 'changes',
+      changes: [{ rule: 0, backendRefs: [backend('iris', { weight: 1 })] }],
+    });
+  });
+
+  test("somebody's own rule for the canary alone is left as it is", () => {
+    const route = routeOf([backend('iris-canary')], [backend('iris')]);
+    expect(changeOfRoute(route, 'iris', undefined)).toEqual({ kind: 'changes', changes: [] });
+    const change = changeOfRoute(route, 'iris', 10);
+    expect(change.kind === 'changes' && change.changes.map(({ rule }) => rule)).toEqual([1]);
+  });
+
+  test('what no weight can be given to is a problem', () => {
+    expect(problem(routeOf([backend('other')]), 5)).toBe(
+      'HTTPRoute iris: none of its rules has the Service iris as a backend: add one',
+    );
+    expect(problem(routeOf([backend('iris'), backend('other')]), 5)).toBe(
+      'HTTPRoute iris: rule 0 has other backends beside iris: give the model a rule of its own',
+    );
+    expect(problem(routeOf([backend('iris', { kind: 'ServiceImport', group: 'x' })]), 5)).toContain(
+      'none of its rules',
+    );
+  });
+
+  test('a share counts once a Gateway has taken it', () => {
+    const route = routeOf([backend('iris', { weight: 95 }), backend('iris-canary', { weight: 5 })]);
+    const told = (conditions: object[]) => problem({ ...route, status: { parents: [{ conditions }] } } as LiveRoute, 5);
+    expect(problem({ ...route, status: {} }, 5)).toBe('no Gateway has taken HTTPRoute iris yet');
+    expect(told([{ type: 'Accepted', status: 'True', observedGeneration: 1 }])).toContain('no Gateway has taken');
+    const accepted = { type: 'Accepted', status: 'True', observedGeneration: 2 };
+    const unresolved = { type: 'ResolvedRefs', status: 'False', observedGeneration: 2, message: 'no such Service' };
+    expect(told([accepted, unresolved])).toBe('no Gateway has taken HTTPRoute iris yet: no such Service');
+  });
+
+  test('a route that is not there, or cannot be read, is said to be so', () => {
+    expect(problemOfRoute({ kind: 'gone', reference }, 'iris', { weight: 5 })).toContain('there is no HTTPRoute iris');
+    expect(problemOfRoute({ kind: 'unreadable', reference, why: 'forbidden' }, 'iris', { weight: 5 })).toBe(
+      'HTTPRoute iris cannot be read: forbidden',
+    );
+  });
+});

@@ -1,0 +1,196 @@
+import {
+  type CanaryRecord,
+  canaryPolicyOf,
+  isTriedBeside,
+  type ModelDeployment,
+  type RouteReference,
+} from '../api/model-deployment.ts';
+import { canaryName } from '../desired/metadata.ts';
+
+/** A route of a Gateway, HTTPRoute or GRPCRoute, as far as it matters: of sigs.k8s.io/gateway-api, v1. */
+export interface LiveRoute {
+  readonly metadata: { readonly name: string; readonly resourceVersion: string; readonly generation?: number };
+  readonly spec?: { readonly rules?: readonly RouteRule[] };
+  readonly status?: { readonly parents?: readonly RouteParent[] };
+}
+
+export interface RouteRule {
+  readonly backendRefs?: readonly BackendReference[];
+}
+
+/** What else a reference has, a port and filters, is kept as it is. */
+export interface BackendReference {
+  readonly group?: string;
+  readonly kind?: string;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly weight?: number;
+}
+
+interface RouteParent {
+  readonly conditions?: readonly {
+    readonly type: string;
+    readonly status: string;
+    readonly observedGeneration?: number;
+    readonly message?: string;
+  }[];
+}
+
+/** What is known of a route. */
+export type RouteState = { readonly reference: RouteReference } & (
+  | { readonly kind: 'found'; readonly route: LiveRoute }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'unreadable'; readonly why: string }
+);
+
+/** The backends of a rule that are to be others. */
+export interface RuleChange {
+  readonly rule: number;
+  readonly backendRefs: readonly BackendReference[];
+}
+
+/** What has to be changed of a route, or why it cannot be. */
+export type RouteChange =
+  | { readonly kind: 'changes'; readonly changes: readonly RuleChange[] }
+  | { readonly kind: 'problem'; readonly why: string };
+
+export const routeInWords = ({ kind, name }: RouteReference) => `${kind} ${name}`;
+
+/** The routes that a canary of the model uses, or has used and not let go of yet. */
+export function routesOf({ spec, status }: ModelDeployment, isUnderWay: boolean): readonly RouteReference[] {
+  const before = status?.rollout?.routes ?? [];
+  const own = isUnderWay ? ownRoutes(spec) : [];
+  return [...own, ...before.filter((route) => !own.some((one) => isSame(one, route)))];
+}
+
+/** The routes that the spec names. */
+export function ownRoutes(spec: ModelDeployment['spec']): readonly RouteReference[] {
+  const { routing } = canaryPolicyOf(spec);
+  return isTriedBeside(spec) && routing.kind === 'Gateway' ? routing.routes : [];
+}
+
+export function isSame(a: RouteReference, b: RouteReference): boolean {
+  return a.kind === b.kind && a.name === b.name;
+}
+
+/**
+ * What gives a canary its share of a route: in each rule that has the Service of the model as its backend, a second one
+ * beside it. A rule that has the canary's Service alone is somebody's own, and left as it is.
+ *
+ * @param weight the percentage; undefined for a route that is let go of
+ */
+export function changeOfRoute({ spec }: LiveRoute, model: string, weight: number | undefined): RouteChange {
+  const rules = (spec?.rules ?? []).flatMap(({ backendRefs = [] }, rule) => {
+    const backends = backendsOf(backendRefs, model);
+    return backends.stable.length === 0 ? [] : [{ rule, backendRefs, backends }];
+  });
+  if (weight === undefined) {
+    const lent = rules.filter(({ backends }) => backends.canary.length > 0);
+    return {
+      kind: 'changes',
+      changes: lent.map(({ rule, backends }) => ({ rule, backendRefs: withoutCanary(backends) })),
+    };
+  }
+  if (rules.length === 0)
+    return { kind: 'problem', why: `none of its rules has the Service ${model} as a backend: add one` };
+  const shared = rules.find(({ backends: { stable, others } }) => stable.length > 1 || others.length > 0);
+  if (shared !== undefined)
+    return {
+      kind: 'problem',
+      why: `rule ${shared.rule} has other backends beside ${model}: give the model a rule of its own`,
+    };
+  const changed = rules.filter(({ backends }) => !hasWeight(backends, weight));
+  return {
+    kind: 'changes',
+    changes: changed.map(({ rule, backends }) => ({ rule, backendRefs: withCanary(backends, model, weight) })),
+  };
+}
+
+interface Backends {
+  readonly stable: readonly BackendReference[];
+  readonly canary: readonly BackendReference[];
+  readonly others: readonly BackendReference[];
+}
+
+function backendsOf(references: readonly BackendReference[], model: string): Backends {
+  const [stable, rest] = [
+    references.filter((one) => isService(one, model)),
+    references.filter((one) => !isService(one, model)),
+  ];
+  const canary = rest.filter((one) => isService(one, canaryName(model)));
+  return { stable, canary, others: rest.filter((one) => !canary.includes(one)) };
+}
+
+/** Whoever has a rule to itself has the weight of one that has none. */
+function withoutCanary({ stable, others }: Backends): readonly BackendReference[] {
+  return others.length === 0 && stable.length === 1
+    ? stable.map((own) => ({ ...own, weight: 1 }))
+    : [...stable, ...others];
+}
+
+function withCanary({ stable }: Backends, model: string, weight: number): readonly BackendReference[] {
+  return stable.flatMap((own) => [
+    { ...own, weight: 100 - weight },
+    { ...own, name: canaryName(model), weight },
+  ]);
+}
+
+function isService({ group = '', kind = 'Service', name }: BackendReference, service: string): boolean {
+  return group === '' && kind === 'Service' && name === service;
+}
+
+function hasWeight({ stable, canary }: Backends, weight: number): boolean {
+  return canary.length === 1 && stable[0]?.weight === 100 - weight && canary[0]?.weight === weight;
+}
+
+/** What keeps a route from giving a canary its share, in words; undefined when it does. */
+export function problemOfRoute(
+  state: RouteState,
+  model: string,
+  { weight }: Pick<CanaryRecord, 'weight'>,
+): string | undefined {
+  const what = routeInWords(state.reference);
+  switch (state.kind) {
+    case 'gone':
+      return `there is no ${what}, or the cluster has no Gateway API: make it, or change spec.rollout`;
+    case 'unreadable':
+      return `${what} cannot be read: ${state.why}`;
+    case 'found': {
+      const change = changeOfRoute(state.route, model, weight);
+      if (change.kind === 'problem') return `${what}: ${change.why}`;
+      if (change.changes.length > 0) return `${what} has other weights yet`;
+      return acceptanceProblem(state.route, what);
+    }
+  }
+}
+
+/** A Gateway has to have taken what the route says now. */
+function acceptanceProblem({ metadata, status }: LiveRoute, what: string): string | undefined {
+  const { generation = 0 } = metadata;
+  const parents = (status?.parents ?? []).map(({ conditions = [] }) => {
+    const current = conditions.filter(({ observedGeneration = 0 }) => observedGeneration >= generation);
+    return (type: string) => current.find((one) => one.type === type);
+  });
+  const isTaken = parents.some(
+    (condition) => condition('Accepted')?.status === 'True' && condition('ResolvedRefs')?.status !== 'False',
+  );
+  if (isTaken) return undefined;
+  const why = parents
+    .flatMap((condition) => [condition('Accepted'), condition('ResolvedRefs')])
+    .find((condition) => condition?.status === 'False')?.message;
+  return `no Gateway has taken ${what} yet${why === undefined ? '' : `: ${why}`}`;
+}
+
+/** Whether a route still has, or may have, a share for a canary. */
+export function mayHaveShare(state: RouteState, model: string): boolean {
+  switch (state.kind) {
+    case 'gone':
+      return false;
+    case 'unreadable':
+      return true;
+    case 'found': {
+      const change = changeOfRoute(state.route, model, undefined);
+      return change.kind === 'problem' || change.changes.length > 0;
+    }
+  }
+}
