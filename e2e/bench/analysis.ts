@@ -2,8 +2,9 @@
  * What an analysis of a canary makes of versions that are no worse and of versions that are, beside the rules of Argo Rollouts
  * and Flagger, on the same simulated requests.
  */
-import { discounted, type RateVariance, rateVariances, sumOf } from '../../operator/src/analysis/design-effect.ts';
-import { type Count, logEvidenceAbove } from '../../operator/src/analysis/proportion.ts';
+import { type RateVariance, rateVariances, sumOf } from '../../operator/src/analysis/design-effect.ts';
+import { strongestEvidence } from '../../operator/src/analysis/evidence.ts';
+import type { Count } from '../../operator/src/analysis/proportion.ts';
 import { print } from '../cluster/progress.ts';
 
 /** Seconds between two looks of an analysis; the other two look each minute. */
@@ -19,8 +20,6 @@ const pods = 2;
 /** What runs beside it: two hours of it are known, of so many requests for each pod in an interval, at a share of the errors that are allowed. */
 const stable = { pods: 4, intervals: 120 * intervalsPerMinute, requests: 150, share: 0.5 } as const;
 const confidence = 0.99;
-/** Before that, nothing is known of what requests have in common. */
-const leastIntervals = 4;
 
 /** A random number from 0 to 1. */
 type Random = () => number;
@@ -119,7 +118,7 @@ const rules: Readonly<Record<string, () => Rule>> = {
   Slipway: () => {
     const threshold = Math.log(steps.length / (1 - confidence));
     return (intervals, max, variances) =>
-      intervals.length >= leastIntervals && logEvidenceAbove(discounted(intervals, variances, max), max) >= threshold;
+      (strongestEvidence(intervals, variances, max, pods)?.logEvidence ?? 0) >= threshold;
   },
   // The documentation's example: a measurement each minute, failureLimit 3, over the whole of a rollout.
   'Argo Rollouts': () => pointEstimates(3),

@@ -80,6 +80,8 @@ export interface Observed {
   readonly canaryPods: readonly LivePod[];
   /** What pods have counted, for as long as a canary is tried and some time before. */
   readonly series: readonly PodSeries[];
+  /** Since when this process counts, in milliseconds since 1970; undefined where it does not. */
+  readonly countedSince: number | undefined;
   /** What queries of Prometheus have given in the step of a canary, by the names of their gates. */
   readonly queries: ReadonlyMap<string, QueryAnswer>;
   /** The routes of a Gateway by which a canary has its share. */

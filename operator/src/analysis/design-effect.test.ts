@@ -4,27 +4,39 @@ import { designEffect, discounted, expectedEffect, rateVariances } from './desig
 const cell = (bad: number, total: number) => ({ bad, total });
 
 test('equal cells vary no more than independent requests', () => {
-  expect(designEffect([])).toBe(1);
-  expect(designEffect([[cell(3, 100)]])).toBe(1);
-  expect(designEffect([[cell(0, 100)], [cell(0, 0)], [cell(0, 50)]])).toBe(1);
-  expect(designEffect([[cell(10, 10)], [cell(5, 5)]])).toBe(1);
-  expect(designEffect(Array.from({ length: 20 }, () => [cell(1, 100), cell(1, 100)]))).toBe(1);
+  expect(designEffect([], 0.5)).toBe(1);
+  expect(designEffect([[cell(3, 100)]], 0.5)).toBe(1);
+  expect(designEffect([[cell(0, 100)], [cell(0, 0)], [cell(0, 50)]], 0.5)).toBe(1);
+  expect(designEffect([[cell(10, 10)], [cell(5, 5)]], 0.5)).toBe(1);
+  expect(
+    designEffect(
+      Array.from({ length: 20 }, () => [cell(1, 100), cell(1, 100)]),
+      0.5,
+    ),
+  ).toBe(1);
 });
 
 test('errors of one pod count for as little as they say', () => {
   // Ten errors of one of ten pods: as if they were one.
   const together = [[cell(10, 100), ...Array.from({ length: 9 }, () => cell(0, 100))]];
-  expect(designEffect(together)).toBeCloseTo(10 / 0.99, 6);
+  expect(designEffect(together, 0.01)).toBeCloseTo(10 / 0.99, 6);
   expect(discounted(together, [], 0.01).bad).toBeCloseTo(0.99, 6);
   expect(discounted(together, [], 0.01).total).toBeCloseTo(99, 6);
+});
+
+test('whoever becomes bad is not counted for less because it was good before', () => {
+  const died = Array.from({ length: 40 }, (_, index) => [cell(index < 20 ? 0 : 100, 100)]);
+  // Four blocks of eight: all that differ from their mean differ by all of it.
+  expect(designEffect(died, 0.5)).toBeGreaterThan(300);
+  expect(designEffect(died, 0.01)).toBeLessThan(12);
 });
 
 test('errors that come together for longer than an interval show in longer blocks', () => {
   const scattered = Array.from({ length: 64 }, (_, index) => [cell(index % 2, 100)]);
   const inRow = Array.from({ length: 64 }, (_, index) => [cell(index % 32 < 16 ? 1 : 0, 100)]);
-  expect(designEffect(scattered)).toBe(1);
+  expect(designEffect(scattered, 0.01)).toBe(1);
   // Four blocks of sixteen: 16, 0, 16, 0 errors of 1600.
-  expect(designEffect(inRow)).toBeCloseTo((4 * 8 ** 2) / (1600 * 0.005 * 0.995) / 3, 6);
+  expect(designEffect(inRow, 0.01)).toBeCloseTo((4 * 8 ** 2) / (1600 * 0.005 * 0.995) / 3, 6);
 });
 
 describe('a history tells', () => {
@@ -60,9 +72,9 @@ describe('a history tells', () => {
 
   test('what errors that come together make of a count', () => {
     const variances = [
-      { intervals: 1, blocks: 4000, shared: 0.5, own: 0.5 },
-      { intervals: 2, blocks: 2000, shared: 0.2, own: 0.4 },
-      { intervals: 4, blocks: 1000, shared: 0.1, own: 0.1 },
+      { intervals: 1, blocks: 4000, rate: 0.02, shared: 0.5, own: 0.5 },
+      { intervals: 2, blocks: 2000, rate: 0.02, shared: 0.2, own: 0.4 },
+      { intervals: 4, blocks: 1000, rate: 0.02, shared: 0.1, own: 0.1 },
     ];
     const counted = Array.from({ length: 3 }, () => [cell(2, 100), cell(2, 100)]);
     const certain = 1.0424;
@@ -73,10 +85,16 @@ describe('a history tells', () => {
     expect(discounted(counted, variances, 0.01).total).toBeCloseTo(600 / effect, 1);
   });
 
+  test('one burst in a history without errors does not tell of bursts a hundred times as large', () => {
+    const history = Array.from({ length: 480 }, (_, index) => [cell(index === 200 ? 5 : 0, 100)]);
+    const dead = Array.from({ length: 4 }, () => [cell(100, 100)]);
+    expect(discounted(dead, rateVariances(history), 0.01).total).toBeGreaterThan(10);
+  });
+
   test('what few blocks have shown may be larger: quantiles of chi-square say by how much', () => {
     const counted = Array.from({ length: 2 }, () => [cell(0, 50)]);
     const excess = (blocks: number) =>
-      expectedEffect(counted, [{ intervals: 1, blocks, shared: 1, own: 0 }], 0.5, 1) / 100 - 0.01;
+      expectedEffect(counted, [{ intervals: 1, blocks, rate: 0.5, shared: 1, own: 0 }], 0.5, 1) / 100 - 0.01;
     // Degrees of freedom over the quantile of 10 %, from tables: 5 of 1.610, 14 of 7.790, 30 of 20.599.
     expect(excess(6)).toBeCloseTo(5 / 1.61, 1);
     expect(excess(15)).toBeCloseTo(14 / 7.79, 1);

@@ -5,7 +5,8 @@ const leastBlocks = 4;
 
 /**
  * How many times as much counts vary as those of independent requests would, which have neither pods that are worse nor
- * times that are. Pearson's statistic for the heterogeneity of proportions over its degrees of freedom, the dispersion of
+ * times that are, for as far as they would at a rate of `bound`: that counts are bad in one half and good in the other, say, is
+ * no reason to count a rate for little that is far above it. Pearson's statistic for the heterogeneity of proportions over its degrees of freedom, the dispersion of
  * P. McCullagh and J. A. Nelder, "Generalized Linear Models" (1989), section 4.5, of the cells themselves and of blocks of
  * 1, 2, 4... intervals, as long as there are four: what is long correlated shows in long blocks (the batch means of G. Fishman,
  * Management Science 24, 1978). The largest is the design effect of L. Kish, "Survey Sampling" (1965).
@@ -13,13 +14,20 @@ const leastBlocks = 4;
  * @param intervals one after the other, each with the cells of its pods
  * @returns at least 1: that counts vary less than chance is chance
  */
-export function designEffect(intervals: readonly (readonly Count[])[]): number {
+export function designEffect(intervals: readonly (readonly Count[])[], bound: number): number {
   const sums = intervals.map(sumOf);
+  const { bad, total } = sumOf(sums);
   let largest = Math.max(1, dispersion(intervals.flat()));
   for (let length = 1; sums.length >= leastBlocks * length; length *= 2) {
     largest = Math.max(largest, dispersion(blocksOf(sums, length)));
   }
-  return largest;
+  if (largest === 1) return 1;
+  // Rates that vary by as much of their mean have a dispersion, less 1, that is in proportion to its odds.
+  return 1 + (largest - 1) * Math.min(1, oddsOf(bound) / oddsOf(bad / total));
+}
+
+function oddsOf(rate: number): number {
+  return rate / (1 - rate);
 }
 
 /** By how much rates vary beyond chance: variances relative to the square of the mean rate. */
@@ -28,6 +36,8 @@ export interface RateVariance {
   readonly intervals: number;
   /** How many of such blocks there were. */
   readonly blocks: number;
+  /** The mean of the rates. */
+  readonly rate: number;
   /** Of what all pods have in common. */
   readonly shared: number;
   /** Of what each pod has of its own. */
@@ -47,12 +57,14 @@ export function rateVariances(history: readonly (readonly Count[])[]): readonly 
     history.map((cells) => cells[pod] ?? { bad: 0, total: 0 }),
   );
   const sums = history.map(sumOf);
+  const { bad, total } = sumOf(sums);
+  const rate = total === 0 ? 0 : bad / total;
   const variances: RateVariance[] = [];
   for (let length = 1; sums.length >= leastBlocks * length; length *= 2) {
     const ofOne = relativeVariance(histories.flatMap((cells) => blocksOf(cells, length)));
     const ofAll = relativeVariance(blocksOf(sums, length));
     const shared = pods < 2 ? ofOne : Math.min(ofOne, Math.max(0, (pods * ofAll - ofOne) / (pods - 1)));
-    variances.push({ intervals: length, blocks: Math.floor(sums.length / length), shared, own: ofOne - shared });
+    variances.push({ intervals: length, blocks: Math.floor(sums.length / length), rate, shared, own: ofOne - shared });
   }
   return variances;
 }
@@ -63,8 +75,12 @@ function relativeVariance(cells: readonly Count[]): number {
   return (Math.max(0, dispersion(cells) - 1) * (1 - bad / total) * cells.length) / bad;
 }
 
+/** So many times as many errors as a history had may come in bursts that are as many times as large; more of them, in more bursts. */
+const mostTimesLarger = 4;
+
 /**
- * The design effect of counts that are bad at a rate of `bound` and vary as those of a history did. A variance that few blocks
+ * The design effect of counts that are bad at a rate of `bound` and vary as those of a history did: one burst in a history
+ * without errors does not tell of bursts a hundred times as large. A variance that few blocks
  * have shown may well be larger than they have shown: it is taken at the upper end of its confidence interval.
  *
  * @param variances of the history, of `rateVariances`
@@ -80,7 +96,7 @@ export function expectedEffect(
   const longest = variances.findLast((variance) => variance.intervals <= intervals.length);
   if (longest === undefined) return 1;
   const variance = (longest.shared + longest.own / pods) * upperFactor(longest.blocks - 1);
-  return 1 + (total * variance * bound) / (1 - bound);
+  return 1 + (total * variance * Math.min(bound, mostTimesLarger * longest.rate)) / (1 - bound);
 }
 
 /** So sure is it that a variance is not larger than it is taken for. */
@@ -131,7 +147,7 @@ export function discounted(
   pods: number = Math.max(1, ...intervals.map((cells) => cells.length)),
 ): Count {
   const { bad, total } = sumOf(intervals.flat());
-  const effect = Math.max(designEffect(intervals), expectedEffect(intervals, variances, bound, pods));
+  const effect = Math.max(designEffect(intervals, bound), expectedEffect(intervals, variances, bound, pods));
   return { bad: bad / effect, total: total / effect };
 }
 

@@ -27,6 +27,7 @@ const figures = (
   canary: [series('b', intervals, canary)],
   step: { first: 1, last: intervals },
   history: { first: 1, last: intervals },
+  forgotten: 0,
   isPassedOn: true,
   queries: new Map(),
 });
@@ -53,7 +54,7 @@ describe('ErrorRate', () => {
     ['nothing speaks against it, in too few requests', figures(9, { passedOn: 11 }), 'Inconclusive', false],
     [
       'something speaks against it, and not enough',
-      figures(10, { passedOn: 15, passedOnFailed: 0.3 }),
+      figures(10, { passedOn: 15, passedOnFailed: 0.6 }),
       'Inconclusive',
       false,
     ],

@@ -1,8 +1,9 @@
 import { bucketOf, edgeOf, mostBuckets } from '../../../contract/src/histogram.ts';
 import type { Gate, Measurement } from '../api/model-deployment.ts';
 import { discounted, type RateVariance, rateVariances, sumOf } from './design-effect.ts';
-import { beyond, cellsOf, type IntervalCounts, type PodSeries, type Span } from './pod-series.ts';
-import { type Count, intervalOf, logEvidenceAbove, logEvidenceBelow } from './proportion.ts';
+import { countedIntervals, leastIntervals, strongestEvidence } from './evidence.ts';
+import { beyond, cellsOf, groupsOf, type IntervalCounts, type PodSeries, type Span, sampleOf } from './pod-series.ts';
+import { type Count, type Interval, intervalOf, logEvidenceAbove, logEvidenceBelow } from './proportion.ts';
 import { judgeQuery, type QueryAnswer } from './query-gate.ts';
 
 /** What is known of a step of a canary. */
@@ -10,8 +11,10 @@ export interface StepFigures {
   /** Of the revision that serves, and of the one that is tried. */
   readonly stable: readonly PodSeries[];
   readonly canary: readonly PodSeries[];
-  /** The whole intervals of the step. */
+  /** The whole intervals of the step, as far as they are kept. */
   readonly step: Span;
+  /** How many there were before those. */
+  readonly forgotten: number;
   /** Those that are known of the revision that serves. */
   readonly history: Span;
   /** Whether pods of the revision that serves pass requests on, and count what became of them. */
@@ -26,9 +29,6 @@ export interface GateSettings {
   /** With fewer, nothing is passed for want of evidence. */
   readonly minRequests: number;
 }
-
-/** Before that, nothing is known of what requests have in common. */
-const leastIntervals = 4;
 
 /** A gate in words. */
 export function gateInWords(gate: Gate): string {
@@ -113,46 +113,48 @@ function judgeShare(
   { alpha, minRequests }: GateSettings,
   { counted: countOf, historical }: Counting,
 ): Judgement {
-  const cells = cellsOf(pods, figures.step, countOf);
+  const cells = cellsOf(groupsOf(pods), figures.step, countOf);
   const raw = sumOf(cells.flat());
   if (raw.total === 0) return nothingCounted(gate, 0);
-  const count = discounted(
-    cells,
-    rateVariances(cellsOf(figures.stable, figures.history, historical)),
-    bound,
-    Math.max(1, figures.canary.length),
-  );
-  const { lower, upper } = intervalOf(count, alpha);
-  const above = logEvidenceAbove(count, bound);
-  const counted = countedIntervals(cells);
-  const verdict = verdictOf(counted, above, logEvidenceBelow(count, bound), alpha);
-  const isEnough = counted >= leastIntervals && raw.total >= minRequests;
+  const variances = rateVariances(cellsOf(sampleOf(figures.stable), figures.history, historical));
+  const answering = Math.max(1, figures.canary.length);
+  const evidence = strongestEvidence(cells, variances, bound, answering, figures.forgotten);
+  const whole = discounted(cells, variances, bound, answering);
+  const verdict = verdictOf(evidence?.logEvidence, logEvidenceBelow(whole, bound), alpha);
+  const isEnough = evidence !== undefined && raw.total >= minRequests;
+  const speaksAgainst = logEvidenceAbove(whole, bound) > 0 || (evidence?.logEvidence ?? 0) > 0;
+  const shown =
+    verdict === 'Failed' && evidence !== undefined
+      ? {
+          cells: evidence.window,
+          count: discounted(evidence.window, variances, bound, answering),
+          alpha: alpha * evidence.weight,
+        }
+      : { cells, count: whole, alpha: alpha / 2 };
   return {
     measurement: {
       gate: gateInWords(gate),
       verdict,
-      requests: raw.total,
-      value: percent(raw.bad / raw.total),
-      lower: percent(lower),
-      upper: percent(upper),
+      ...shareInWords(shown.cells, intervalOf(shown.count, shown.alpha)),
     },
     // An e-value of 1 speaks for neither side.
-    isPassable: verdict === 'Passed' || (verdict === 'Inconclusive' && isEnough && above <= 0),
+    isPassable: verdict === 'Passed' || (verdict === 'Inconclusive' && isEnough && !speaksAgainst),
   };
 }
 
-/** Intervals in which there was something to count: a leader that has just begun knows of few. */
-function countedIntervals(cells: readonly (readonly Count[])[]): number {
-  return cells.filter((row) => row.some(({ total }) => total > 0)).length;
+function shareInWords(cells: readonly (readonly Count[])[], { lower, upper }: Interval) {
+  const { bad, total } = sumOf(cells.flat());
+  return { requests: total, value: percent(bad / total), lower: percent(lower), upper: percent(upper) };
 }
 
 function nothingCounted(gate: Gate, requests: number): Judgement {
   return { measurement: { gate: gateInWords(gate), verdict: 'Inconclusive', requests }, isPassable: false };
 }
 
-function verdictOf(intervals: number, above: number, below: number, alpha: number): Measurement['verdict'] {
+/** @param above undefined where there are too few intervals to tell */
+function verdictOf(above: number | undefined, below: number, alpha: number): Measurement['verdict'] {
   const threshold = -Math.log(alpha);
-  if (intervals < leastIntervals) return 'Inconclusive';
+  if (above === undefined) return 'Inconclusive';
   if (above >= threshold) return 'Failed';
   return below >= threshold ? 'Passed' : 'Inconclusive';
 }
@@ -164,9 +166,15 @@ function verdictOf(intervals: number, above: number, below: number, alpha: numbe
  */
 function judgeQuantiles(gate: Gate, figures: StepFigures, { alpha, minRequests }: GateSettings): Judgement {
   const share = 1 - (gate.percentile ?? 0) / 100;
-  const variancesAt = (bucket: number) => rateVariances(cellsOf(figures.stable, figures.history, beyond(bucket)));
-  const canary = quantileOf(figures.canary, figures.step, share, alpha / 2, variancesAt);
-  const stable = quantileOf(figures.stable, figures.step, share, alpha / 2, variancesAt);
+  const known = new Map<number, readonly RateVariance[]>();
+  const sample = sampleOf(figures.stable);
+  const variancesAt = (bucket: number) => {
+    const variances = known.get(bucket) ?? rateVariances(cellsOf(sample, figures.history, beyond(bucket)));
+    known.set(bucket, variances);
+    return variances;
+  };
+  const canary = quantileOf(groupsOf(figures.canary), figures.step, share, alpha / 2, variancesAt);
+  const stable = quantileOf(groupsOf(figures.stable), figures.step, share, alpha / 2, variancesAt);
   if (canary.value === undefined || stable.value === undefined) return nothingCounted(gate, canary.requests);
   const bound = shareOf(gate.max);
   const lower = stable.upper === Number.POSITIVE_INFINITY ? 0 : canary.lower / stable.upper;

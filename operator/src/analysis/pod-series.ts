@@ -27,6 +27,14 @@ export interface PodSeries {
   readonly intervals: readonly IntervalCounts[];
 }
 
+/** How long counts are kept: so much of a history shows how errors come together. */
+const keptSeconds = 2 * 3600;
+
+/** How many intervals are kept. */
+export function keptIntervals(intervalSeconds: number): number {
+  return Math.floor(keptSeconds / intervalSeconds);
+}
+
 /** The intervals from one to another, both included. */
 export interface Span {
   readonly first: number;
@@ -52,6 +60,52 @@ export function cellsOf(
     }
   }
   return cells;
+}
+
+/** So many pods show what they have in common and what each has of its own. */
+const mostPods = 16;
+
+/** Those of the pods that have the longest history, where there are many. */
+export function sampleOf(pods: readonly PodSeries[]): readonly PodSeries[] {
+  if (pods.length <= mostPods) return pods;
+  return pods.toSorted((a, b) => b.intervals.length - a.intervals.length).slice(0, mostPods);
+}
+
+/** The same counts, of groups of pods where there are many: what is made of them takes time for each. */
+export function groupsOf(pods: readonly PodSeries[]): readonly PodSeries[] {
+  if (pods.length <= mostPods) return pods;
+  return Array.from({ length: mostPods }, (_, group) => mergedOf(pods.filter((_, pod) => pod % mostPods === group)));
+}
+
+function mergedOf(pods: readonly PodSeries[]): PodSeries {
+  const merged = new Map<number, IntervalCounts>();
+  for (const counts of pods.flatMap(({ intervals }) => intervals)) {
+    const known = merged.get(counts.interval);
+    merged.set(counts.interval, known === undefined ? counts : totalOf(known, counts));
+  }
+  const [{ pod, revision, passedOnTo } = { pod: '', revision: '', passedOnTo: '' }] = pods;
+  const intervals = Array.from(merged.values()).toSorted((a, b) => a.interval - b.interval);
+  return { pod, revision, passedOnTo, intervals };
+}
+
+/** What was counted in an interval at two places, or at two times. */
+export function totalOf(a: IntervalCounts, b: Omit<IntervalCounts, 'interval'>): IntervalCounts {
+  return {
+    interval: a.interval,
+    requests: a.requests + b.requests,
+    failed: a.failed + b.failed,
+    buckets: totalOfBuckets(a.buckets, b.buckets),
+    passedOn: a.passedOn + b.passedOn,
+    passedOnFailed: a.passedOnFailed + b.passedOnFailed,
+    saturated: a.saturated + b.saturated,
+    compared: a.compared + b.compared,
+    differing: a.differing + b.differing,
+  };
+}
+
+function totalOfBuckets(a: readonly number[], b: readonly number[]): readonly number[] {
+  const [longer, shorter] = a.length > b.length ? [a, b] : [b, a];
+  return shorter.length === 0 ? longer : longer.map((count, bucket) => count + (shorter[bucket] ?? 0));
 }
 
 /** Of an interval's own answers, how many are beyond a bucket. */

@@ -10,26 +10,33 @@ export interface Count {
  * The evidence that a proportion is above a bound, as the logarithm of an e-value: if it is not above, the probability that
  * the evidence ever reaches log(1/alpha), however often it is looked at, is at most alpha (Ville's inequality).
  *
- * It is the likelihood ratio of the counts, mixed over the proportions above the bound by a beta distribution that is cut off
+ * It is the likelihood ratio of the counts, mixed over the proportions above the bound by distributions that are cut off
  * there: the method of mixtures of H. Robbins, Ann. Math. Stat. 41 (1970), in the beta-binomial form of S. Howard, A. Ramdas,
  * J. McAuliffe, J. Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Ann. Statist. 49 (2021). The
- * beta distribution has the bound as its mean and is as wide as it, so that proportions of 1.5 to 10 times the bound weigh.
+ * mixture is one half of a beta distribution that has the bound as its mean and is as wide as it, so that proportions of 1.5 to 10
+ * times the bound weigh, and one half of the uniform one: when nearly everything is bad, few counts are enough.
  *
  * @param bound from 0 to 1, both excluded
  */
 export function logEvidenceAbove(count: Count, bound: number): number {
-  return logEvidence(count, bound, logBetaAbove);
+  const near = logEvidence(count, bound, { a: 1, b: (1 - bound) / bound }, logBetaAbove);
+  const far = logEvidence(count, bound, { a: 1, b: 1 }, logBetaAbove);
+  const [larger, smaller] = near > far ? [near, far] : [far, near];
+  return larger + Math.log1p(Math.exp(smaller - larger)) - Math.LN2;
 }
 
-/** The same that it is below a bound. */
+/** The same that it is below a bound; the beta distribution alone. */
 export function logEvidenceBelow(count: Count, bound: number): number {
-  return logEvidence(count, bound, logBetaBelow);
+  return logEvidence(count, bound, { a: 1, b: (1 - bound) / bound }, logBetaBelow);
 }
 
 /** @param logShare of a beta distribution, on the side of the bound that there is evidence for */
-function logEvidence({ bad, total }: Count, bound: number, logShare: typeof logBetaAbove): number {
-  const a = 1;
-  const b = (1 - bound) / bound;
+function logEvidence(
+  { bad, total }: Count,
+  bound: number,
+  { a, b }: { readonly a: number; readonly b: number },
+  logShare: typeof logBetaAbove,
+): number {
   const good = total - bad;
   return (
     logBeta(a + bad, b + good) +

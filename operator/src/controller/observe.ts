@@ -79,6 +79,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     pods,
     canaryPods,
     series: model.status?.rollout?.canary === undefined ? [] : options.link.seriesOf(uid),
+    countedSince: options.link.countedSince(uid),
     queries: observeQueries(model, options.queries),
     routes: await observeRoutes(model, options.client),
     preflightPods,

@@ -24,7 +24,7 @@ export interface PassOptions {
   /** What Prometheus is asked. */
   readonly queries: QueryInquiries;
   /** What pods tell. */
-  readonly link: Pick<PodLink, 'follow' | 'rest' | 'forget' | 'forgetModel' | 'seriesOf' | 'tell'>;
+  readonly link: Pick<PodLink, 'follow' | 'rest' | 'forget' | 'forgetModel' | 'seriesOf' | 'countedSince' | 'tell'>;
   readonly events: EventRecorder;
   readonly metrics: Pick<Metrics, 'setCanary'>;
   /** The operator's own settings, as they are now. */

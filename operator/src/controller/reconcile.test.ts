@@ -46,6 +46,7 @@ function setUp(fault: Fault = () => undefined, model: ModelDeployment = modelDep
       forgetModel: () => undefined,
       tell: () => undefined,
       seriesOf: () => [],
+      countedSince: () => undefined,
     },
     metrics: { setCanary: () => undefined },
     policy: () => ({ defaultImage: 'slipway:1', publicKeys: '{}' }),

@@ -42,6 +42,8 @@ export interface PodLink {
   tell(model: string, order: LinkOrder): void;
   /** What its pods have counted, by intervals, as far as that is kept. */
   seriesOf(model: string): readonly PodSeries[];
+  /** Since when they are kept, in milliseconds since 1970; undefined where they are not. */
+  countedSince(model: string): number | undefined;
   /** The ModelDeployment is gone. */
   forgetModel(model: string): void;
   readonly followed: number;
@@ -230,7 +232,7 @@ export function createPodLink(options: PodLinkOptions): PodLink {
       followed.delete(uid);
       if (entry === undefined) return;
       totals.get(entry.pod.model)?.end(uid);
-      recordings.get(entry.pod.model)?.end(uid, date());
+      recordings.get(entry.pod.model)?.end(uid);
     },
     tell(model, order) {
       const before = orders.get(model);
@@ -239,12 +241,13 @@ export function createPodLink(options: PodLinkOptions): PodLink {
       const recording = recordings.get(model);
       if (intervalSeconds === undefined) recordings.delete(model);
       else if (recording?.intervalSeconds !== intervalSeconds || recording.hasLatency !== hasLatency)
-        recordings.set(model, new Recording(intervalSeconds, hasLatency));
+        recordings.set(model, new Recording(intervalSeconds, hasLatency, date()));
       const isNew = JSON.stringify(before?.table ?? {}) !== JSON.stringify(order.table);
       if (!isNew && before?.isUrgent === order.isUrgent) return;
       for (const [uid, { pod, isActive }] of followed) if (pod.model === model && isActive) lanes.prompt.add(uid);
     },
     seriesOf: (model) => recordings.get(model)?.series ?? [],
+    countedSince: (model) => recordings.get(model)?.since,
     measuresOf: (model) => totals.get(model)?.now ?? noMeasures,
     forgetModel(model) {
       totals.delete(model);

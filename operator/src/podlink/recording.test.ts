@@ -15,7 +15,7 @@ const requestsOf = (recording: Recording) =>
 
 describe('what pods count', () => {
   test('is kept as differences, by intervals', () => {
-    const recording = new Recording(10, false);
+    const recording = new Recording(10, false, 0);
     recording.tell('a', 'n', figures(100), 5000);
     recording.tell('a', 'n', figures(103), 9000);
     recording.tell('a', 'n', figures(110), 9900);
@@ -30,7 +30,7 @@ describe('what pods count', () => {
   });
 
   test('begins anew with each life of a pod, and with each canary', () => {
-    const recording = new Recording(10, false);
+    const recording = new Recording(10, false, 0);
     recording.tell('a', 'n', figures(100, { requests: 50, failed: 5 }), 0);
     recording.tell('a', 'other', figures(7, { requests: 3, failed: 1 }), 1000);
     recording.tell('a', 'other', figures(8, { revision: 'iris-c', requests: 2 }), 2000);
@@ -40,7 +40,7 @@ describe('what pods count', () => {
   });
 
   test('of idle pods, and what is older than two hours, is not kept', () => {
-    const recording = new Recording(10, false);
+    const recording = new Recording(10, false, 0);
     recording.tell('a', 'n', figures(0), 0);
     recording.tell('a', 'n', figures(1), 1000);
     for (let now = 10_000; now < 100_000; now += 10_000) recording.tell('a', 'n', figures(1), now);
@@ -50,24 +50,28 @@ describe('what pods count', () => {
   });
 
   test('has latencies where they are asked for', () => {
-    const recording = new Recording(10, true);
+    const recording = new Recording(10, true, 0);
     recording.tell('a', 'n', figures(1, {}, [1]), 0);
     recording.tell('a', 'n', figures(3, {}, [1, 2]), 1000);
     recording.tell('a', 'n', figures(4, {}, [2, 2]), 2000);
     expect(recording.series[0]?.intervals[0]?.buckets).toEqual([1, 2]);
-    const without = new Recording(10, false);
+    const without = new Recording(10, false, 0);
     without.tell('a', 'n', figures(1, {}, [1]), 0);
     without.tell('a', 'n', figures(3, {}, [1, 2]), 1000);
     expect(without.series[0]?.intervals[0]?.buckets).toEqual([]);
   });
 
   test('stays when a pod is gone, until it is old', () => {
-    const recording = new Recording(10, false);
+    const recording = new Recording(10, false, 0);
     recording.tell('a', 'n', figures(0), 0);
     recording.tell('a', 'n', figures(1), 1000);
-    recording.end('a', 2000);
+    recording.end('a');
     expect(requestsOf(recording)).toEqual([[[0, 1]]]);
-    recording.end('b', 7_300_000);
-    expect(recording.series).toEqual([]);
+    // Another pod tells when it is.
+    recording.tell('b', 'n', figures(0), 7_100_000);
+    recording.tell('b', 'n', figures(0), 7_150_000);
+    expect(requestsOf(recording)).toEqual([[[0, 1]], []]);
+    recording.tell('b', 'n', figures(0), 7_300_000);
+    expect(recording.series.map(({ pod }) => pod)).toEqual(['b']);
   });
 });

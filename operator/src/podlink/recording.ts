@@ -1,8 +1,5 @@
 import type { PodFigures } from '../../../contract/src/link.ts';
-import type { IntervalCounts, PodSeries } from '../analysis/pod-series.ts';
-
-/** How long counts are kept: so much of a history shows how errors come together. */
-const keptMilliseconds = 2 * 3_600_000;
+import { type IntervalCounts, keptIntervals, type PodSeries, totalOf } from '../analysis/pod-series.ts';
 
 /** What a process has counted since it started. */
 interface Totals {
@@ -21,12 +18,17 @@ interface Recorded {
 export class Recording {
   readonly intervalSeconds: number;
   readonly hasLatency: boolean;
+  /** When it began, in milliseconds since 1970. */
+  readonly since: number;
   readonly #pods = new Map<string, Recorded>();
+  readonly #gone = new Set<string>();
+  #newest = 0;
 
   /** @param hasLatency whether histograms are kept as well, which take the most memory */
-  constructor(intervalSeconds: number, hasLatency: boolean) {
+  constructor(intervalSeconds: number, hasLatency: boolean, now: number) {
     this.intervalSeconds = intervalSeconds;
     this.hasLatency = hasLatency;
+    this.since = now;
   }
 
   /**
@@ -49,18 +51,25 @@ export class Recording {
     known.passedOnTo = passedOnTo;
     const interval = Math.floor(now / (this.intervalSeconds * 1000));
     const newest = known.intervals.at(-1);
-    if (newest?.interval === interval) known.intervals.splice(-1, 1, sumOf(newest, counts));
+    if (newest?.interval === interval) known.intervals.splice(-1, 1, totalOf(newest, counts));
     // What is idle takes no memory.
     else if (!isNothing(counts)) known.intervals.push({ ...counts, interval });
-    const oldest = interval - Math.floor(keptMilliseconds / (this.intervalSeconds * 1000));
-    while (known.intervals[0] !== undefined && known.intervals[0].interval < oldest) known.intervals.shift();
+    if (interval !== this.#newest) this.#forgetOld(interval);
   }
 
   /** The pod is gone; what it has counted stays for as long as that of others. */
-  end(pod: string, now: number): void {
-    const oldest = Math.floor((now - keptMilliseconds) / (this.intervalSeconds * 1000));
+  end(pod: string): void {
+    if (this.#pods.get(pod)?.intervals.length === 0) this.#pods.delete(pod);
+    else this.#gone.add(pod);
+  }
+
+  #forgetOld(interval: number): void {
+    this.#newest = interval;
+    const oldest = interval - keptIntervals(this.intervalSeconds);
     for (const [uid, { intervals }] of this.#pods) {
-      if ((intervals.at(-1)?.interval ?? 0) < oldest || (uid === pod && intervals.length === 0)) this.#pods.delete(uid);
+      const young = intervals.findIndex((counts) => counts.interval >= oldest);
+      intervals.splice(0, young === -1 ? intervals.length : young);
+      if (intervals.length === 0 && this.#gone.delete(uid)) this.#pods.delete(uid);
     }
   }
 
@@ -102,22 +111,4 @@ function differenceOf(before: Totals, after: Totals, hasLatency: boolean): Count
 
 function isNothing({ buckets: _, ...counts }: Counts): boolean {
   return Object.values(counts).every((count) => count === 0);
-}
-
-function sumOf(a: IntervalCounts, b: Counts): IntervalCounts {
-  const length = Math.max(a.buckets.length, b.buckets.length);
-  return {
-    interval: a.interval,
-    requests: a.requests + b.requests,
-    failed: a.failed + b.failed,
-    buckets:
-      length === 0
-        ? noBuckets
-        : Array.from({ length }, (_, bucket) => (a.buckets[bucket] ?? 0) + (b.buckets[bucket] ?? 0)),
-    passedOn: a.passedOn + b.passedOn,
-    passedOnFailed: a.passedOnFailed + b.passedOnFailed,
-    saturated: a.saturated + b.saturated,
-    compared: a.compared + b.compared,
-    differing: a.differing + b.differing,
-  };
 }

@@ -655,3 +655,50 @@ describe('with an autoscaler', () => {
     expect(life.state.autoscaler?.spec).toMatchObject({ minReplicas: 2 });
   });
 });
+
+describe('a step is judged by what can be counted in it', () => {
+  const gates = [
+    { metric: 'ErrorRate', max: '1%' },
+    { metric: 'Agreement', min: '98%' },
+    { metric: 'LatencyVersusStable', percentile: 95, max: '150%' },
+  ] as const;
+
+  test('with all requests, nothing is compared with what the old version answers: it answers none', () => {
+    const blueGreen = { mirrorPercent: 20, holdSeconds: 120, soakSeconds: 120 };
+    const life = two({ strategy: 'BlueGreen', canary: undefined, blueGreen, analysis: { gates: [...gates] } });
+    life.ask('3').pass(300);
+    expect(life.canary).toBeUndefined();
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+  });
+
+  test.each(['Rollback', 'Promote'] as const)(
+    'a step lasts until its gates can tell anything, with onInconclusive %s',
+    (onInconclusive) => {
+      const short = { steps: [{ weight: 50, holdSeconds: 30 }] };
+      const good = two({ canary: short, analysis: { onInconclusive } }).ask('3').pass(150);
+      expect(good.running).toEqual([good.nameOf('3'), undefined]);
+      const bad = two({ canary: short, analysis: { onInconclusive } }).ask('3').pass(150, { failed: 100 });
+      expect(bad.status.rollback?.trigger).toBe('GateFailed');
+    },
+  );
+
+  test('a leader that has just begun lets no step end by what it has not counted', () => {
+    const life = two({ canary: { steps: [{ weight: 50, holdSeconds: 60 }] }, analysis: { onInconclusive: 'Promote' } });
+    life.ask('3').pass(45, { failed: 100 });
+    life.state = { ...life.state, countedSince: life.time };
+    life.pass(30, { failed: 100 });
+    expect(life.canary).toMatchObject({ state: 'Holding' });
+    life.pass(60, { failed: 100 });
+    expect(life.status.rollback?.trigger).toBe('GateFailed');
+  });
+
+  // In the first interval in which it fails: the four last ones are enough.
+  test('one that dies after a long while is taken back at once, by what it gave since', () => {
+    const life = two({ canary: { steps: [{ weight: 50, holdSeconds: 3600 }] } })
+      .ask('3')
+      .pass(1500);
+    expect(life.canary).toMatchObject({ state: 'Holding' });
+    life.pass(75, { failed: 100 });
+    expect(life.status.rollback?.message).toMatch(/^ErrorRate at most 1%: 25% of 1600 requests/);
+  });
+});

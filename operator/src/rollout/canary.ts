@@ -1,5 +1,6 @@
+import { leastIntervals } from '../analysis/evidence.ts';
 import { gateInWords, isSaturated, judge, type StepFigures } from '../analysis/gates.ts';
-import type { PodSeries } from '../analysis/pod-series.ts';
+import { keptIntervals, type PodSeries } from '../analysis/pod-series.ts';
 import {
   type CanaryRecord,
   canaryPolicyOf,
@@ -234,7 +235,7 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
     return failed(observed, canary, 'ProgressDeadline', message, measured, now);
   }
 
-  const isOver = step.holdSeconds !== undefined && now.getTime() >= Date.parse(record.time) + step.holdSeconds * 1000;
+  const isOver = hasEnded(step, record, judged.length > 0 ? figures : undefined, now);
   const mayGoOn = isResumed || (isOver && record.paused === undefined);
   const { message: _, ...rest } = record;
   if (!mayGoOn) return underWay(canary, withNews(rest, measured, false), measured);
@@ -246,6 +247,17 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
     return failed(observed, canary, 'GateFailed', open.map(inWords).join('; '), measured, now);
   const message = obstacle ?? gatesOpen(open);
   return underWay(canary, withNews({ ...rest, message }, measured, record.message === undefined), measured);
+}
+
+/** A step lasts as long as it should, and until gates can tell anything. */
+function hasEnded(
+  { holdSeconds }: PolicyStep,
+  { time }: CanaryRecord,
+  judged: StepFigures | undefined,
+  now: Date,
+): boolean {
+  if (holdSeconds === undefined || now.getTime() < Date.parse(time) + holdSeconds * 1000) return false;
+  return judged === undefined || judged.step.last - judged.step.first + 1 >= leastIntervals;
 }
 
 /** What keeps a canary from its next step whatever its gates say, in words. */
@@ -264,9 +276,14 @@ function gatesOpen(open: readonly Measurement[]): string {
   return `inconclusive: ${open.map(({ gate, message }) => (message === undefined ? gate : `${gate} (${message})`)).join(', ')}`;
 }
 
-/** What a step is judged by: without a share, only what mirrored requests can tell. */
+/**
+ * What a step is judged by: without a share, only what mirrored requests can tell; with all requests, what needs none that the
+ * revision that serves answers, since there are none to compare with.
+ */
 function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: PolicyStep): readonly Gate[] {
   const { analysis, mirrorPercent } = canaryPolicyOf(model.spec);
+  if (weight === 100)
+    return analysis.gates.filter(({ metric }) => metric !== 'Agreement' && metric !== 'LatencyVersusStable');
   if (weight > 0) return analysis.gates;
   return mirrorPercent === 0 ? [] : analysis.gates.filter(({ metric }) => metric !== 'ErrorRate');
 }
@@ -311,17 +328,27 @@ export function firstInterval({ time }: Pick<CanaryRecord, 'time'>, intervalSeco
 }
 
 /** The whole intervals of the step that is under way, and what is known from before. */
-function figuresOf({ model, series, queries }: Observed, { record, target, stable }: Canary, now: Date): StepFigures {
+function figuresOf(
+  { model, series, queries, countedSince }: Observed,
+  { record, target, stable }: Canary,
+  now: Date,
+): StepFigures {
   const { analysis, routing } = canaryPolicyOf(model.spec);
   const { intervalSeconds } = analysis;
   const last = Math.floor(now.getTime() / (intervalSeconds * 1000)) - 1;
   const of = (revision: Revision) => series.filter((pod: PodSeries) => pod.revision === revision.metadata.name);
+  const kept = last - keptIntervals(intervalSeconds) + 1;
   const earliest = Math.min(last, ...of(stable).flatMap(({ intervals }) => intervals[0]?.interval ?? last));
+  const begin = firstInterval(record, intervalSeconds);
+  // A leader that has just begun has counted nothing of what was before.
+  const counted = Math.floor((countedSince ?? 0) / (intervalSeconds * 1000)) + 1;
+  const first = Math.max(begin, kept, counted);
   return {
     stable: of(stable),
     canary: of(target),
-    step: { first: firstInterval(record, intervalSeconds), last },
-    history: { first: earliest, last },
+    step: { first, last },
+    forgotten: first - begin,
+    history: { first: Math.max(kept, earliest), last },
     isPassedOn: routing.kind === 'Pods',
     queries,
   };

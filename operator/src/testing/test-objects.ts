@@ -29,6 +29,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     pods: [],
     canaryPods: [],
     series: [],
+    countedSince: 0,
     queries: new Map(),
     routes: [],
     preflightPods: [],
