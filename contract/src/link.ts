@@ -126,7 +126,10 @@ export interface TensorDescription {
 /** Counts of one process, or the sum of those of many. */
 export interface Measures {
   readonly counters: Counters;
-  /** Of requests from their head to the end of their answer, in seconds. */
+  /**
+   * Of inferences that were answered well, in seconds: from the last byte of the request to the answer, without the time that
+   * a client needs to send and to read, so that it says the same of whoever has asked.
+   */
   readonly latency: Histogram;
 }
 

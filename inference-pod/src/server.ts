@@ -175,7 +175,12 @@ export async function startServer(
     // What was accepted has all the time that a request may take, and what is needed to send its answer.
     const most = settings.requestTimeoutMilliseconds + sendingMilliseconds;
     servers.grpc.goAway();
-    await Promise.all([close(servers.serving, () => model.scheduler.idle(), most), servers.grpc.close(most)]);
+    // What a canary does not answer is answered here.
+    const answered = async () => {
+      await traffic.idle();
+      await model.scheduler.idle();
+    };
+    await Promise.all([close(servers.serving, answered, most), servers.grpc.close(most)]);
     servers.control.closeAllConnections();
     servers.control.close();
     await tracing?.end();

@@ -1,19 +1,22 @@
 import type { Logger } from 'pino';
+import type { Deadline } from '../execution/deadline.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
-import { revisionHeader } from '../traffic/canary-answer.ts';
+import { isOrdinary, passedOnHeader, revisionHeader } from '../traffic/canary-answer.ts';
 import type { Traffic } from '../traffic/traffic.ts';
 import type { GrpcCall } from './grpc-server.ts';
 import type { Lifecycle, ServedModel } from './lifecycle.ts';
 import { refuseUnknown } from './model-description.ts';
+import type { Transfers } from './transfers.ts';
 
 export interface GrpcServiceOptions {
   readonly model: ModelIdentity;
   readonly lifecycle: Lifecycle;
   readonly traffic: Traffic;
   readonly telemetry: Telemetry;
+  readonly transfers: Transfers;
   readonly requestTimeoutMilliseconds: number;
   readonly mostMessageBytes: number;
   readonly log: Logger;
@@ -52,7 +55,7 @@ export async function inferOrPass(
   call: GrpcCall,
   options: GrpcServiceOptions,
 ): Promise<readonly Uint8Array[]> {
-  const { traffic, requestTimeoutMilliseconds } = options;
+  const { traffic, transfers } = options;
   const { header, path } = call;
   const asked = { revision: header(revisionHeader), version: version === '' ? undefined : version, header };
   const passing = traffic.begin(asked);
@@ -62,21 +65,34 @@ export async function inferOrPass(
   const gone = new AbortController();
   call.onOver(() => gone.abort());
   const now = performance.now();
-  const deadline = call.deadline ?? { at: now + requestTimeoutMilliseconds, milliseconds: requestTimeoutMilliseconds };
-  const answer = await passing.ask('grpc', { path, headers: {}, body: message }, deadline, now, gone);
-  if (answer !== undefined) {
-    call.answeredBy(passing.revision);
-    if (answer.status !== 200) throw new RequestError(answer.status, answer.body.toString());
-    return [answer.body];
+  const held = transfers.holding();
+  try {
+    const asking = { path, headers: {}, body: message, hold: (bytes: number) => held.reserve(bytes) };
+    const answer = await passing.ask('grpc', asking, deadlineOf(call, now, options), now, gone);
+    if (answer !== undefined) {
+      call.answeredBy(passing.revision);
+      if (answer.status !== 200) throw new RequestError(answer.status, answer.body.toString());
+      return [answer.body];
+    }
+  } finally {
+    held.end();
   }
+  const start = performance.now();
   try {
     const own = await inferMessage(wire, message, call, options);
-    passing.judge(true);
+    passing.judge(true, performance.now() - start);
     return own;
   } catch (error) {
-    passing.judge(false);
+    passing.judge(false, performance.now() - start);
     throw error;
   }
+}
+
+/** A call may ask for less time than a request may take, and for no more. */
+function deadlineOf({ deadline: named }: GrpcCall, now: number, options: GrpcServiceOptions): Deadline {
+  const { requestTimeoutMilliseconds: milliseconds } = options;
+  const own = { at: now + milliseconds, milliseconds };
+  return named !== undefined && named.at < own.at ? named : own;
 }
 
 /**
@@ -87,19 +103,20 @@ export async function inferOrPass(
 export async function inferMessage(
   wire: Wire,
   message: Buffer,
-  { deadline: named, isCancelled }: GrpcCall,
+  call: GrpcCall,
   options: GrpcServiceOptions,
 ): Promise<readonly Uint8Array[]> {
-  const { telemetry, log, requestTimeoutMilliseconds } = options;
+  const { telemetry, log } = options;
   const { scheduler } = loadedModel(options);
-  const own = { at: performance.now() + requestTimeoutMilliseconds, milliseconds: requestTimeoutMilliseconds };
-  const deadline = named !== undefined && named.at < own.at ? named : own;
-  const answered = await scheduler.infer({ wire, body: message, headerLength: undefined }, deadline, isCancelled);
+  const start = performance.now();
+  const asked = { wire, body: message, headerLength: undefined };
+  const answered = await scheduler.infer(asked, deadlineOf(call, start, options), call.isCancelled);
   if (answered === undefined) throw new RequestError(499, 'the call was cancelled');
   if (answered.seconds !== undefined) telemetry.observeInference(answered.seconds);
   if (answered.kind === 'refused' && answered.status >= 500) {
     log.warn({ reason: answered.message }, 'an inference failed');
   }
   if (answered.kind === 'refused') throw new RequestError(answered.status, answered.message);
+  if (isOrdinary(call.header(passedOnHeader))) telemetry.handled((performance.now() - start) / 1000);
   return typeof answered.body === 'string' ? [Buffer.from(answered.body)] : answered.body;
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
+import type { OutputComparison } from '../../../contract/src/traffic.ts';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
@@ -8,9 +9,11 @@ import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
-import { agree } from '../traffic/agreement.ts';
-import { revisionHeader } from '../traffic/canary-answer.ts';
-import type { Asked, Comparing, Passing, Traffic } from '../traffic/traffic.ts';
+import { type Answer, agree } from '../traffic/agreement.ts';
+import { isOrdinary, passedOnHeader, revisionHeader } from '../traffic/canary-answer.ts';
+import type { Comparison } from '../traffic/comparison.ts';
+import type { Passing } from '../traffic/passing.ts';
+import type { Asked, Traffic } from '../traffic/traffic.ts';
 import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
 import { type Body, readBody } from './body.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -62,6 +65,8 @@ async function answer(
   const { model, lifecycle, transfers, log, requestTimeoutMilliseconds } = options;
   const start = performance.now();
   let transfer: Transfer | undefined;
+  let comparison: Comparison | undefined;
+  let held: Transfer | undefined;
   try {
     if (lifecycle.model === undefined) throw new RequestError(503, `the model ${model.name} is still being loaded`);
     const headerLength = readHeaderLength(request);
@@ -76,19 +81,24 @@ async function answer(
     // The server's own limit is for what it does itself, not for the upload.
     const deadline = named ?? deadlineFrom(stages.received, requestTimeoutMilliseconds);
     const exchange = { request, response, wire, stages, passing };
-    const passed = passing === undefined ? undefined : await pass(passing, exchange, body.bytes, deadline);
-    const comparing = mirrored(exchange, version, body.bytes, options);
+    if (passing !== undefined) held = transfers.holding();
+    const passed = held === undefined ? undefined : await pass(exchange, body.bytes, deadline, held);
+    comparison = mirrored(exchange, version, body.bytes, options);
     if (passed !== undefined) body.release();
     const made =
       passed ?? (await inferHere(exchange, lifecycle.model.scheduler, body, headerLength, deadline, options));
     if (made === undefined || response.destroyed) return;
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
     const encoding = encodingFor(request, made.body);
-    send(response, encoding === undefined ? made : await compressed(made, encoding), transfers);
-    compare(comparing, made, lifecycle.model.scheduler, log);
+    const sent = encoding === undefined ? made : await compressed(made, encoding);
+    held?.end();
+    send(response, sent, transfers);
+    compare(comparison, made, lifecycle.model.scheduler, log);
   } catch (error) {
     refuse(request, response, error, transfers, log);
   } finally {
+    comparison?.endUnlessUnderWay();
+    held?.end();
     transfer?.end();
   }
 }
@@ -100,7 +110,7 @@ async function answer(
  * @throws RequestError for what is refused
  */
 async function inferHere(
-  { response, wire, stages, passing }: Exchange,
+  { request, response, wire, stages, passing }: Exchange,
   scheduler: Scheduler,
   body: Body,
   headerLength: number | undefined,
@@ -108,8 +118,10 @@ async function inferHere(
   { lifecycle, telemetry, log }: InferenceOptions,
 ): Promise<HttpAnswer | undefined> {
   const call = { wire, body: body.bytes, headerLength };
+  const start = performance.now();
   const answered = await scheduler.infer(call, deadline, () => response.destroyed);
-  if (answered !== undefined) passing?.judge(answered.kind === 'answered');
+  const milliseconds = performance.now() - start;
+  if (answered !== undefined) passing?.judge(answered.kind === 'answered', milliseconds);
   // Without an answer, an executor may still be reading the body.
   if (answered?.kind === 'answered') body.release();
   if (answered === undefined || response.destroyed) return undefined;
@@ -118,19 +130,24 @@ async function inferHere(
     stages.computedMilliseconds = answered.seconds * 1000;
     telemetry.observeInference(answered.seconds);
   }
-  if (answered.kind === 'answered') return httpAnswer(answered);
+  if (answered.kind === 'answered') {
+    if (passing === undefined && isOrdinary(headerOf(request, passedOnHeader))) telemetry.handled(milliseconds / 1000);
+    return httpAnswer(answered);
+  }
   if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
   if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');
   throw new RequestError(answered.status, answered.message);
 }
 
 /** Who is to answer, as far as a request says. */
-function askedBy({ headers }: IncomingMessage, version: string | undefined): Asked {
-  const header = (name: string) => {
-    const value = headers[name];
-    return typeof value === 'string' ? value : undefined;
-  };
+function askedBy(request: IncomingMessage, version: string | undefined): Asked {
+  const header = (name: string) => headerOf(request, name);
   return { revision: header(revisionHeader), version, header };
+}
+
+function headerOf({ headers }: IncomingMessage, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** What of a request's head a canary has to know; its body is sent as it is once it is inflated. */
@@ -145,19 +162,23 @@ function headersToPass({ headers }: IncomingMessage): Record<string, string> {
   );
 }
 
-/** @returns what a canary has answered; undefined when this pod is to answer after all */
+/**
+ * @param held what a canary has answered, until that is sent
+ * @returns what a canary has answered; undefined when this pod is to answer after all
+ */
 async function pass(
-  passing: Passing,
-  { request, response, stages }: Exchange,
+  { request, response, stages, passing }: Exchange,
   body: Buffer,
   deadline: Deadline,
+  held: Transfer,
 ): Promise<HttpAnswer | undefined> {
+  if (passing === undefined) return undefined;
   stages.passedOnTo = passing.revision;
   const headers = headersToPass(request);
   const gone = new AbortController();
   const onClose = () => gone.abort();
   response.once('close', onClose);
-  const asked = { path: request.url ?? '', headers, body };
+  const asked = { path: request.url ?? '', headers, body, hold: (bytes: number) => held.reserve(bytes) };
   const answer = await passing.ask('http', asked, deadline, performance.now(), gone);
   response.off('close', onClose);
   if (answer === undefined) return undefined;
@@ -174,7 +195,7 @@ function mirrored(
   version: string | undefined,
   body: Buffer,
   { traffic }: InferenceOptions,
-): Comparing | undefined {
+): Comparison | undefined {
   const isForAnyone = version === undefined && request.headers[revisionHeader] === undefined;
   if (passing !== undefined || wire !== 'open-inference' || !isForAnyone) return undefined;
   return traffic.mirror({ path: request.url ?? '', headers: headersToPass(request), body });
@@ -182,22 +203,22 @@ function mirrored(
 
 /** Whoever asked has its answer already, and does not wait for this. */
 function compare(
-  comparing: Comparing | undefined,
+  comparison: Comparison | undefined,
   { headers, body }: HttpAnswer,
   { model }: Scheduler,
   log: Logger,
 ): void {
-  if (comparing === undefined) return;
+  if (comparison === undefined) return;
   const bytes = typeof body === 'string' ? Buffer.from(body) : Buffer.concat(body);
   const headerLength = headers?.['inference-header-content-length'];
   const own = { body: bytes, headerLength: headerLength === undefined ? undefined : Number(headerLength) };
   const limits = { mostTensorBytes: comparedTensorBytes };
-  comparing(own, (ours, theirs, outputs) => agree(ours, theirs, outputs, model.signature, limits)).catch(
-    (error: unknown) => {
-      if (error instanceof RequestError) log.debug({ reason: error.message }, 'an answer cannot be compared');
-      else log.error({ err: error }, 'an answer could not be compared');
-    },
-  );
+  const byModel = (ours: Answer, theirs: Answer, outputs: readonly OutputComparison[]) =>
+    agree(ours, theirs, outputs, model.signature, limits);
+  comparison.with(own, byModel).catch((error: unknown) => {
+    if (error instanceof RequestError) log.debug({ reason: error.message }, 'an answer cannot be compared');
+    else log.error({ err: error }, 'an answer could not be compared');
+  });
 }
 
 const comparedTensorBytes = 2 ** 20;

@@ -89,6 +89,13 @@ export class Transfers {
     return new Held(this, this.#held, this.#now(), expected, abort);
   }
 
+  /** Of what nobody sends or reads slowly: it has a part of the budget and no minimum rate. */
+  holding(): Transfer {
+    const held = this.begin(() => undefined);
+    held.settle();
+    return held;
+  }
+
   reserve(held: Held, bytes: number): boolean {
     if (held.member.place === -1) return false;
     while (this.#bytes + bytes > this.#limits.mostBytes) {

@@ -19,6 +19,8 @@ export interface Telemetry {
    * @param isOwn whether nobody else was asked first: only then does it say something of this pod's model
    */
   answered(route: RequestRoute, code: number, seconds: number, isOwn: boolean): void;
+  /** The seconds from the last byte of an inference to its answer, of one that was answered well. */
+  handled(seconds: number): void;
   /** The seconds that the model itself took for one request. */
   observeInference(seconds: number): void;
   /** What has been counted of inferences. */
@@ -99,7 +101,6 @@ export function createTelemetry(readings: () => Readings): Telemetry {
       if (code === abandonedCode) counters.abandoned++;
       else if (code >= 500) counters.failed++;
       else if (code >= 400) counters.refused++;
-      latency.observe(seconds);
       if (code === 200) {
         statistics.succeeded++;
         statistics.succeededSeconds += seconds;
@@ -109,6 +110,7 @@ export function createTelemetry(readings: () => Readings): Telemetry {
         statistics.failedSeconds += seconds;
       }
     },
+    handled: (seconds) => latency.observe(seconds),
     statistics: () => ({ ...statistics, computed: inferences.count, computedSeconds: inferences.sum }),
     measures: () => ({ counters: { ...counters }, latency: latency.now }),
     observeInference: (seconds) => inferences.observe(seconds),

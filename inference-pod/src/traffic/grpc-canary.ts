@@ -1,10 +1,18 @@
 import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
 import { messageOf } from '../model/error-message.ts';
-import { addressedTo, type CanaryAnswer, type CanaryRequest, revisionHeader } from './canary-answer.ts';
+import {
+  AnswerBytes,
+  addressedTo,
+  type CanaryAnswer,
+  type CanaryRequest,
+  NoRoom,
+  revisionHeader,
+} from './canary-answer.ts';
 
 const prefixBytes = 5;
 const windowBytes = 4 * 2 ** 20;
 const idleMilliseconds = 30_000;
+const connectMilliseconds = 1000;
 
 /** The status of HTTP that means the same as one of gRPC; whatever else there is is a failure of the server. */
 const statuses: ReadonlyMap<string, number> = new Map([
@@ -32,7 +40,7 @@ export class GrpcCanaries {
     try {
       return await this.#call(this.#sessionTo(host), host, request);
     } catch (error) {
-      return { kind: 'none', reason: messageOf(error) };
+      return error instanceof NoRoom ? { kind: 'full' } : { kind: 'none', reason: messageOf(error) };
     }
   }
 
@@ -48,27 +56,46 @@ export class GrpcCanaries {
     session.on('close', forget);
     // Whoever goes takes no more calls.
     session.on('goaway', forget);
-    session.setTimeout(idleMilliseconds, () => session.close());
+    // Whoever says nothing for so long, although calls may wait, has gone or hangs.
+    session.setTimeout(idleMilliseconds, () => session.destroy());
+    const connecting = setTimeout(() => session.destroy(new Error(`${host} takes no connection`)), connectMilliseconds);
+    connecting.unref();
+    session.once('connect', () => clearTimeout(connecting));
+    session.once('close', () => clearTimeout(connecting));
     session.unref();
     this.#sessions.set(host, session);
     return session;
   }
 
+  /** Calls that come later have a connection of their own: this one may be what is stuck. */
+  #leave(session: ClientHttp2Session, host: string): void {
+    if (this.#sessions.get(host) === session) this.#sessions.delete(host);
+    session.close();
+  }
+
   #call(session: ClientHttp2Session, host: string, request: CanaryRequest): Promise<CanaryAnswer> {
-    const { path, headers, body, revision, signal } = request;
+    const { path, headers, body, revision, why, hold, signal } = request;
     return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(new Error('it is too late'));
       const stream = session.request({
         ...headers,
         ':method': 'POST',
         ':path': path,
         'content-type': 'application/grpc',
         te: 'trailers',
-        ...addressedTo(revision),
+        ...addressedTo(revision, why),
       });
-      const onEnd = () => stream.close(constants.NGHTTP2_CANCEL);
-      signal.addEventListener('abort', onEnd);
-      const chunks: Buffer[] = [];
-      let bytes = 0;
+      /** A stream whose frames cannot be written does not close either, so nobody waits for that. */
+      const giveUp = (error: Error) => {
+        reject(error);
+        stream.close(constants.NGHTTP2_CANCEL);
+      };
+      const onAbort = () => {
+        giveUp(new Error('it did not answer in time'));
+        this.#leave(session, host);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      const bytes = new AnswerBytes(this.#mostAnswerBytes + prefixBytes, hold);
       let answered: IncomingHttpHeaders = {};
       let trailers: IncomingHttpHeaders = {};
       stream.on('response', (told) => {
@@ -77,25 +104,22 @@ export class GrpcCanaries {
       stream.on('trailers', (told) => {
         trailers = told;
       });
-      stream.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes <= this.#mostAnswerBytes + prefixBytes) chunks.push(chunk);
-        else stream.close(constants.NGHTTP2_CANCEL);
+      stream.on('data', (piece: Buffer) => {
+        try {
+          bytes.add(piece);
+        } catch (error) {
+          giveUp(error instanceof Error ? error : new Error(String(error)));
+        }
       });
       stream.on('error', reject);
       stream.on('close', () => {
-        signal.removeEventListener('abort', onEnd);
+        signal.removeEventListener('abort', onAbort);
         const code = trailers['grpc-status'] ?? answered['grpc-status'];
-        if (signal.aborted) reject(new Error('it did not answer in time'));
-        else if (code === undefined) reject(new Error('the call was cut off'));
+        if (code === undefined) reject(new Error('the call was cut off'));
         else if (answered[revisionHeader] !== revision) reject(new Error(`${host} is not of revision ${revision}`));
         else
           resolve(
-            answerOf(
-              String(code),
-              Buffer.concat(chunks),
-              String(trailers['grpc-message'] ?? answered['grpc-message'] ?? ''),
-            ),
+            answerOf(String(code), bytes.whole, String(trailers['grpc-message'] ?? answered['grpc-message'] ?? '')),
           );
       });
       const prefix = Buffer.alloc(prefixBytes);

@@ -1,63 +1,70 @@
 import { Agent } from 'undici';
 import { messageOf } from '../model/error-message.ts';
-import { addressedTo, type CanaryAnswer, type CanaryRequest, revisionHeader } from './canary-answer.ts';
+import {
+  AnswerBytes,
+  addressedTo,
+  type CanaryAnswer,
+  type CanaryRequest,
+  NoRoom,
+  revisionHeader,
+} from './canary-answer.ts';
 
-/** To one pod at once; more wait for one that is free. */
-const mostConnections = 128;
 const keepAliveMilliseconds = 30_000;
 const connectMilliseconds = 1000;
 
 /** Asks canaries over HTTP, on connections that are kept. */
 export class HttpCanaries {
-  readonly #agent = new Agent({
-    connections: mostConnections,
-    pipelining: 1,
-    keepAliveTimeout: keepAliveMilliseconds,
-    connect: { timeout: connectMilliseconds },
-  });
+  readonly #agent: Agent;
   readonly #mostAnswerBytes: number;
 
-  constructor(mostAnswerBytes: number) {
+  /** @param connections to one pod at once; more requests wait for one that is free */
+  constructor(mostAnswerBytes: number, connections: number) {
     this.#mostAnswerBytes = mostAnswerBytes;
+    this.#agent = new Agent({
+      connections,
+      pipelining: 1,
+      keepAliveTimeout: keepAliveMilliseconds,
+      connect: { timeout: connectMilliseconds },
+    });
   }
 
   /** Never rejects. */
   async ask(host: string, request: CanaryRequest): Promise<CanaryAnswer> {
-    const { path, headers, body, revision, signal } = request;
+    const { path, headers, body, revision, why, hold, signal } = request;
     try {
       const response = await this.#agent.request({
         origin: `http://${host}`,
         path,
         method: 'POST',
-        headers: { ...headers, ...addressedTo(revision) },
+        headers: { ...headers, ...addressedTo(revision, why) },
         body,
         signal,
       });
-      if (response.headers[revisionHeader] !== revision) {
+      const problem = problemOf(response.headers, host, revision);
+      if (problem !== undefined) {
         await response.body.dump();
-        return { kind: 'none', reason: `${host} is not of revision ${revision}` };
+        return { kind: 'none', reason: problem };
       }
       const { 'content-type': contentType, 'inference-header-content-length': headerLength } = response.headers;
+      const bytes = new AnswerBytes(this.#mostAnswerBytes, hold);
+      for await (const piece of response.body as AsyncIterable<Buffer>) bytes.add(piece);
       return {
         kind: 'answer',
         status: response.statusCode,
         contentType: String(contentType),
         headerLength: headerLength === undefined ? undefined : String(headerLength),
-        body: await this.#read(response.body),
+        body: bytes.whole,
       };
     } catch (error) {
-      return { kind: 'none', reason: messageOf(error) };
+      return error instanceof NoRoom ? { kind: 'full' } : { kind: 'none', reason: messageOf(error) };
     }
   }
+}
 
-  async #read(body: AsyncIterable<Buffer>): Promise<Buffer> {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of body) {
-      bytes += chunk.length;
-      if (bytes > this.#mostAnswerBytes) throw new Error(`the answer is larger than ${this.#mostAnswerBytes} bytes`);
-      chunks.push(chunk);
-    }
-    return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
-  }
+/** Why an answer is none that a pod of ours gives; undefined when it may be. */
+function problemOf(headers: NodeJS.Dict<string | string[]>, host: string, revision: string): string | undefined {
+  if (headers[revisionHeader] !== revision) return `${host} is not of revision ${revision}`;
+  if (typeof headers['content-type'] !== 'string') return 'the answer has no type';
+  const { 'content-encoding': encoding = 'identity' } = headers;
+  return encoding === 'identity' ? undefined : 'the answer is compressed, which it was not asked to be';
 }

@@ -201,7 +201,8 @@ function isWithin(wanted: number, given: number, { absolute, relative }: Toleran
   return Math.abs(wanted - given) <= absolute + relative * Math.abs(wanted);
 }
 
-function valuesOf({ datatype, data }: Tensor): TensorData | Float16Array {
+/** The values of a tensor: those of FP16 are kept as bits. */
+export function valuesOf({ datatype, data }: Tensor): TensorData | Float16Array {
   return datatype === 'FP16' && !Array.isArray(data)
     ? new Float16Array(data.buffer, data.byteOffset, data.length)
     : data;
