@@ -9,6 +9,14 @@ export class KubectlError extends Error {
 }
 
 /**
+ * Text as it may be shown: whoever may write a status or an Event is not to write to a terminal what moves its cursor, or
+ * looks like lines of this program.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}/gu, '\ufffd');
+}
+
+/**
  * @param common options that every call is given
  * @returns what it printed
  * @throws KubectlError when it is not there, or ends with an error
@@ -18,11 +26,11 @@ export function kubectlWith(common: readonly string[], program = process.env['KU
     new Promise((resolve, reject) => {
       const child = spawn(program, [...common, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
       let [output, complaint] = ['', ''];
-      child.stdout.on('data', (chunk: Buffer) => {
-        output += chunk.toString();
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
       });
-      child.stderr.on('data', (chunk: Buffer) => {
-        complaint += chunk.toString();
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        complaint += text;
       });
       child.on('error', () => reject(new KubectlError(`${program} cannot be run: is it on your PATH?`)));
       child.on('close', (code) => {

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { completionScript } from './completion.ts';
-import { type Kubectl, KubectlError, kubectlWith } from './kubectl.ts';
+import { type Kubectl, KubectlError, kubectlWith, printable } from './kubectl.ts';
 import { type Rollout, readRollout } from './rollout.ts';
 import { historyLines, rolloutLines } from './rollout-view.ts';
 
@@ -15,13 +15,26 @@ const program = new Command('kubectl slipway')
   .option('--context <name>', 'a context of the kubeconfig')
   .option('--kubeconfig <file>', 'default: as kubectl has it');
 
+/** What begins with a dash would be an option of kubectl. */
+function objectName(text: string): string {
+  if (/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(text)) return text;
+  throw new InvalidArgumentError("It must be the name of a ModelDeployment: a-z, 0-9, '-' and '.'.");
+}
+
+function revisionNumber(text: string): string {
+  if (/^\d{1,18}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be a number, as kubectl rollout history tells it.');
+}
+
+const nameArgument = () => new Argument('<name>', 'of a ModelDeployment').argParser(objectName);
+
 function kubectl(): Kubectl {
   const options = program.opts<Record<string, string>>();
   return kubectlWith(Object.entries(options).map(([name, value]) => `--${name}=${value}`));
 }
 
 /** @throws KubectlError */
-async function read(name: string, run: Kubectl): Promise<{ readonly rollout: Rollout; readonly model: unknown }> {
+async function read(name: string, run: Kubectl): Promise<Rollout> {
   const resource = 'modeldeployments.serving.slipway.dev';
   const [model, pods, events] = await Promise.all([
     run(['get', resource, name, '-o', 'json']),
@@ -35,12 +48,21 @@ async function read(name: string, run: Kubectl): Promise<{ readonly rollout: Rol
       'json',
     ]),
   ]);
-  const parsed: unknown = JSON.parse(model);
-  return { model: parsed, rollout: readRollout(parsed, JSON.parse(pods), JSON.parse(events)) };
+  return readRollout(parsed(model), parsed(pods), parsed(events));
+}
+
+/** @throws KubectlError */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new KubectlError(`kubectl printed what is no JSON: ${text.trim().slice(0, 200) || 'nothing'}`);
+  }
 }
 
 program
-  .command('status <name>')
+  .command('status')
+  .addArgument(nameArgument())
   .description('tracks, weights, step, gates, pods and events of a rollout')
   .option('-w, --watch', 'go on until it is over, or you are')
   .addOption(new Option('-o, --output <form>', 'json: what is shown, as JSON').choices(['json']))
@@ -48,7 +70,7 @@ program
     const run = kubectl();
     let shown = '';
     for (;;) {
-      const { rollout } = await read(name, run);
+      const rollout = await read(name, run);
       const text = output === 'json' ? JSON.stringify(rollout) : rolloutLines(rollout, new Date()).join('\n');
       show(text, shown, watch && output === undefined);
       shown = text;
@@ -72,10 +94,11 @@ function isOver({ ready, canary, message }: Rollout): boolean {
 }
 
 program
-  .command('history <name>')
+  .command('history')
+  .addArgument(nameArgument())
   .description('the revisions that are kept')
   .action(async (name: string) => {
-    const { rollout } = await read(name, kubectl());
+    const rollout = await read(name, kubectl());
     print(historyLines(rollout.history, rollout.serving.revision, new Date()));
   });
 
@@ -88,29 +111,36 @@ const commands = {
 } as const;
 for (const [command, description] of Object.entries(commands)) {
   program
-    .command(`${command} <name>`)
+    .command(command)
+    .addArgument(nameArgument())
     .description(description)
     .action(async (name: string) => {
       const run = kubectl();
-      const { rollout } = await read(name, run);
+      const rollout = await read(name, run);
       await give(command, name, rollout, run);
     });
 }
 
 async function give(command: string, name: string, { updateRevision }: Rollout, run: Kubectl): Promise<void> {
+  if (updateRevision === '') throw new KubectlError(`the operator has not looked at ${name} yet: try again`);
   // The time makes it another request than the last one was.
   const value = `serving.slipway.dev/${command}=${updateRevision}@${new Date().toISOString()}`;
   print([await run(['annotate', '--overwrite', `modeldeployments.serving.slipway.dev/${name}`, value])]);
 }
 
 program
-  .command('undo <name>')
+  .command('undo')
+  .addArgument(nameArgument())
   .description('what kubectl rollout undo does; while a canary is tried, that is taken back')
-  .addOption(new Option('--to-revision <number>', 'as kubectl rollout history numbers them').conflicts('toVersion'))
+  .addOption(
+    new Option('--to-revision <number>', 'as kubectl rollout history numbers them')
+      .argParser(revisionNumber)
+      .conflicts('toVersion'),
+  )
   .option('--to-version <version>', 'the newest revision of this version')
   .action(async (name: string, { toRevision, toVersion }: { toRevision?: string; toVersion?: string }) => {
     const run = kubectl();
-    const { rollout } = await read(name, run);
+    const rollout = await read(name, run);
     // kubectl itself refuses where nothing ran before what serves beside the canary.
     if (
       rollout.canary !== undefined &&
@@ -143,10 +173,16 @@ function print(lines: readonly string[]): void {
   process.stdout.write(`${lines.join('\n').trimEnd()}\n`);
 }
 
+// Whoever reads this has read enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof KubectlError)) throw error;
-  process.stderr.write(`error: ${error.message}\n`);
+  process.stderr.write(`error: ${error.message.split('\n').map(printable).join('\n')}\n`);
   process.exitCode = 1;
 }

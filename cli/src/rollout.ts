@@ -1,3 +1,5 @@
+import { printable } from './kubectl.ts';
+
 /** What is shown of a rollout, read from what kubectl prints: nothing of it is taken for granted. */
 export interface Rollout {
   readonly name: string;
@@ -78,7 +80,7 @@ class Value {
   }
 
   get text(): string {
-    return typeof this.#value === 'string' ? this.#value : '';
+    return typeof this.#value === 'string' ? printable(this.#value) : '';
   }
 
   get number(): number {

@@ -16,7 +16,7 @@ export const publicKeysFile = 'keys.json';
 export const healthyRevisionsFile = 'healthy-revisions.json';
 
 /** The most that a call and an answer may hold. */
-export const maxCallBytes = 16 * 1024;
+export const maxCallBytes = 64 * 1024;
 export const maxAnswerBytes = 64 * 1024;
 
 /** A table is refused whose signature is older than this, by the pod's own clock. */

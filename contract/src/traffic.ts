@@ -46,7 +46,7 @@ export interface CanaryPod {
 }
 
 /** As many pods as a share names at most: a table is bounded, and a pod needs no more. */
-export const mostCanaryPods = 96;
+export const mostCanaryPods = 256;
 
 /** What became of the requests that a pod has passed on, since it did so to this revision. */
 export interface PassedOn {

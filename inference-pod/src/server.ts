@@ -145,6 +145,7 @@ export async function startServer(
     patienceMilliseconds: () => patienceFor(telemetry.measures().latency),
     mostUnderWay: settings.maxInFlight,
     mostAnswerBytes: settings.maxAnswerBytes,
+    now: () => performance.now(),
     random: Math.random,
   });
   const tracing = await openTracing(identityOf(settings), settings.revision, log);

@@ -67,7 +67,13 @@ export async function inferOrPass(
   const now = performance.now();
   const held = transfers.holding();
   try {
-    const asking = { path, headers: {}, body: message, hold: (bytes: number) => held.reserve(bytes) };
+    const headers = Object.fromEntries(
+      ['traceparent', 'tracestate'].flatMap((name) => {
+        const value = header(name);
+        return value === undefined ? [] : [[name, value] as const];
+      }),
+    );
+    const asking = { path, headers, body: message, hold: (bytes: number) => held.reserve(bytes) };
     const answer = await passing.ask('grpc', asking, deadlineOf(call, now, options), now, gone);
     if (answer !== undefined) {
       call.answeredBy(passing.revision);
@@ -80,10 +86,11 @@ export async function inferOrPass(
   const start = performance.now();
   try {
     const own = await inferMessage(wire, message, call, options);
-    passing.judge(true, performance.now() - start);
+    passing.judge('answered', performance.now() - start);
     return own;
   } catch (error) {
-    passing.judge(false, performance.now() - start);
+    const isRefused = error instanceof RequestError && error.status < 500;
+    passing.judge(isRefused ? 'refused' : 'failed', performance.now() - start);
     throw error;
   }
 }

@@ -121,7 +121,7 @@ async function inferHere(
   const start = performance.now();
   const answered = await scheduler.infer(call, deadline, () => response.destroyed);
   const milliseconds = performance.now() - start;
-  if (answered !== undefined) passing?.judge(answered.kind === 'answered', milliseconds);
+  if (answered !== undefined) passing?.judge(outcomeOf(answered), milliseconds);
   // Without an answer, an executor may still be reading the body.
   if (answered?.kind === 'answered') body.release();
   if (answered === undefined || response.destroyed) return undefined;
@@ -137,6 +137,11 @@ async function inferHere(
   if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
   if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');
   throw new RequestError(answered.status, answered.message);
+}
+
+function outcomeOf(answered: InferenceAnswer): 'answered' | 'refused' | 'failed' {
+  if (answered.kind === 'answered') return 'answered';
+  return answered.status < 500 ? 'refused' : 'failed';
 }
 
 /** Who is to answer, as far as a request says. */

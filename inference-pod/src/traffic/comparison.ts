@@ -1,6 +1,7 @@
 import type { OutputComparison, PassedOn, TrafficShare } from '../../../contract/src/traffic.ts';
 import type { Answer } from './agreement.ts';
 import type { CanaryRequest } from './canary-answer.ts';
+import type { ComparisonBudget } from './comparison-budget.ts';
 import type { HttpCanaries } from './http-canary.ts';
 import { within } from './passing.ts';
 
@@ -21,6 +22,7 @@ export class Comparison {
   readonly #share: TrafficShare;
   readonly #canaries: HttpCanaries;
   readonly #counts: Counts;
+  readonly #budget: ComparisonBudget;
   readonly #onEnd: () => void;
   #isUnderWay = false;
 
@@ -31,6 +33,7 @@ export class Comparison {
     share: TrafficShare,
     canaries: HttpCanaries,
     counts: Counts,
+    budget: ComparisonBudget,
     onEnd: () => void,
   ) {
     // The memory of the request is used again once it is answered.
@@ -39,6 +42,7 @@ export class Comparison {
     this.#share = share;
     this.#canaries = canaries;
     this.#counts = counts;
+    this.#budget = budget;
     this.#onEnd = onEnd;
   }
 
@@ -75,7 +79,7 @@ export class Comparison {
     const isSame =
       given?.status === 200 &&
       body !== undefined &&
-      compare(own, { body, headerLength: length }, mirror?.outputs ?? []);
+      this.#budget.spend(() => compare(own, { body, headerLength: length }, mirror?.outputs ?? []));
     this.#counts.compared++;
     if (!isSame) this.#counts.differing++;
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CanaryAnswer, Verdict } from './canary-answer.ts';
-import { type Channel, Passing, within } from './passing.ts';
+import { type Channel, mostPassedBytes, Passing, within } from './passing.ts';
 
 const request = { path: '/', headers: {}, body: Buffer.alloc(1), hold: () => true };
 const never = new Promise<CanaryAnswer>(() => undefined);
@@ -51,20 +51,25 @@ describe('what a canary makes of a request that is passed on', () => {
   });
 
   test.each([
-    ['answers at once', true, 5, 'failed'],
-    ['takes nearly as long', true, 15, 'good'],
-    ['does not answer either', false, 5, 'good'],
-  ] as const)(
-    'late is held against it where this pod %s: %p after %d ms',
-    async (_, isAnswered, milliseconds, verdict) => {
-      const { one, ask, counted } = passing(never);
-      await ask();
-      expect(counted).toEqual([]);
-      one.judge(isAnswered, milliseconds);
-      one.judge(isAnswered, milliseconds);
-      expect(counted).toEqual([verdict]);
-    },
-  );
+    ['answers at once', 'answered', 5, 'failed'],
+    ['takes nearly as long', 'answered', 15, 'good'],
+    ['refuses', 'refused', 5, 'good'],
+    ['fails as well', 'failed', 5, 'none'],
+  ] as const)('late is held against it where this pod %s (%s after %d ms)', async (_, own, milliseconds, verdict) => {
+    const { one, ask, counted } = passing(never);
+    await ask();
+    expect(counted).toEqual([]);
+    one.judge(own, milliseconds);
+    one.judge(own, milliseconds);
+    expect(counted).toEqual([verdict]);
+  });
+
+  test('what is too large to be sent twice is not passed on', async () => {
+    const { one, counted } = passing(Promise.resolve(answer(200)));
+    const large = { ...request, body: Buffer.alloc(mostPassedBytes + 1) };
+    const told = one.ask('http', large, { at: 1000, milliseconds: 1000 }, 0, new AbortController());
+    expect([await told, counted]).toEqual([undefined, []]);
+  });
 
   test('a request that asks for the canary is told what it says, if that is an answer', async () => {
     expect((await passing(Promise.resolve(answer(400)), true).ask())?.status).toBe(400);

@@ -49,6 +49,7 @@ export class Passing {
     now: number,
     gone: AbortController,
   ): Promise<Extract<CanaryAnswer, { kind: 'answer' }> | undefined> {
+    if (request.body.length > mostPassedBytes && !this.#isAsked) return undefined;
     const left = deadline.at - now;
     // What is left then is for this pod's own answer.
     const most = this.#isAsked ? left : Math.min(left / 2, this.#channel.patienceMilliseconds());
@@ -69,9 +70,11 @@ export class Passing {
     return verdict === 'good' && answer.kind === 'answer' ? answer : undefined;
   }
 
+  /** @throws RequestError */
   #toldAsIs(answer: CanaryAnswer | 'late'): Extract<CanaryAnswer, { kind: 'answer' }> {
     if (answer !== 'late' && answer.kind === 'answer' && (answer.status === 200 || answer.status >= 400)) return answer;
-    const why = answer === 'late' ? 'it is too late' : answer.kind === 'none' ? answer.reason : 'it answers oddly';
+    if (answer === 'late') throw new RequestError(504, `revision ${this.revision} does not answer in time`);
+    const why = answer.kind === 'none' ? answer.reason : 'it answers oddly';
     throw new RequestError(503, `revision ${this.revision} does not answer: ${why}`);
   }
 
@@ -81,14 +84,20 @@ export class Passing {
    *
    * @param milliseconds that it took
    */
-  judge(isAnswered: boolean, milliseconds: number): void {
-    if (this.#pending === undefined) return;
-    const isFault =
-      isAnswered && (this.#pending.kind === 'refused' || milliseconds < this.#pending.afterMilliseconds / longer);
-    this.#channel.count(isFault ? 'failed' : 'good');
+  judge(own: 'answered' | 'refused' | 'failed', milliseconds: number): void {
+    if (this.#pending !== undefined) this.#channel.count(verdictBeside(this.#pending, own, milliseconds));
     this.#pending = undefined;
   }
 }
+
+function verdictBeside(pending: Pending, own: 'answered' | 'refused' | 'failed', milliseconds: number): Verdict {
+  if (own === 'failed') return 'none';
+  if (own === 'refused') return 'good';
+  return pending.kind === 'refused' || milliseconds < pending.afterMilliseconds / longer ? 'failed' : 'good';
+}
+
+/** Larger requests are not sent twice: the pod answers them itself. */
+export const mostPassedBytes = 16 * 2 ** 20;
 
 /** A canary that takes so many times as long as this pod is late. */
 const longer = 2;

@@ -1,10 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { Table } from '../../../contract/src/link.ts';
-import { nothingPassedOn, type PassedOn, shareOf, type TrafficShare } from '../../../contract/src/traffic.ts';
+import {
+  mostCanaryPods,
+  nothingPassedOn,
+  type PassedOn,
+  shareOf,
+  type TrafficShare,
+} from '../../../contract/src/traffic.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { type CanaryRequest, passedOnHeader, type Verdict } from './canary-answer.ts';
 import { Comparison, type Counts, mostComparedBytes, mostComparisons } from './comparison.ts';
+import { ComparisonBudget } from './comparison-budget.ts';
 import { GrpcCanaries } from './grpc-canary.ts';
 import { HttpCanaries } from './http-canary.ts';
 import { type Channel, Passing } from './passing.ts';
@@ -22,6 +29,8 @@ export interface TrafficOptions {
   /** Of the share, passed on at once; what comes beyond that is answered here. */
   readonly mostUnderWay: number;
   readonly mostAnswerBytes: number;
+  /** A clock that never jumps, in milliseconds. */
+  readonly now: () => number;
   /** From 0 to 1, 1 excluded. */
   readonly random: () => number;
 }
@@ -50,7 +59,8 @@ export class Traffic {
   #share: TrafficShare | undefined;
   #counts: Counts = { ...nothingPassedOn };
   #comparisons = 0;
-  #turn = 0;
+  readonly #budget: ComparisonBudget;
+  #turn: number;
   readonly #underWay = { share: 0, asked: 0 };
   #idle: (() => void)[] = [];
 
@@ -65,6 +75,9 @@ export class Traffic {
       mirror: new HttpCanaries(mostComparedBytes, mostComparisons),
     };
     this.#grpc = new GrpcCanaries(mostAnswerBytes);
+    this.#budget = new ComparisonBudget(options.now);
+    // Many pods do not all begin with the same one.
+    this.#turn = Math.floor(random() * mostCanaryPods);
   }
 
   get passedOn(): PassedOn {
@@ -114,9 +127,9 @@ export class Traffic {
     if (share?.mirror === undefined || request.body.length > mostComparedBytes) return undefined;
     const pod = this.#nextPod(share);
     if (pod === undefined || this.#comparisons >= mostComparisons) return undefined;
-    if (!this.#mirrorSplit.next(share.mirror.percent)) return undefined;
+    if (!this.#mirrorSplit.next(share.mirror.percent) || !this.#budget.isThere) return undefined;
     this.#comparisons++;
-    return new Comparison(request, pod.http, share, this.#http.mirror, this.#countsOf(share), () => {
+    return new Comparison(request, pod.http, share, this.#http.mirror, this.#countsOf(share), this.#budget, () => {
       this.#comparisons--;
     });
   }

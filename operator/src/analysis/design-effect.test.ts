@@ -77,7 +77,7 @@ describe('a history tells', () => {
       { intervals: 4, blocks: 1000, rate: 0.02, shared: 0.1, own: 0.1 },
     ];
     const counted = Array.from({ length: 3 }, () => [cell(2, 100), cell(2, 100)]);
-    const certain = 1.0424;
+    const certain = 1.0645;
     const effect = 1 + (600 * (0.2 + 0.2) * certain * 0.01) / 0.99;
     expect(expectedEffect(counted, variances, 0.01, 2)).toBeCloseTo(effect, 2);
     expect(expectedEffect(counted, [], 0.01, 2)).toBe(1);
@@ -95,9 +95,9 @@ describe('a history tells', () => {
     const counted = Array.from({ length: 2 }, () => [cell(0, 50)]);
     const excess = (blocks: number) =>
       expectedEffect(counted, [{ intervals: 1, blocks, rate: 0.5, shared: 1, own: 0 }], 0.5, 1) / 100 - 0.01;
-    // Degrees of freedom over the quantile of 10 %, from tables: 5 of 1.610, 14 of 7.790, 30 of 20.599.
-    expect(excess(6)).toBeCloseTo(5 / 1.61, 1);
-    expect(excess(15)).toBeCloseTo(14 / 7.79, 1);
-    expect(excess(31)).toBeCloseTo(30 / 20.599, 2);
+    // Degrees of freedom over the quantile of 2.5 %, from tables: 5 of 0.831, 14 of 5.629, 30 of 16.791.
+    expect(excess(6) / (5 / 0.831)).toBeCloseTo(1, 1);
+    expect(excess(15)).toBeCloseTo(14 / 5.629, 1);
+    expect(excess(31)).toBeCloseTo(30 / 16.791, 1);
   });
 });

@@ -100,7 +100,7 @@ export function expectedEffect(
 }
 
 /** So sure is it that a variance is not larger than it is taken for. */
-const quantileOfTenPercent = -1.2816;
+const quantileOfTwoAndAHalfPercent = -1.96;
 
 /**
  * How many times an estimated variance the upper end of its confidence interval is: the degrees of freedom over the quantile of
@@ -108,7 +108,7 @@ const quantileOfTenPercent = -1.2816;
  */
 function upperFactor(degrees: number): number {
   const step = 2 / (9 * degrees);
-  return 1 / Math.max(0.01, 1 - step + quantileOfTenPercent * Math.sqrt(step)) ** 3;
+  return 1 / Math.max(0.01, 1 - step + quantileOfTwoAndAHalfPercent * Math.sqrt(step)) ** 3;
 }
 
 /** Whole blocks, of which the last ends with the last interval. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { bucketOf, mostBuckets } from '../../../contract/src/histogram.ts';
 import type { Gate } from '../api/model-deployment.ts';
 import { judge, type StepFigures } from './gates.ts';
-import type { IntervalCounts, PodSeries } from './pod-series.ts';
+import { type Buckets, bucketsOf, type IntervalCounts, noBuckets, type PodSeries } from './pod-series.ts';
 
 const nothing = { requests: 0, failed: 0, passedOn: 0, passedOnFailed: 0, saturated: 0, compared: 0, differing: 0 };
 const settings = { alpha: 0.01, minRequests: 100 };
@@ -13,7 +13,7 @@ const series = (revision: string, intervals: number, counts: Partial<IntervalCou
   passedOnTo: '',
   intervals: Array.from({ length: intervals }, (_, index) => ({
     ...nothing,
-    buckets: [],
+    buckets: noBuckets,
     ...counts,
     interval: index + 1,
   })),
@@ -35,7 +35,7 @@ const figures = (
 const histogram = (...values: readonly (readonly [seconds: number, count: number])[]) => {
   const buckets = Array<number>(mostBuckets).fill(0);
   for (const [seconds, count] of values) buckets[bucketOf(seconds)] = count;
-  return buckets;
+  return bucketsOf(buckets);
 };
 const verdict = (gate: Gate, known: StepFigures) => {
   const { measurement, isPassable } = judge(gate, known, settings);
@@ -73,7 +73,7 @@ describe('ErrorRate', () => {
 describe('Latency', () => {
   const gate = { metric: 'Latency', percentile: 90, maxMilliseconds: 100 } as const;
 
-  test.each<[string, number[], string]>([
+  test.each<[string, Buckets, string]>([
     ['all is quick', histogram([0.01, 100]), 'Passed'],
     ['all is slow', histogram([0.5, 100]), 'Failed'],
     ['a twentieth is slow', histogram([0.01, 95], [0.5, 5]), 'Passed'],

@@ -11,9 +11,9 @@ export interface StepFigures {
   /** Of the revision that serves, and of the one that is tried. */
   readonly stable: readonly PodSeries[];
   readonly canary: readonly PodSeries[];
-  /** The whole intervals of the step, as far as they are kept. */
+  /** The whole intervals of the step. */
   readonly step: Span;
-  /** How many there were before those. */
+  /** How many of those there were at most of which nothing is known any more. */
   readonly forgotten: number;
   /** Those that are known of the revision that serves. */
   readonly history: Span;
@@ -64,7 +64,10 @@ export function judge(gate: Gate, figures: StepFigures, settings: GateSettings):
       // What a canary has not answered is known by the pods that asked it: one that has crashed tells nothing.
       return figures.isPassedOn
         ? judgeShare(gate, figures.stable, shareOf(gate.max), figures, settings, {
-            counted: ({ passedOn, passedOnFailed }) => ({ bad: passedOnFailed, total: passedOn }),
+            counted: ({ passedOn, passedOnFailed, saturated }) => ({
+              bad: passedOnFailed,
+              total: passedOn - saturated,
+            }),
             historical: ownErrors,
           })
         : judgeShare(gate, figures.canary, shareOf(gate.max), figures, settings, {
@@ -240,7 +243,8 @@ function totalsOf(pods: readonly PodSeries[], { first, last }: Span): readonly n
   for (const { intervals } of pods) {
     for (const { interval, buckets } of intervals) {
       if (interval < first || interval > last) continue;
-      for (const [bucket, count] of buckets.entries()) totals[bucket] = (totals[bucket] ?? 0) + count;
+      const { first: begin, counts } = buckets;
+      for (const [index, count] of counts.entries()) totals[begin + index] = (totals[begin + index] ?? 0) + count;
     }
   }
   return totals;
@@ -278,6 +282,14 @@ export function isSaturated({ stable, step: { last } }: StepFigures): boolean {
 
 const saturatedIntervals = 2;
 const mostSaturated = 0.01;
+
+/** Whether a canary has turned most requests away in so many intervals, the last ones of a step. */
+export function turnsMostAway({ stable, step: { first, last } }: StepFigures, intervals: number): boolean {
+  if (last - first + 1 < intervals) return false;
+  const recent = stable.flatMap((pod) => pod.intervals.filter(({ interval }) => interval > last - intervals));
+  const total = recent.reduce((sum, { passedOn }) => sum + passedOn, 0);
+  return total > 0 && recent.reduce((sum, { saturated }) => sum + saturated, 0) > total / 2;
+}
 
 /** With three significant digits. */
 function percent(share: number): string {

@@ -7,8 +7,8 @@ export interface IntervalCounts {
   /** What it was asked itself, and failed at. */
   readonly requests: number;
   readonly failed: number;
-  /** Of its own answers: how many fell into each bucket, as a `Histogram` has them. */
-  readonly buckets: readonly number[];
+  /** Of its own answers: how many fell into each bucket of a `Histogram`. */
+  readonly buckets: Buckets;
   /** What it has passed on to the canary, what of that failed there, and what that had no room for. */
   readonly passedOn: number;
   readonly passedOnFailed: number;
@@ -16,6 +16,21 @@ export interface IntervalCounts {
   /** Of its own answers, how many were compared with the canary's, and how many were other ones. */
   readonly compared: number;
   readonly differing: number;
+}
+
+/** The buckets of a histogram from the first to the last that has something: latencies of an interval fall into few. */
+export interface Buckets {
+  readonly first: number;
+  readonly counts: readonly number[];
+}
+
+export const noBuckets: Buckets = { first: 0, counts: [] };
+
+/** Without the empty ones at both ends. */
+export function bucketsOf(counts: readonly number[]): Buckets {
+  const first = counts.findIndex((count) => count > 0);
+  if (first === -1) return noBuckets;
+  return { first, counts: counts.slice(first, counts.findLastIndex((count) => count > 0) + 1) };
 }
 
 /** What one pod has counted, interval after interval; those in which nothing was heard of it are left out. */
@@ -27,13 +42,8 @@ export interface PodSeries {
   readonly intervals: readonly IntervalCounts[];
 }
 
-/** How long counts are kept: so much of a history shows how errors come together. */
-const keptSeconds = 2 * 3600;
-
-/** How many intervals are kept. */
-export function keptIntervals(intervalSeconds: number): number {
-  return Math.floor(keptSeconds / intervalSeconds);
-}
+/** So many intervals of a pod are kept, idle ones apart: two hours of 15 s show how errors come together. */
+export const mostIntervals = 480;
 
 /** The intervals from one to another, both included. */
 export interface Span {
@@ -42,7 +52,8 @@ export interface Span {
 }
 
 /**
- * One list of cells for each interval of a span, each with one cell for each pod, in the same order throughout.
+ * One list of cells for each interval of a span in which something was told of, each with one cell for each pod, in the same
+ * order throughout.
  *
  * @param countOf what of an interval is counted
  */
@@ -52,14 +63,21 @@ export function cellsOf(
   countOf: (counts: IntervalCounts) => Count,
 ): Count[][] {
   const nothing: Count = { bad: 0, total: 0 };
-  const cells = Array.from({ length: Math.max(0, last - first + 1) }, () => pods.map(() => nothing));
+  const rows = new Map<number, Count[]>();
   for (const [index, { intervals }] of pods.entries()) {
     for (const counts of intervals) {
-      const row = cells[counts.interval - first];
-      if (row !== undefined) row[index] = countOf(counts);
+      if (counts.interval < first || counts.interval > last) continue;
+      const row = rows.get(counts.interval) ?? pods.map(() => nothing);
+      const { bad, total } = row[index] ?? nothing;
+      const more = countOf(counts);
+      // A clock that was set back makes an interval twice.
+      row[index] = { bad: bad + more.bad, total: total + more.total };
+      rows.set(counts.interval, row);
     }
   }
-  return cells;
+  return Array.from(rows)
+    .toSorted(([a], [b]) => a - b)
+    .map(([, row]) => row);
 }
 
 /** So many pods show what they have in common and what each has of its own. */
@@ -103,18 +121,23 @@ export function totalOf(a: IntervalCounts, b: Omit<IntervalCounts, 'interval'>):
   };
 }
 
-function totalOfBuckets(a: readonly number[], b: readonly number[]): readonly number[] {
-  const [longer, shorter] = a.length > b.length ? [a, b] : [b, a];
-  return shorter.length === 0 ? longer : longer.map((count, bucket) => count + (shorter[bucket] ?? 0));
+function totalOfBuckets(a: Buckets, b: Buckets): Buckets {
+  if (a.counts.length === 0) return b;
+  if (b.counts.length === 0) return a;
+  const first = Math.min(a.first, b.first);
+  const end = Math.max(a.first + a.counts.length, b.first + b.counts.length);
+  const at = ({ first: begin, counts }: Buckets, bucket: number) => counts[bucket - begin] ?? 0;
+  const counts = Array.from({ length: end - first }, (_, index) => at(a, first + index) + at(b, first + index));
+  return { first, counts };
 }
 
 /** Of an interval's own answers, how many are beyond a bucket. */
 export function beyond(bucket: number): (counts: IntervalCounts) => Count {
   return ({ buckets }) => {
     let [bad, total] = [0, 0];
-    for (const [index, count] of buckets.entries()) {
+    for (const [index, count] of buckets.counts.entries()) {
       total += count;
-      if (index > bucket) bad += count;
+      if (buckets.first + index > bucket) bad += count;
     }
     return { bad, total };
   };

@@ -39,14 +39,21 @@ describe('what pods count', () => {
     ]);
   });
 
-  test('of idle pods, and what is older than two hours, is not kept', () => {
+  test('of idle pods, and what is older than eight days, is not kept', () => {
     const recording = new Recording(10, false, 0);
     recording.tell('a', 'n', figures(0), 0);
     recording.tell('a', 'n', figures(1), 1000);
     for (let now = 10_000; now < 100_000; now += 10_000) recording.tell('a', 'n', figures(1), now);
     expect(requestsOf(recording)).toEqual([[[0, 1]]]);
-    recording.tell('a', 'n', figures(2), 7_300_000);
-    expect(requestsOf(recording)).toEqual([[[730, 1]]]);
+    recording.tell('a', 'n', figures(2), 700_000_000);
+    expect(requestsOf(recording)).toEqual([[[70_000, 1]]]);
+  });
+
+  test('of busy pods only the newest intervals are kept', () => {
+    const recording = new Recording(10, false, 0);
+    for (let tell = 0; tell <= 1000; tell++) recording.tell('a', 'n', figures(tell), tell * 10_000);
+    const [intervals] = requestsOf(recording);
+    expect([intervals?.length, intervals?.[0]]).toEqual([480, [521, 1]]);
   });
 
   test('has latencies where they are asked for', () => {
@@ -54,11 +61,11 @@ describe('what pods count', () => {
     recording.tell('a', 'n', figures(1, {}, [1]), 0);
     recording.tell('a', 'n', figures(3, {}, [1, 2]), 1000);
     recording.tell('a', 'n', figures(4, {}, [2, 2]), 2000);
-    expect(recording.series[0]?.intervals[0]?.buckets).toEqual([1, 2]);
+    expect(recording.series[0]?.intervals[0]?.buckets).toEqual({ first: 0, counts: [1, 2] });
     const without = new Recording(10, false, 0);
     without.tell('a', 'n', figures(1, {}, [1]), 0);
     without.tell('a', 'n', figures(3, {}, [1, 2]), 1000);
-    expect(without.series[0]?.intervals[0]?.buckets).toEqual([]);
+    expect(without.series[0]?.intervals[0]?.buckets).toEqual({ first: 0, counts: [] });
   });
 
   test('stays when a pod is gone, until it is old', () => {
@@ -71,7 +78,7 @@ describe('what pods count', () => {
     recording.tell('b', 'n', figures(0), 7_100_000);
     recording.tell('b', 'n', figures(0), 7_150_000);
     expect(requestsOf(recording)).toEqual([[[0, 1]], []]);
-    recording.tell('b', 'n', figures(0), 7_300_000);
+    recording.tell('b', 'n', figures(0), 700_000_000);
     expect(recording.series.map(({ pod }) => pod)).toEqual(['b']);
   });
 });

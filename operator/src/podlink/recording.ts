@@ -1,11 +1,21 @@
 import type { PodFigures } from '../../../contract/src/link.ts';
-import { type IntervalCounts, keptIntervals, type PodSeries, totalOf } from '../analysis/pod-series.ts';
+import {
+  bucketsOf,
+  type IntervalCounts,
+  mostIntervals,
+  noBuckets,
+  type PodSeries,
+  totalOf,
+} from '../analysis/pod-series.ts';
 
 /** What a process has counted since it started. */
 interface Totals {
   readonly nonce: string;
   readonly figures: PodFigures;
 }
+
+/** Eight days: a step and what was before it. */
+const keptSeconds = 8 * 86_400;
 
 interface Recorded {
   last: Totals;
@@ -54,6 +64,7 @@ export class Recording {
     if (newest?.interval === interval) known.intervals.splice(-1, 1, totalOf(newest, counts));
     // What is idle takes no memory.
     else if (!isNothing(counts)) known.intervals.push({ ...counts, interval });
+    if (known.intervals.length > mostIntervals) known.intervals.shift();
     if (interval !== this.#newest) this.#forgetOld(interval);
   }
 
@@ -63,9 +74,10 @@ export class Recording {
     else this.#gone.add(pod);
   }
 
+  /** However seldom a pod is asked: no step lasts longer. */
   #forgetOld(interval: number): void {
     this.#newest = interval;
-    const oldest = interval - keptIntervals(this.intervalSeconds);
+    const oldest = interval - Math.ceil(keptSeconds / this.intervalSeconds);
     for (const [uid, { intervals }] of this.#pods) {
       const young = intervals.findIndex((counts) => counts.interval >= oldest);
       intervals.splice(0, young === -1 ? intervals.length : young);
@@ -83,8 +95,6 @@ export class Recording {
   }
 }
 
-const noBuckets: readonly number[] = [];
-
 type Counts = Omit<IntervalCounts, 'interval'>;
 
 /** A process that began anew has counted everything since. */
@@ -99,7 +109,7 @@ function differenceOf(before: Totals, after: Totals, hasLatency: boolean): Count
     requests: since(measures.counters.requests, old?.counters.requests),
     failed: since(measures.counters.failed, old?.counters.failed),
     buckets: hasLatency
-      ? measures.latency.buckets.map((count, bucket) => since(count, old?.latency.buckets[bucket]))
+      ? bucketsOf(measures.latency.buckets.map((count, bucket) => since(count, old?.latency.buckets[bucket])))
       : noBuckets,
     passedOn: since(passedOn?.requests, oldPassedOn?.requests),
     passedOnFailed: since(passedOn?.failed, oldPassedOn?.failed),

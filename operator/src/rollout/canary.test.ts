@@ -656,7 +656,40 @@ describe('with an autoscaler', () => {
   });
 });
 
+test('a canary that turns everything away has no errors, and is taken back when it goes on', () => {
+  const life = two({ progressDeadlineSeconds: 120 }).ask('3').pass(105, { saturated: 100 });
+  expect(life.canary).toMatchObject({
+    state: 'Holding',
+    message: 'the canary has no room for all requests that it is given',
+  });
+  expect(life.canary?.measurements?.[0]).toMatchObject({ verdict: 'Inconclusive', requests: 0 });
+  life.pass(60, { saturated: 100 });
+  expect(life.status.rollback).toMatchObject({
+    trigger: 'ProgressDeadline',
+    message: 'it had no room for most of the requests that it was given in 120 s',
+  });
+});
+
+test('nobody looks at a canary again and again that waits for others, or is paused', () => {
+  const life = two();
+  life.areTablesTaken = false;
+  life.ask('3').pass(900);
+  expect(life.canary).toMatchObject({ state: 'Scaling', weight: 5 });
+  expect(life.decide().requeueAfterMilliseconds).toBeUndefined();
+  const paused = two();
+  paused.areCanariesAble = false;
+  paused.ask('3').annotate('pause', paused.nameOf('3')).pass(900);
+  expect(paused.decide().requeueAfterMilliseconds).toBeUndefined();
+});
+
 describe('a step is judged by what can be counted in it', () => {
+  test('however few requests there are: they are kept for as long as a step may last', () => {
+    const slow = { steps: [{ weight: 50, holdSeconds: 60 }] };
+    const life = two({ canary: slow, analysis: { minRequests: 100, intervalSeconds: 3600 } }).ask('3');
+    for (let hour = 0; hour < 30; hour++) life.pass(3600, { requests: 1 }, 3600);
+    expect(life.running).toEqual([life.nameOf('3'), undefined]);
+  });
+
   const gates = [
     { metric: 'ErrorRate', max: '1%' },
     { metric: 'Agreement', min: '98%' },

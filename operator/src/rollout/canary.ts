@@ -1,6 +1,6 @@
 import { leastIntervals } from '../analysis/evidence.ts';
-import { gateInWords, isSaturated, judge, type StepFigures } from '../analysis/gates.ts';
-import { keptIntervals, type PodSeries } from '../analysis/pod-series.ts';
+import { gateInWords, isSaturated, judge, type StepFigures, turnsMostAway } from '../analysis/gates.ts';
+import { mostIntervals, type PodSeries } from '../analysis/pod-series.ts';
 import {
   type CanaryRecord,
   canaryPolicyOf,
@@ -229,11 +229,8 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   const measured = judged.map(({ measurement }) => measurement);
   const bad = measured.find(({ verdict }) => verdict === 'Failed');
   if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
-  const { late, seconds } = lateness(observed, unavailableSince(observed) ?? Number.POSITIVE_INFINITY, now);
-  if (late) {
-    const message = `its pods were not available for ${seconds} s`;
-    return failed(observed, canary, 'ProgressDeadline', message, measured, now);
-  }
+  const inability = inabilityOf(observed, figures, now);
+  if (inability !== undefined) return failed(observed, canary, 'ProgressDeadline', inability, measured, now);
 
   const isOver = hasEnded(step, record, judged.length > 0 ? figures : undefined, now);
   const mayGoOn = isResumed || (isOver && record.paused === undefined);
@@ -247,6 +244,16 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
     return failed(observed, canary, 'GateFailed', open.map(inWords).join('; '), measured, now);
   const message = obstacle ?? gatesOpen(open);
   return underWay(canary, withNews({ ...rest, message }, measured, record.message === undefined), measured);
+}
+
+/** That a canary has not been able to serve for as long as a rollout may make no progress, in words. */
+function inabilityOf(observed: Observed, figures: StepFigures, now: Date): string | undefined {
+  const { intervalSeconds } = canaryPolicyOf(observed.model.spec).analysis;
+  const { late, seconds } = lateness(observed, unavailableSince(observed) ?? Number.POSITIVE_INFINITY, now);
+  if (late) return `its pods were not available for ${seconds} s`;
+  return turnsMostAway(figures, Math.ceil(seconds / intervalSeconds))
+    ? `it had no room for most of the requests that it was given in ${seconds} s`
+    : undefined;
 }
 
 /** A step lasts as long as it should, and until gates can tell anything. */
@@ -337,18 +344,19 @@ function figuresOf(
   const { intervalSeconds } = analysis;
   const last = Math.floor(now.getTime() / (intervalSeconds * 1000)) - 1;
   const of = (revision: Revision) => series.filter((pod: PodSeries) => pod.revision === revision.metadata.name);
-  const kept = last - keptIntervals(intervalSeconds) + 1;
-  const earliest = Math.min(last, ...of(stable).flatMap(({ intervals }) => intervals[0]?.interval ?? last));
   const begin = firstInterval(record, intervalSeconds);
   // A leader that has just begun has counted nothing of what was before.
   const counted = Math.floor((countedSince ?? 0) / (intervalSeconds * 1000)) + 1;
-  const first = Math.max(begin, kept, counted);
+  const first = Math.max(begin, counted);
+  const dropped = series.flatMap(({ intervals: [oldest, ...rest] }) =>
+    oldest === undefined || rest.length + 1 < mostIntervals ? [] : [oldest.interval],
+  );
   return {
     stable: of(stable),
     canary: of(target),
     step: { first, last },
-    forgotten: first - begin,
-    history: { first: Math.max(kept, earliest), last },
+    forgotten: Math.max(first, ...dropped) - begin,
+    history: { first: 0, last },
     isPassedOn: routing.kind === 'Pods',
     queries,
   };
@@ -364,8 +372,11 @@ export function millisecondsToLook(
   const since = now.getTime() - Date.parse(record.time);
   const untilOver = (seconds: number) => Math.max(50, seconds * 1000 - since + 50);
   switch (record.state) {
-    case 'Scaling':
-      return untilOver(rolloutPolicyOf(model.spec).progressDeadlineSeconds);
+    case 'Scaling': {
+      const { progressDeadlineSeconds } = rolloutPolicyOf(model.spec);
+      const isOver = record.paused !== undefined || since > (progressDeadlineSeconds + 1) * 1000;
+      return isOver ? undefined : untilOver(progressDeadlineSeconds);
+    }
     case 'Holding': {
       const { holdSeconds } = stepOf({ model }, record);
       const interval = analysis.intervalSeconds * 1000;

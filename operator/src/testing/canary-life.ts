@@ -1,7 +1,7 @@
 import type { Table } from '../../../contract/src/link.ts';
 import { noMeasures } from '../../../contract/src/measures.ts';
 import { nothingPassedOn } from '../../../contract/src/traffic.ts';
-import type { IntervalCounts, PodSeries } from '../analysis/pod-series.ts';
+import { type IntervalCounts, noBuckets, type PodSeries } from '../analysis/pod-series.ts';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
 import { decide } from '../controller/decide.ts';
@@ -108,7 +108,7 @@ export class CanaryLife {
   ): void {
     const interval = Math.floor(this.time / (intervalSeconds * 1000));
     const isShared = this.share !== undefined;
-    const histogram = (bucket: number) => [...Array<number>(bucket).fill(0), requests];
+    const histogram = (bucket: number) => ({ first: bucket, counts: [requests] });
     const add = (name: string, revision: string, counts: Partial<IntervalCounts>) => {
       // A pod has one revision for all of its life.
       const key = `${revision}-${name}`;
@@ -122,7 +122,7 @@ export class CanaryLife {
         saturated: 0,
         compared: 0,
         differing: 0,
-        buckets: [],
+        buckets: noBuckets,
       };
       known.intervals.push({ ...nothing, ...counts, interval });
     };

@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate83;
-const schema50 = {
+export const validate = validate84;
+const schema51 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,7 +13,7 @@ const schema50 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "AaDJKFyI7EBYX68IR4QCWyNgV2kktZuWMQbG1Hmnc"
+      "$ref": "CcpMbz6pqz3o1zOIlNtEs5N3LEIaxefYBe4PNHWR8Y"
     },
     "status": {
       "$ref": "H3D78USbm4z3IR1mvDDm7mwP1nhIYmPvqSpqV9sck"
@@ -22,13 +22,13 @@ const schema50 = {
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema51 = {
+const schema52 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate84(data, {
+function validate85(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate84(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema51.enum
+        allowedValues: schema52.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate84(data, {
     }
     errors++;
   }
-  validate84.errors = vErrors;
+  validate85.errors = vErrors;
   return errors === 0;
 }
-const schema52 = {
+const schema53 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate86(data, {
+function validate87(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate86(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema52.enum
+        allowedValues: schema53.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate86(data, {
     }
     errors++;
   }
-  validate86.errors = vErrors;
+  validate87.errors = vErrors;
   return errors === 0;
 }
-const schema53 = {
+const schema54 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema54 = {};
-import { validate as validate89 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate88(data, {
+const schema55 = {};
+import { validate as validate90 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate89(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,20 +167,20 @@ function validate88(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate89(data, {
+    if (!validate90(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
+      vErrors = vErrors === null ? validate90.errors : vErrors.concat(validate90.errors);
       errors = vErrors.length;
     }
   }
-  validate88.errors = vErrors;
+  validate89.errors = vErrors;
   return errors === 0;
 }
-const schema55 = {
+const schema56 = {
   "type": "object",
   "required": ["model"],
   "properties": {
@@ -206,14 +206,14 @@ const schema55 = {
       "$ref": "oYd5cOFXTjjZYTs5E3XadQHP3UTVVHY3McCoF8s77e4"
     },
     "rollout": {
-      "$ref": "UwvQ5l3wGqgWqB0G2WyFIGmqaFn9v5peMFnSpL6ju6c"
+      "$ref": "uwUjqS2xtaWlx9xT0xfhdCnjUnLs0atPOlMTuijsoQ"
     },
     "validation": {
       "$ref": "4nL47sSYK9r3L2P2w58Mrjudad6Xa1cWU2wQRH2vx24"
     }
   }
 };
-const schema56 = {
+const schema57 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -301,12 +301,12 @@ function validate66(data, {
   validate66.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema58 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate95(data, {
+function validate96(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -363,15 +363,15 @@ function validate95(data, {
     }
     errors++;
   }
-  validate95.errors = vErrors;
+  validate96.errors = vErrors;
   return errors === 0;
 }
-const schema58 = {
+const schema59 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate97(data, {
+function validate98(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -428,15 +428,15 @@ function validate97(data, {
     }
     errors++;
   }
-  validate97.errors = vErrors;
+  validate98.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema42 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate74(data, {
+function validate75(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -478,7 +478,7 @@ function validate74(data, {
       errors++;
     }
   }
-  validate74.errors = vErrors;
+  validate75.errors = vErrors;
   return errors === 0;
 }
 const schema6 = {
@@ -629,7 +629,7 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
-function validate93(data, {
+function validate94(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -682,35 +682,35 @@ function validate93(data, {
       }
     }
     if (data.version !== undefined) {
-      if (!validate95(data.version, {
+      if (!validate96(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
         rootData
       })) {
-        vErrors = vErrors === null ? validate95.errors : vErrors.concat(validate95.errors);
+        vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
         errors = vErrors.length;
       }
     }
     if (data.uri !== undefined) {
-      if (!validate97(data.uri, {
+      if (!validate98(data.uri, {
         instancePath: instancePath + "/uri",
         parentData: data,
         parentDataProperty: "uri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
+        vErrors = vErrors === null ? validate98.errors : vErrors.concat(validate98.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate74(data.sha256, {
+      if (!validate75(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
@@ -741,7 +741,7 @@ function validate93(data, {
     }
     errors++;
   }
-  validate93.errors = vErrors;
+  validate94.errors = vErrors;
   return errors === 0;
 }
 const schema10 = {
@@ -831,7 +831,7 @@ function validate28(data, {
   validate28.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema60 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -908,7 +908,7 @@ function validate26(data, {
   validate26.errors = vErrors;
   return errors === 0;
 }
-function validate103(data, {
+function validate104(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -956,10 +956,10 @@ function validate103(data, {
       }
     }
   }
-  validate103.errors = vErrors;
+  validate104.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema61 = {
   "type": "object",
   "properties": {
     "image": {
@@ -989,13 +989,13 @@ const schema60 = {
   },
   "nullable": true
 };
-const schema61 = {
+const schema62 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate108(data, {
+function validate109(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1053,17 +1053,17 @@ function validate108(data, {
       errors++;
     }
   }
-  validate108.errors = vErrors;
+  validate109.errors = vErrors;
   return errors === 0;
 }
-const schema62 = {
+const schema63 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate110(data, {
+function validate111(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1139,17 +1139,17 @@ function validate110(data, {
       errors++;
     }
   }
-  validate110.errors = vErrors;
+  validate111.errors = vErrors;
   return errors === 0;
 }
-const schema63 = {
+const schema64 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate112(data, {
+function validate113(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1225,17 +1225,17 @@ function validate112(data, {
       errors++;
     }
   }
-  validate112.errors = vErrors;
+  validate113.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema65 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate114(data, {
+function validate115(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1311,10 +1311,10 @@ function validate114(data, {
       errors++;
     }
   }
-  validate114.errors = vErrors;
+  validate115.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema66 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -1327,13 +1327,13 @@ const schema65 = {
   },
   "nullable": true
 };
-const schema66 = {
+const schema67 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate117(data, {
+function validate118(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1409,10 +1409,10 @@ function validate117(data, {
       errors++;
     }
   }
-  validate117.errors = vErrors;
+  validate118.errors = vErrors;
   return errors === 0;
 }
-function validate116(data, {
+function validate117(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1454,13 +1454,13 @@ function validate116(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate117(data.maxSize, {
+      if (!validate118(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
         errors = vErrors.length;
       }
     }
@@ -1476,7 +1476,7 @@ function validate116(data, {
       }
     }
   }
-  validate116.errors = vErrors;
+  validate117.errors = vErrors;
   return errors === 0;
 }
 const schema27 = {
@@ -1632,14 +1632,14 @@ function validate55(data, {
   validate55.errors = vErrors;
   return errors === 0;
 }
-const schema67 = {
+const schema68 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate123(data, {
+function validate124(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1715,10 +1715,10 @@ function validate123(data, {
       errors++;
     }
   }
-  validate123.errors = vErrors;
+  validate124.errors = vErrors;
   return errors === 0;
 }
-function validate107(data, {
+function validate108(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1744,57 +1744,57 @@ function validate107(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.image !== undefined) {
-      if (!validate108(data.image, {
+      if (!validate109(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
         rootData
       })) {
-        vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
+        vErrors = vErrors === null ? validate109.errors : vErrors.concat(validate109.errors);
         errors = vErrors.length;
       }
     }
     if (data.threads !== undefined) {
-      if (!validate110(data.threads, {
+      if (!validate111(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
+        vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate112(data.instances, {
+      if (!validate113(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate112.errors : vErrors.concat(validate112.errors);
+        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate114(data.maxInFlight, {
+      if (!validate115(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate116(data.batching, {
+      if (!validate117(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
+        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
         errors = vErrors.length;
       }
     }
@@ -1821,21 +1821,21 @@ function validate107(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate123(data.requestTimeoutMilliseconds, {
+      if (!validate124(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate107.errors = vErrors;
+  validate108.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema69 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1981,7 +1981,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema70 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1990,11 +1990,11 @@ const schema69 = {
   "properties": {},
   "nullable": true
 };
-const schema70 = {
+const schema71 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate129(data, {
+function validate130(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2035,10 +2035,10 @@ function validate129(data, {
     }
     errors++;
   }
-  validate129.errors = vErrors;
+  validate130.errors = vErrors;
   return errors === 0;
 }
-function validate128(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2080,21 +2080,21 @@ function validate128(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate129(data[key0], {
+      if (!validate130(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
+        vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate128.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-const schema71 = {
+const schema72 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2102,7 +2102,7 @@ const schema71 = {
   },
   "nullable": true
 };
-const schema72 = {
+const schema73 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2182,12 +2182,12 @@ function validate29(data, {
   validate29.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema74 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate135(data, {
+function validate136(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2229,10 +2229,10 @@ function validate135(data, {
       errors++;
     }
   }
-  validate135.errors = vErrors;
+  validate136.errors = vErrors;
   return errors === 0;
 }
-const schema74 = {
+const schema75 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2385,7 +2385,7 @@ function validate30(data, {
   validate30.errors = vErrors;
   return errors === 0;
 }
-function validate137(data, {
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2433,10 +2433,10 @@ function validate137(data, {
       }
     }
   }
-  validate137.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
-function validate133(data, {
+function validate134(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2473,24 +2473,24 @@ function validate133(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate135(data.value, {
+      if (!validate136(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate137(data.valueFrom, {
+      if (!validate138(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
@@ -2510,10 +2510,10 @@ function validate133(data, {
     }
     errors++;
   }
-  validate133.errors = vErrors;
+  validate134.errors = vErrors;
   return errors === 0;
 }
-function validate132(data, {
+function validate133(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2556,21 +2556,21 @@ function validate132(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate133(data[i0], {
+      if (!validate134(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
+        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate132.errors = vErrors;
+  validate133.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema76 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2578,7 +2578,7 @@ const schema75 = {
   },
   "nullable": true
 };
-const schema76 = {
+const schema77 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2598,12 +2598,12 @@ const schema76 = {
     }
   }
 };
-const schema77 = {
+const schema78 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate146(data, {
+function validate147(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2645,16 +2645,16 @@ function validate146(data, {
       errors++;
     }
   }
-  validate146.errors = vErrors;
+  validate147.errors = vErrors;
   return errors === 0;
 }
-const schema78 = {
+const schema79 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate148(data, {
+function validate149(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2684,7 +2684,7 @@ function validate148(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema78.enum
+        allowedValues: schema79.enum
       }
     };
     if (vErrors === null) {
@@ -2712,15 +2712,15 @@ function validate148(data, {
       errors++;
     }
   }
-  validate148.errors = vErrors;
+  validate149.errors = vErrors;
   return errors === 0;
 }
-const schema39 = {
+const schema40 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate72(data, {
+function validate73(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2762,16 +2762,16 @@ function validate72(data, {
       errors++;
     }
   }
-  validate72.errors = vErrors;
+  validate73.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema80 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate151(data, {
+function validate152(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2801,7 +2801,7 @@ function validate151(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema79.enum
+        allowedValues: schema80.enum
       }
     };
     if (vErrors === null) {
@@ -2829,16 +2829,16 @@ function validate151(data, {
       errors++;
     }
   }
-  validate151.errors = vErrors;
+  validate152.errors = vErrors;
   return errors === 0;
 }
-const schema35 = {
+const schema36 = {
   "type": "integer",
   "format": "int64",
   "nullable": true
 };
 const formats12 = formats.int64;
-function validate68(data, {
+function validate69(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2880,10 +2880,10 @@ function validate68(data, {
       errors++;
     }
   }
-  validate68.errors = vErrors;
+  validate69.errors = vErrors;
   return errors === 0;
 }
-function validate145(data, {
+function validate146(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2893,57 +2893,57 @@ function validate145(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate146(data.key, {
+      if (!validate147(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate148(data.operator, {
+      if (!validate149(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        vErrors = vErrors === null ? validate149.errors : vErrors.concat(validate149.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate72(data.value, {
+      if (!validate73(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.effect !== undefined) {
-      if (!validate151(data.effect, {
+      if (!validate152(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerationSeconds !== undefined) {
-      if (!validate68(data.tolerationSeconds, {
+      if (!validate69(data.tolerationSeconds, {
         instancePath: instancePath + "/tolerationSeconds",
         parentData: data,
         parentDataProperty: "tolerationSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
@@ -2963,10 +2963,10 @@ function validate145(data, {
     }
     errors++;
   }
-  validate145.errors = vErrors;
+  validate146.errors = vErrors;
   return errors === 0;
 }
-function validate144(data, {
+function validate145(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3009,21 +3009,21 @@ function validate144(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate145(data[i0], {
+      if (!validate146(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
+        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate144.errors = vErrors;
+  validate145.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema81 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -3031,7 +3031,7 @@ const schema80 = {
   },
   "nullable": true
 };
-const schema81 = {
+const schema82 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3116,13 +3116,13 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema83 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate159(data, {
+function validate160(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3181,15 +3181,15 @@ function validate159(data, {
       errors++;
     }
   }
-  validate159.errors = vErrors;
+  validate160.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema84 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate161(data, {
+function validate162(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3246,15 +3246,15 @@ function validate161(data, {
     }
     errors++;
   }
-  validate161.errors = vErrors;
+  validate162.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema85 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate163(data, {
+function validate164(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3268,7 +3268,7 @@ function validate163(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema84.enum
+        allowedValues: schema85.enum
       }
     };
     if (vErrors === null) {
@@ -3311,10 +3311,10 @@ function validate163(data, {
     }
     errors++;
   }
-  validate163.errors = vErrors;
+  validate164.errors = vErrors;
   return errors === 0;
 }
-function validate157(data, {
+function validate158(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3383,35 +3383,35 @@ function validate157(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate159(data.minDomains, {
+      if (!validate160(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
+        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate161(data.topologyKey, {
+      if (!validate162(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
+        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate163(data.whenUnsatisfiable, {
+      if (!validate164(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
         errors = vErrors.length;
       }
     }
@@ -3431,10 +3431,10 @@ function validate157(data, {
     }
     errors++;
   }
-  validate157.errors = vErrors;
+  validate158.errors = vErrors;
   return errors === 0;
 }
-function validate156(data, {
+function validate157(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3477,18 +3477,18 @@ function validate156(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate157(data[i0], {
+      if (!validate158(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate156.errors = vErrors;
+  validate157.errors = vErrors;
   return errors === 0;
 }
 const schema16 = {
@@ -3558,7 +3558,7 @@ function validate38(data, {
   validate38.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema86 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3566,7 +3566,7 @@ const schema85 = {
   },
   "nullable": true
 };
-const schema86 = {
+const schema87 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3575,7 +3575,7 @@ const schema86 = {
     }
   }
 };
-function validate170(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3627,10 +3627,10 @@ function validate170(data, {
     }
     errors++;
   }
-  validate170.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-function validate169(data, {
+function validate170(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3673,21 +3673,21 @@ function validate169(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate170(data[i0], {
+      if (!validate171(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate169.errors = vErrors;
+  validate170.errors = vErrors;
   return errors === 0;
 }
-function validate126(data, {
+function validate127(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3724,24 +3724,24 @@ function validate126(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate128(data.annotations, {
+      if (!validate129(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
+        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate132(data.env, {
+      if (!validate133(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
+        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
         errors = vErrors.length;
       }
     }
@@ -3757,24 +3757,24 @@ function validate126(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate144(data.tolerations, {
+      if (!validate145(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
+        vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate156(data.topologySpreadConstraints, {
+      if (!validate157(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
         errors = vErrors.length;
       }
     }
@@ -3801,21 +3801,21 @@ function validate126(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate169(data.imagePullSecrets, {
+      if (!validate170(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate126.errors = vErrors;
+  validate127.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema88 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3834,7 +3834,7 @@ const schema87 = {
   },
   "nullable": true
 };
-const schema88 = {
+const schema89 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3842,7 +3842,7 @@ const schema88 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate176(data, {
+function validate177(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3918,16 +3918,16 @@ function validate176(data, {
       errors++;
     }
   }
-  validate176.errors = vErrors;
+  validate177.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
+const schema90 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate178(data, {
+function validate179(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4003,10 +4003,10 @@ function validate178(data, {
       errors++;
     }
   }
-  validate178.errors = vErrors;
+  validate179.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema91 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4014,7 +4014,7 @@ const schema90 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema91 = {
+const schema92 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -4029,12 +4029,12 @@ const schema91 = {
     }
   }
 };
-const schema92 = {
+const schema93 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate182(data, {
+function validate183(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4048,7 +4048,7 @@ function validate182(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema92.enum
+        allowedValues: schema93.enum
       }
     };
     if (vErrors === null) {
@@ -4091,17 +4091,17 @@ function validate182(data, {
     }
     errors++;
   }
-  validate182.errors = vErrors;
+  validate183.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema94 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate184(data, {
+function validate185(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4177,10 +4177,10 @@ function validate184(data, {
       errors++;
     }
   }
-  validate184.errors = vErrors;
+  validate185.errors = vErrors;
   return errors === 0;
 }
-function validate181(data, {
+function validate182(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4206,24 +4206,24 @@ function validate181(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate182(data.type, {
+      if (!validate183(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
+        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate184(data.averageUtilization, {
+      if (!validate185(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
         errors = vErrors.length;
       }
     }
@@ -4254,10 +4254,10 @@ function validate181(data, {
     }
     errors++;
   }
-  validate181.errors = vErrors;
+  validate182.errors = vErrors;
   return errors === 0;
 }
-function validate180(data, {
+function validate181(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4300,13 +4300,13 @@ function validate180(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate181(data[i0], {
+      if (!validate182(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
+        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
         errors = vErrors.length;
       }
     }
@@ -4326,10 +4326,10 @@ function validate180(data, {
     }
     errors++;
   }
-  validate180.errors = vErrors;
+  validate181.errors = vErrors;
   return errors === 0;
 }
-const schema94 = {
+const schema95 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4941,7 +4941,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-function validate189(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4989,10 +4989,10 @@ function validate189(data, {
       }
     }
   }
-  validate189.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-function validate175(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5050,54 +5050,54 @@ function validate175(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate176(data.minReplicas, {
+      if (!validate177(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
+        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate178(data.maxReplicas, {
+      if (!validate179(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
+        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate180(data.triggers, {
+      if (!validate181(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
+        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate189(data.behavior, {
+      if (!validate190(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate175.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema96 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5106,7 +5106,7 @@ const schema95 = {
   },
   "nullable": true
 };
-function validate194(data, {
+function validate195(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5143,10 +5143,10 @@ function validate194(data, {
       }
     }
   }
-  validate194.errors = vErrors;
+  validate195.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema97 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -5160,7 +5160,7 @@ const schema96 = {
       "$ref": "APECddnsqjHHOdPkQqMwssZxrnbWs4kTZjRjUrm7TQ"
     },
     "analysis": {
-      "$ref": "ID81Ww2QiDIXDNVPnIWOYNOQI5u9Fn00UppfIltEQ"
+      "$ref": "eM6eMc5Oia62iDJLTI1G3YzPFMN2y8hSSzQ7FJq60"
     },
     "maxSurge": {
       "$ref": "iBgJroxGP6AkV8lgY1sCcE6x06udiWEnf8l9VcukyYU"
@@ -5183,14 +5183,14 @@ const schema96 = {
   },
   "nullable": true
 };
-const schema97 = {
+const schema98 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate198(data, {
+function validate199(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5220,7 +5220,7 @@ function validate198(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema97.enum
+        allowedValues: schema98.enum
       }
     };
     if (vErrors === null) {
@@ -5248,10 +5248,10 @@ function validate198(data, {
       errors++;
     }
   }
-  validate198.errors = vErrors;
+  validate199.errors = vErrors;
   return errors === 0;
 }
-const schema98 = {
+const schema99 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -5501,7 +5501,7 @@ function validate60(data, {
   validate60.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema100 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -5510,7 +5510,7 @@ const schema99 = {
   },
   "nullable": true
 };
-const schema100 = {
+const schema101 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -5525,13 +5525,13 @@ const schema100 = {
     }
   }
 };
-const schema101 = {
+const schema102 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate205(data, {
+function validate206(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5607,7 +5607,7 @@ function validate205(data, {
       errors++;
     }
   }
-  validate205.errors = vErrors;
+  validate206.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -5763,7 +5763,7 @@ function validate64(data, {
   validate64.errors = vErrors;
   return errors === 0;
 }
-function validate204(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5789,13 +5789,13 @@ function validate204(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate205(data.weight, {
+      if (!validate206(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
         errors = vErrors.length;
       }
     }
@@ -5837,10 +5837,10 @@ function validate204(data, {
     }
     errors++;
   }
-  validate204.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-function validate203(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5899,21 +5899,21 @@ function validate203(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate204(data[i0], {
+      if (!validate205(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate203.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema103 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -5923,12 +5923,12 @@ const schema102 = {
   },
   "nullable": true
 };
-const schema103 = {
+const schema34 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128
 };
-function validate213(data, {
+function validate67(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5985,10 +5985,10 @@ function validate213(data, {
     }
     errors++;
   }
-  validate213.errors = vErrors;
+  validate67.errors = vErrors;
   return errors === 0;
 }
-function validate212(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6030,21 +6030,21 @@ function validate212(data, {
       errors++;
     }
     if (data.header !== undefined) {
-      if (!validate213(data.header, {
+      if (!validate67(data.header, {
         instancePath: instancePath + "/header",
         parentData: data,
         parentDataProperty: "header",
         rootData
       })) {
-        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate212.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-function validate200(data, {
+function validate201(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6092,13 +6092,13 @@ function validate200(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate203(data.steps, {
+      if (!validate204(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
@@ -6114,18 +6114,18 @@ function validate200(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate212(data.stickyBy, {
+      if (!validate213(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate200.errors = vErrors;
+  validate201.errors = vErrors;
   return errors === 0;
 }
 const schema104 = {
@@ -6263,7 +6263,7 @@ const schema105 = {
       "$ref": "MrHeGZLsx7n0zArsobHKubUWN1bT3d4snaw5dOcVQ8"
     },
     "gates": {
-      "$ref": "cXlJbaNrgCQ5FA0SOOl1hG89NUgVZuGriwFSRPGGc"
+      "$ref": "OEa5Y7CPz7A2ovk25Odsp0SIryBSzYsMrdMDIevSMbc"
     }
   },
   "nullable": true
@@ -6566,7 +6566,7 @@ const schema110 = {
   "minItems": 1,
   "maxItems": 8,
   "items": {
-    "$ref": "zhOpS0YAzz9OI4zQXKBZNJuFk3XldDmVW33mbxw9eQ"
+    "$ref": "lvWiFWKqhloiFXd0vk8gNlUmt3mxEjSXdMbQiI9g8"
   },
   "nullable": true
 };
@@ -6590,7 +6590,7 @@ const schema111 = {
       "$ref": "92iJ2WPl3Tb5Exy5OgfOZ7plMihlOv0T5wCpkgouIk"
     },
     "outputs": {
-      "$ref": "ao6EYMlZ1cPVUTjAVSDsxErcDwkm1YvuDmZk3WUNo"
+      "$ref": "jUJ1fBraIpUi5xOteZbxwmRN2kSiCjTGPwPUBb8ovbc"
     },
     "percentile": {
       "$ref": "8vTdNNmjts0REokJTEoTtNjpmNFzzuFjmHBWuVu6wVE"
@@ -6786,7 +6786,7 @@ const schema114 = {
   "type": "array",
   "maxItems": 16,
   "items": {
-    "$ref": "NghLdHTGgilXUL39Ik77T34C4YiD5KgYOCLBnJQE8"
+    "$ref": "RHr28X7kuITZEulHaL1caRSayDnEwYWOalTXFB3rE"
   },
   "nullable": true
 };
@@ -6795,7 +6795,7 @@ const schema115 = {
   "required": ["name", "compare"],
   "properties": {
     "name": {
-      "$ref": "PPE7EsdNeFQnJoAtWCQfRkKwXX2VsqrvamZb9BgRsDU"
+      "$ref": "8b6VmMEsxU6lNhAgMWtem6KORt2j8vHUrpsRCxjB8iA"
     },
     "compare": {
       "$ref": "HYpHBjNOcmy29B7mHvS67IhlwRdPR7BhC1QWjTkkVg"
@@ -6810,75 +6810,10 @@ const schema115 = {
 };
 const schema116 = {
   "type": "string",
-  "minLength": 1,
-  "maxLength": 256
-};
-function validate245(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data === "string") {
-    if (func2(data) > 256) {
-      const err0 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 256
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err0];
-      } else {
-        vErrors.push(err0);
-      }
-      errors++;
-    }
-    if (func2(data) < 1) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/minLength",
-        keyword: "minLength",
-        params: {
-          limit: 1
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  } else {
-    const err2 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err2];
-    } else {
-      vErrors.push(err2);
-    }
-    errors++;
-  }
-  validate245.errors = vErrors;
-  return errors === 0;
-}
-const schema117 = {
-  "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate247(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6892,7 +6827,7 @@ function validate247(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema117.enum
+        allowedValues: schema116.enum
       }
     };
     if (vErrors === null) {
@@ -6935,15 +6870,15 @@ function validate247(data, {
     }
     errors++;
   }
-  validate247.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema34 = {
+const schema35 = {
   "type": "string",
   "maxLength": 32,
   "nullable": true
 };
-function validate67(data, {
+function validate68(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6985,7 +6920,7 @@ function validate67(data, {
       errors++;
     }
   }
-  validate67.errors = vErrors;
+  validate68.errors = vErrors;
   return errors === 0;
 }
 function validate244(data, {
@@ -7030,46 +6965,46 @@ function validate244(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate245(data.name, {
+      if (!validate67(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
         errors = vErrors.length;
       }
     }
     if (data.compare !== undefined) {
-      if (!validate247(data.compare, {
+      if (!validate246(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
     if (data.absolute !== undefined) {
-      if (!validate67(data.absolute, {
+      if (!validate68(data.absolute, {
         instancePath: instancePath + "/absolute",
         parentData: data,
         parentDataProperty: "absolute",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.relative !== undefined) {
-      if (!validate67(data.relative, {
+      if (!validate68(data.relative, {
         instancePath: instancePath + "/relative",
         parentData: data,
         parentDataProperty: "relative",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
@@ -7149,14 +7084,14 @@ function validate243(data, {
   validate243.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema117 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate253(data, {
+function validate252(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7232,17 +7167,17 @@ function validate253(data, {
       errors++;
     }
   }
-  validate253.errors = vErrors;
+  validate252.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema118 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate255(data, {
+function validate254(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7318,7 +7253,7 @@ function validate255(data, {
       errors++;
     }
   }
-  validate255.errors = vErrors;
+  validate254.errors = vErrors;
   return errors === 0;
 }
 function validate235(data, {
@@ -7413,24 +7348,24 @@ function validate235(data, {
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate253(data.percentile, {
+      if (!validate252(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
+        vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate255(data.maxMilliseconds, {
+      if (!validate254(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
         errors = vErrors.length;
       }
     }
@@ -7610,7 +7545,7 @@ function validate225(data, {
   validate225.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema119 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -7619,7 +7554,7 @@ const schema120 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate260(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7696,10 +7631,10 @@ function validate260(data, {
       errors++;
     }
   }
-  validate260.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema120 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -7708,7 +7643,7 @@ const schema121 = {
   "maxLength": 8,
   "default": 0
 };
-function validate264(data, {
+function validate263(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7785,10 +7720,10 @@ function validate264(data, {
       errors++;
     }
   }
-  validate264.errors = vErrors;
+  validate263.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema121 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -7796,7 +7731,7 @@ const schema122 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate268(data, {
+function validate267(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7872,10 +7807,10 @@ function validate268(data, {
       errors++;
     }
   }
-  validate268.errors = vErrors;
+  validate267.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema122 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -7883,7 +7818,7 @@ const schema123 = {
   "maximum": 100,
   "nullable": true
 };
-function validate270(data, {
+function validate269(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7959,17 +7894,17 @@ function validate270(data, {
       errors++;
     }
   }
-  validate270.errors = vErrors;
+  validate269.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema123 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate272(data, {
+function validate271(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7994,6 +7929,74 @@ function validate272(data, {
     errors++;
   }
   if (!(data === "Rollback" || data === "Pause")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema123.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate271.errors = vErrors;
+  return errors === 0;
+}
+const schema124 = {
+  "type": "string",
+  "enum": ["Adopt", "Revert"],
+  "maxLength": 32,
+  "default": "Adopt",
+  "nullable": true
+};
+function validate273(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Adopt" || data === "Revert")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -8027,78 +8030,10 @@ function validate272(data, {
       errors++;
     }
   }
-  validate272.errors = vErrors;
+  validate273.errors = vErrors;
   return errors === 0;
 }
-const schema125 = {
-  "type": "string",
-  "enum": ["Adopt", "Revert"],
-  "maxLength": 32,
-  "default": "Adopt",
-  "nullable": true
-};
-function validate274(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Adopt" || data === "Revert")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema125.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate274.errors = vErrors;
-  return errors === 0;
-}
-function validate197(data, {
+function validate198(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8124,24 +8059,24 @@ function validate197(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate198(data.strategy, {
+      if (!validate199(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
+        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate200(data.canary, {
+      if (!validate201(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
+        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
         errors = vErrors.length;
       }
     }
@@ -8168,76 +8103,76 @@ function validate197(data, {
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate260(data.maxSurge, {
+      if (!validate259(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate264(data.maxUnavailable, {
+      if (!validate263(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
+        vErrors = vErrors === null ? validate263.errors : vErrors.concat(validate263.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate268(data.progressDeadlineSeconds, {
+      if (!validate267(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
+        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate270(data.revisionHistoryLimit, {
+      if (!validate269(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
+        vErrors = vErrors === null ? validate269.errors : vErrors.concat(validate269.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate272(data.onFailure, {
+      if (!validate271(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
+        vErrors = vErrors === null ? validate271.errors : vErrors.concat(validate271.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate274(data.externalUndo, {
+      if (!validate273(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
+        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate197.errors = vErrors;
+  validate198.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema125 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -8249,13 +8184,13 @@ const schema126 = {
   },
   "nullable": true
 };
-const schema127 = {
+const schema126 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate278(data, {
+function validate277(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8285,7 +8220,7 @@ function validate278(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema127.enum
+        allowedValues: schema126.enum
       }
     };
     if (vErrors === null) {
@@ -8313,10 +8248,10 @@ function validate278(data, {
       errors++;
     }
   }
-  validate278.errors = vErrors;
+  validate277.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema127 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -8332,11 +8267,11 @@ const schema128 = {
   },
   "nullable": true
 };
-const schema129 = {
+const schema128 = {
   "type": "string",
   "maxLength": 64
 };
-function validate283(data, {
+function validate282(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8377,10 +8312,10 @@ function validate283(data, {
     }
     errors++;
   }
-  validate283.errors = vErrors;
+  validate282.errors = vErrors;
   return errors === 0;
 }
-function validate280(data, {
+function validate279(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8476,21 +8411,21 @@ function validate280(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate283(data.sha256, {
+      if (!validate282(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
+        vErrors = vErrors === null ? validate282.errors : vErrors.concat(validate282.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate280.errors = vErrors;
+  validate279.errors = vErrors;
   return errors === 0;
 }
-function validate277(data, {
+function validate276(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8516,32 +8451,32 @@ function validate277(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate278(data.contract, {
+      if (!validate277(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate280(data.goldenSet, {
+      if (!validate279(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
+        vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate277.errors = vErrors;
+  validate276.errors = vErrors;
   return errors === 0;
 }
-function validate92(data, {
+function validate93(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8567,13 +8502,13 @@ function validate92(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate93(data.model, {
+      if (!validate94(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
+        vErrors = vErrors === null ? validate94.errors : vErrors.concat(validate94.errors);
         errors = vErrors.length;
       }
     }
@@ -8589,79 +8524,79 @@ function validate92(data, {
       }
     }
     if (data.resources !== undefined) {
-      if (!validate103(data.resources, {
+      if (!validate104(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
         rootData
       })) {
-        vErrors = vErrors === null ? validate103.errors : vErrors.concat(validate103.errors);
+        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
         errors = vErrors.length;
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate107(data.runtime, {
+      if (!validate108(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate107.errors : vErrors.concat(validate107.errors);
+        vErrors = vErrors === null ? validate108.errors : vErrors.concat(validate108.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate126(data.pod, {
+      if (!validate127(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate126.errors : vErrors.concat(validate126.errors);
+        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate175(data.autoscaling, {
+      if (!validate176(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate194(data.service, {
+      if (!validate195(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
+        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate197(data.rollout, {
+      if (!validate198(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate277(data.validation, {
+      if (!validate276(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+        vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
         errors = vErrors.length;
       }
     }
@@ -8681,10 +8616,10 @@ function validate92(data, {
     }
     errors++;
   }
-  validate92.errors = vErrors;
+  validate93.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema129 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -8741,7 +8676,7 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema130 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -8749,7 +8684,7 @@ const schema131 = {
   },
   "nullable": true
 };
-const schema132 = {
+const schema131 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -8773,11 +8708,11 @@ const schema132 = {
     }
   }
 };
-const schema133 = {
+const schema132 = {
   "type": "string",
   "maxLength": 316
 };
-function validate292(data, {
+function validate291(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8818,15 +8753,15 @@ function validate292(data, {
     }
     errors++;
   }
-  validate292.errors = vErrors;
+  validate291.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
+const schema133 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate294(data, {
+function validate293(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8840,7 +8775,7 @@ function validate294(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema134.enum
+        allowedValues: schema133.enum
       }
     };
     if (vErrors === null) {
@@ -8883,15 +8818,15 @@ function validate294(data, {
     }
     errors++;
   }
-  validate294.errors = vErrors;
+  validate293.errors = vErrors;
   return errors === 0;
 }
-const schema45 = {
+const schema46 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024
 };
-function validate78(data, {
+function validate79(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8948,14 +8883,14 @@ function validate78(data, {
     }
     errors++;
   }
-  validate78.errors = vErrors;
+  validate79.errors = vErrors;
   return errors === 0;
 }
-const schema46 = {
+const schema47 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate79(data, {
+function validate80(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8996,16 +8931,16 @@ function validate79(data, {
     }
     errors++;
   }
-  validate79.errors = vErrors;
+  validate80.errors = vErrors;
   return errors === 0;
 }
-const schema44 = {
+const schema45 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats16 = formats["date-time"];
-function validate77(data, {
+function validate78(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9062,16 +8997,16 @@ function validate77(data, {
     }
     errors++;
   }
-  validate77.errors = vErrors;
+  validate78.errors = vErrors;
   return errors === 0;
 }
-const schema135 = {
+const schema134 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate299(data, {
+function validate298(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9130,10 +9065,10 @@ function validate299(data, {
       errors++;
     }
   }
-  validate299.errors = vErrors;
+  validate298.errors = vErrors;
   return errors === 0;
 }
-function validate291(data, {
+function validate290(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9223,68 +9158,68 @@ function validate291(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate292(data.type, {
+      if (!validate291(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
+        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate294(data.status, {
+      if (!validate293(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+        vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate78(data.reason, {
+      if (!validate79(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate79(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
         rootData
       })) {
         vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
+    if (data.message !== undefined) {
+      if (!validate80(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate77(data.lastTransitionTime, {
+      if (!validate78(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate299(data.observedGeneration, {
+      if (!validate298(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
         errors = vErrors.length;
       }
     }
@@ -9304,10 +9239,10 @@ function validate291(data, {
     }
     errors++;
   }
-  validate291.errors = vErrors;
+  validate290.errors = vErrors;
   return errors === 0;
 }
-function validate290(data, {
+function validate289(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9350,26 +9285,26 @@ function validate290(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate291(data[i0], {
+      if (!validate290(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate290.errors = vErrors;
+  validate289.errors = vErrors;
   return errors === 0;
 }
-const schema36 = {
+const schema37 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate69(data, {
+function validate70(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9411,15 +9346,15 @@ function validate69(data, {
       errors++;
     }
   }
-  validate69.errors = vErrors;
+  validate70.errors = vErrors;
   return errors === 0;
 }
-const schema37 = {
+const schema38 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate70(data, {
+function validate71(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9461,15 +9396,15 @@ function validate70(data, {
       errors++;
     }
   }
-  validate70.errors = vErrors;
+  validate71.errors = vErrors;
   return errors === 0;
 }
-const schema38 = {
+const schema39 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate71(data, {
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9511,15 +9446,15 @@ function validate71(data, {
       errors++;
     }
   }
-  validate71.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-const schema47 = {
+const schema48 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate80(data, {
+function validate81(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9561,10 +9496,10 @@ function validate80(data, {
       errors++;
     }
   }
-  validate80.errors = vErrors;
+  validate81.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema135 = {
   "type": "object",
   "properties": {
     "message": {
@@ -9591,12 +9526,12 @@ const schema136 = {
   },
   "nullable": true
 };
-const schema137 = {
+const schema136 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate312(data, {
+function validate311(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9638,16 +9573,16 @@ function validate312(data, {
       errors++;
     }
   }
-  validate312.errors = vErrors;
+  validate311.errors = vErrors;
   return errors === 0;
 }
-const schema40 = {
+const schema41 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate73(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9705,10 +9640,10 @@ function validate73(data, {
       errors++;
     }
   }
-  validate73.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema137 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -9716,7 +9651,7 @@ const schema138 = {
   },
   "nullable": true
 };
-const schema139 = {
+const schema138 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -9728,12 +9663,12 @@ const schema139 = {
     }
   }
 };
-const schema140 = {
+const schema139 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate320(data, {
+function validate319(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9747,7 +9682,7 @@ function validate320(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema140.enum
+        allowedValues: schema139.enum
       }
     };
     if (vErrors === null) {
@@ -9790,14 +9725,14 @@ function validate320(data, {
     }
     errors++;
   }
-  validate320.errors = vErrors;
+  validate319.errors = vErrors;
   return errors === 0;
 }
-const schema42 = {
+const schema43 = {
   "type": "string",
   "maxLength": 253
 };
-function validate75(data, {
+function validate76(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9838,10 +9773,10 @@ function validate75(data, {
     }
     errors++;
   }
-  validate75.errors = vErrors;
+  validate76.errors = vErrors;
   return errors === 0;
 }
-function validate319(data, {
+function validate318(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9883,24 +9818,24 @@ function validate319(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate320(data.kind, {
+      if (!validate319(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
         errors = vErrors.length;
       }
     }
     if (data.name !== undefined) {
-      if (!validate75(data.name, {
+      if (!validate76(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
@@ -9920,10 +9855,10 @@ function validate319(data, {
     }
     errors++;
   }
-  validate319.errors = vErrors;
+  validate318.errors = vErrors;
   return errors === 0;
 }
-function validate318(data, {
+function validate317(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9966,21 +9901,21 @@ function validate318(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate319(data[i0], {
+      if (!validate318(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate318.errors = vErrors;
+  validate317.errors = vErrors;
   return errors === 0;
 }
-const schema141 = {
+const schema140 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -10017,12 +9952,12 @@ const schema141 = {
   },
   "nullable": true
 };
-const schema142 = {
+const schema141 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate329(data, {
+function validate328(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10036,7 +9971,7 @@ function validate329(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema142.enum
+        allowedValues: schema141.enum
       }
     };
     if (vErrors === null) {
@@ -10079,14 +10014,14 @@ function validate329(data, {
     }
     errors++;
   }
-  validate329.errors = vErrors;
+  validate328.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema44 = {
   "type": "integer",
   "format": "int32"
 };
-function validate76(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10128,15 +10063,15 @@ function validate76(data, {
       errors++;
     }
   }
-  validate76.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-const schema48 = {
+const schema49 = {
   "type": "string",
   "maxLength": 32768,
   "nullable": true
 };
-function validate81(data, {
+function validate82(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10178,10 +10113,10 @@ function validate81(data, {
       errors++;
     }
   }
-  validate81.errors = vErrors;
+  validate82.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema142 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -10189,7 +10124,7 @@ const schema143 = {
   },
   "nullable": true
 };
-const schema144 = {
+const schema143 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -10216,11 +10151,11 @@ const schema144 = {
     }
   }
 };
-const schema145 = {
+const schema144 = {
   "type": "string",
   "maxLength": 128
 };
-function validate338(data, {
+function validate337(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10261,15 +10196,15 @@ function validate338(data, {
     }
     errors++;
   }
-  validate338.errors = vErrors;
+  validate337.errors = vErrors;
   return errors === 0;
 }
-const schema146 = {
+const schema145 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate340(data, {
+function validate339(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10283,7 +10218,7 @@ function validate340(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema146.enum
+        allowedValues: schema145.enum
       }
     };
     if (vErrors === null) {
@@ -10326,14 +10261,14 @@ function validate340(data, {
     }
     errors++;
   }
-  validate340.errors = vErrors;
+  validate339.errors = vErrors;
   return errors === 0;
 }
-const schema49 = {
+const schema50 = {
   "type": "integer",
   "format": "int64"
 };
-function validate82(data, {
+function validate83(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10375,10 +10310,10 @@ function validate82(data, {
       errors++;
     }
   }
-  validate82.errors = vErrors;
+  validate83.errors = vErrors;
   return errors === 0;
 }
-function validate337(data, {
+function validate336(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10436,79 +10371,79 @@ function validate337(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate338(data.gate, {
+      if (!validate337(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate340(data.verdict, {
+      if (!validate339(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
+        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
         errors = vErrors.length;
       }
     }
     if (data.requests !== undefined) {
-      if (!validate82(data.requests, {
+      if (!validate83(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate74(data.value, {
+      if (!validate75(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate70(data.message, {
+      if (!validate71(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.lower !== undefined) {
-      if (!validate74(data.lower, {
+      if (!validate75(data.lower, {
         instancePath: instancePath + "/lower",
         parentData: data,
         parentDataProperty: "lower",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.upper !== undefined) {
-      if (!validate74(data.upper, {
+      if (!validate75(data.upper, {
         instancePath: instancePath + "/upper",
         parentData: data,
         parentDataProperty: "upper",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
@@ -10528,10 +10463,10 @@ function validate337(data, {
     }
     errors++;
   }
-  validate337.errors = vErrors;
+  validate336.errors = vErrors;
   return errors === 0;
 }
-function validate336(data, {
+function validate335(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10574,21 +10509,21 @@ function validate336(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate337(data[i0], {
+      if (!validate336(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate336.errors = vErrors;
+  validate335.errors = vErrors;
   return errors === 0;
 }
-function validate325(data, {
+function validate324(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10710,120 +10645,120 @@ function validate325(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate75(data.revision, {
+      if (!validate76(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableRevision !== undefined) {
-      if (!validate75(data.stableRevision, {
+      if (!validate76(data.stableRevision, {
         instancePath: instancePath + "/stableRevision",
         parentData: data,
         parentDataProperty: "stableRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableReplicas !== undefined) {
-      if (!validate69(data.stableReplicas, {
+      if (!validate70(data.stableReplicas, {
         instancePath: instancePath + "/stableReplicas",
         parentData: data,
         parentDataProperty: "stableReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.state !== undefined) {
-      if (!validate329(data.state, {
+      if (!validate328(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
+        vErrors = vErrors === null ? validate328.errors : vErrors.concat(validate328.errors);
         errors = vErrors.length;
       }
     }
     if (data.step !== undefined) {
-      if (!validate76(data.step, {
+      if (!validate77(data.step, {
         instancePath: instancePath + "/step",
         parentData: data,
         parentDataProperty: "step",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.weight !== undefined) {
-      if (!validate76(data.weight, {
-        instancePath: instancePath + "/weight",
-        parentData: data,
-        parentDataProperty: "weight",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate77(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
+    if (data.weight !== undefined) {
+      if (!validate77(data.weight, {
+        instancePath: instancePath + "/weight",
+        parentData: data,
+        parentDataProperty: "weight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate78(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.paused !== undefined) {
-      if (!validate73(data.paused, {
+      if (!validate74(data.paused, {
         instancePath: instancePath + "/paused",
         parentData: data,
         parentDataProperty: "paused",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate81(data.message, {
+      if (!validate82(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate336(data.measurements, {
+      if (!validate335(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
+        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate325.errors = vErrors;
+  validate324.errors = vErrors;
   return errors === 0;
 }
-function validate311(data, {
+function validate310(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10849,87 +10784,87 @@ function validate311(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate312(data.message, {
+      if (!validate311(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
+        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate73(data.startTime, {
+      if (!validate74(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressTime !== undefined) {
-      if (!validate73(data.progressTime, {
-        instancePath: instancePath + "/progressTime",
-        parentData: data,
-        parentDataProperty: "progressTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.completeTime !== undefined) {
-      if (!validate73(data.completeTime, {
-        instancePath: instancePath + "/completeTime",
-        parentData: data,
-        parentDataProperty: "completeTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.restartedAt !== undefined) {
-      if (!validate74(data.restartedAt, {
-        instancePath: instancePath + "/restartedAt",
-        parentData: data,
-        parentDataProperty: "restartedAt",
         rootData
       })) {
         vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
+    if (data.progressTime !== undefined) {
+      if (!validate74(data.progressTime, {
+        instancePath: instancePath + "/progressTime",
+        parentData: data,
+        parentDataProperty: "progressTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.completeTime !== undefined) {
+      if (!validate74(data.completeTime, {
+        instancePath: instancePath + "/completeTime",
+        parentData: data,
+        parentDataProperty: "completeTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.restartedAt !== undefined) {
+      if (!validate75(data.restartedAt, {
+        instancePath: instancePath + "/restartedAt",
+        parentData: data,
+        parentDataProperty: "restartedAt",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.routes !== undefined) {
-      if (!validate318(data.routes, {
+      if (!validate317(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+        vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate325(data.canary, {
+      if (!validate324(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
+        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate311.errors = vErrors;
+  validate310.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema146 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -10960,12 +10895,12 @@ const schema147 = {
   },
   "nullable": true
 };
-const schema148 = {
+const schema147 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate353(data, {
+function validate352(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10979,7 +10914,7 @@ function validate353(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema148.enum
+        allowedValues: schema147.enum
       }
     };
     if (vErrors === null) {
@@ -11022,10 +10957,10 @@ function validate353(data, {
     }
     errors++;
   }
-  validate353.errors = vErrors;
+  validate352.errors = vErrors;
   return errors === 0;
 }
-function validate351(data, {
+function validate350(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11131,98 +11066,98 @@ function validate351(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate75(data.revision, {
+      if (!validate76(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate353(data.verdict, {
+      if (!validate352(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate78(data.reason, {
+      if (!validate79(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate79(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
         rootData
       })) {
         vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
-    if (data.digest !== undefined) {
-      if (!validate80(data.digest, {
-        instancePath: instancePath + "/digest",
+    if (data.message !== undefined) {
+      if (!validate80(data.message, {
+        instancePath: instancePath + "/message",
         parentData: data,
-        parentDataProperty: "digest",
+        parentDataProperty: "message",
         rootData
       })) {
         vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
+    if (data.digest !== undefined) {
+      if (!validate81(data.digest, {
+        instancePath: instancePath + "/digest",
+        parentData: data,
+        parentDataProperty: "digest",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.attempts !== undefined) {
-      if (!validate69(data.attempts, {
+      if (!validate70(data.attempts, {
         instancePath: instancePath + "/attempts",
         parentData: data,
         parentDataProperty: "attempts",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate71(data.pod, {
+      if (!validate72(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate77(data.time, {
+      if (!validate78(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate351.errors = vErrors;
+  validate350.errors = vErrors;
   return errors === 0;
 }
-const schema149 = {
+const schema148 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -11250,12 +11185,12 @@ const schema149 = {
   },
   "nullable": true
 };
-const schema150 = {
+const schema149 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate365(data, {
+function validate364(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11269,7 +11204,7 @@ function validate365(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema150.enum
+        allowedValues: schema149.enum
       }
     };
     if (vErrors === null) {
@@ -11312,15 +11247,15 @@ function validate365(data, {
     }
     errors++;
   }
-  validate365.errors = vErrors;
+  validate364.errors = vErrors;
   return errors === 0;
 }
-const schema151 = {
+const schema150 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate369(data, {
+function validate368(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11362,10 +11297,10 @@ function validate369(data, {
       errors++;
     }
   }
-  validate369.errors = vErrors;
+  validate368.errors = vErrors;
   return errors === 0;
 }
-function validate362(data, {
+function validate361(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11455,87 +11390,87 @@ function validate362(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate75(data.fromRevision, {
+      if (!validate76(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate75(data.toRevision, {
+      if (!validate76(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate365(data.trigger, {
+      if (!validate364(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+        vErrors = vErrors === null ? validate364.errors : vErrors.concat(validate364.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate81(data.message, {
+      if (!validate82(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.undone !== undefined) {
-      if (!validate71(data.undone, {
+      if (!validate72(data.undone, {
         instancePath: instancePath + "/undone",
         parentData: data,
         parentDataProperty: "undone",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate369(data.fieldManager, {
+      if (!validate368(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
+        vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate77(data.time, {
+      if (!validate78(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate362.errors = vErrors;
+  validate361.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema151 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -11553,7 +11488,7 @@ const schema152 = {
   },
   "nullable": true
 };
-function validate374(data, {
+function validate373(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11579,54 +11514,54 @@ function validate374(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.promote !== undefined) {
-      if (!validate70(data.promote, {
+      if (!validate71(data.promote, {
         instancePath: instancePath + "/promote",
         parentData: data,
         parentDataProperty: "promote",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.abort !== undefined) {
-      if (!validate70(data.abort, {
+      if (!validate71(data.abort, {
         instancePath: instancePath + "/abort",
         parentData: data,
         parentDataProperty: "abort",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.pause !== undefined) {
-      if (!validate70(data.pause, {
+      if (!validate71(data.pause, {
         instancePath: instancePath + "/pause",
         parentData: data,
         parentDataProperty: "pause",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.resume !== undefined) {
-      if (!validate70(data.resume, {
+      if (!validate71(data.resume, {
         instancePath: instancePath + "/resume",
         parentData: data,
         parentDataProperty: "resume",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate374.errors = vErrors;
+  validate373.errors = vErrors;
   return errors === 0;
 }
-const schema153 = {
+const schema152 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -11634,7 +11569,7 @@ const schema153 = {
   },
   "nullable": true
 };
-const schema154 = {
+const schema153 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -11655,7 +11590,7 @@ const schema154 = {
     }
   }
 };
-function validate381(data, {
+function validate380(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11713,24 +11648,24 @@ function validate381(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate75(data.revision, {
+      if (!validate76(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate82(data.number, {
+      if (!validate83(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
         errors = vErrors.length;
       }
     }
@@ -11746,24 +11681,24 @@ function validate381(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate74(data.sha256, {
+      if (!validate75(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate73(data.healthySince, {
+      if (!validate74(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
@@ -11783,10 +11718,10 @@ function validate381(data, {
     }
     errors++;
   }
-  validate381.errors = vErrors;
+  validate380.errors = vErrors;
   return errors === 0;
 }
-function validate380(data, {
+function validate379(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11829,21 +11764,21 @@ function validate380(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate381(data[i0], {
+      if (!validate380(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate380.errors = vErrors;
+  validate379.errors = vErrors;
   return errors === 0;
 }
-function validate288(data, {
+function validate287(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11869,186 +11804,186 @@ function validate288(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.observedGeneration !== undefined) {
-      if (!validate68(data.observedGeneration, {
+      if (!validate69(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate290(data.conditions, {
+      if (!validate289(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+        vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate69(data.replicas, {
+      if (!validate70(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.readyReplicas !== undefined) {
-      if (!validate69(data.readyReplicas, {
+      if (!validate70(data.readyReplicas, {
         instancePath: instancePath + "/readyReplicas",
         parentData: data,
         parentDataProperty: "readyReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.selector !== undefined) {
-      if (!validate70(data.selector, {
+      if (!validate71(data.selector, {
         instancePath: instancePath + "/selector",
         parentData: data,
         parentDataProperty: "selector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.url !== undefined) {
-      if (!validate70(data.url, {
+      if (!validate71(data.url, {
         instancePath: instancePath + "/url",
         parentData: data,
         parentDataProperty: "url",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.currentRevision !== undefined) {
-      if (!validate71(data.currentRevision, {
+      if (!validate72(data.currentRevision, {
         instancePath: instancePath + "/currentRevision",
         parentData: data,
         parentDataProperty: "currentRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.updateRevision !== undefined) {
-      if (!validate71(data.updateRevision, {
-        instancePath: instancePath + "/updateRevision",
-        parentData: data,
-        parentDataProperty: "updateRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.modelVersion !== undefined) {
-      if (!validate72(data.modelVersion, {
-        instancePath: instancePath + "/modelVersion",
-        parentData: data,
-        parentDataProperty: "modelVersion",
         rootData
       })) {
         vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
+    if (data.updateRevision !== undefined) {
+      if (!validate72(data.updateRevision, {
+        instancePath: instancePath + "/updateRevision",
+        parentData: data,
+        parentDataProperty: "updateRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.modelVersion !== undefined) {
+      if (!validate73(data.modelVersion, {
+        instancePath: instancePath + "/modelVersion",
+        parentData: data,
+        parentDataProperty: "modelVersion",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.modelDigest !== undefined) {
-      if (!validate80(data.modelDigest, {
+      if (!validate81(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate311(data.rollout, {
+      if (!validate310(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
+        vErrors = vErrors === null ? validate310.errors : vErrors.concat(validate310.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate351(data.preflight, {
+      if (!validate350(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+        vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate362(data.rollback, {
+      if (!validate361(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate362.errors : vErrors.concat(validate362.errors);
+        vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate70(data.retry, {
+      if (!validate71(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.commands !== undefined) {
-      if (!validate374(data.commands, {
+      if (!validate373(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate374.errors : vErrors.concat(validate374.errors);
+        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate380(data.history, {
+      if (!validate379(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
+        vErrors = vErrors === null ? validate379.errors : vErrors.concat(validate379.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate288.errors = vErrors;
+  validate287.errors = vErrors;
   return errors === 0;
 }
-function validate83(data, {
+function validate84(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12107,57 +12042,57 @@ function validate83(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate84(data.apiVersion, {
+      if (!validate85(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.kind !== undefined) {
-      if (!validate86(data.kind, {
+      if (!validate87(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        vErrors = vErrors === null ? validate87.errors : vErrors.concat(validate87.errors);
         errors = vErrors.length;
       }
     }
     if (data.metadata !== undefined) {
-      if (!validate88(data.metadata, {
+      if (!validate89(data.metadata, {
         instancePath: instancePath + "/metadata",
         parentData: data,
         parentDataProperty: "metadata",
         rootData
       })) {
-        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
+        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
         errors = vErrors.length;
       }
     }
     if (data.spec !== undefined) {
-      if (!validate92(data.spec, {
+      if (!validate93(data.spec, {
         instancePath: instancePath + "/spec",
         parentData: data,
         parentDataProperty: "spec",
         rootData
       })) {
-        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
+        vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate288(data.status, {
+      if (!validate287(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
+        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
         errors = vErrors.length;
       }
     }
@@ -12177,6 +12112,6 @@ function validate83(data, {
     }
     errors++;
   }
-  validate83.errors = vErrors;
+  validate84.errors = vErrors;
   return errors === 0;
 }

@@ -1,0 +1,84 @@
+import { spawn } from 'node:child_process';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+
+/** The plugin beside a kubectl that answers oddly. */
+const main = join(import.meta.dirname, 'main.ts');
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'slipway-cli-'));
+  const kubectl = `#!${process.execPath}
+const args = process.argv.slice(2);
+const { MODEL = '{}', ITEMS = '[]' } = process.env;
+if (args.includes('annotate')) console.log('annotated ' + args.at(-1));
+else if (args.includes('pods') || args.includes('events')) console.log('{"items":' + ITEMS + '}');
+else process.stdout.write(MODEL);
+`;
+  await writeFile(join(directory, 'kubectl'), kubectl);
+  await chmod(join(directory, 'kubectl'), 0o755);
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+async function run(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+  const env = { ...process.env, ...environment, KUBECTL: join(directory, 'kubectl') };
+  const child = spawn(process.execPath, ['--no-warnings', main, ...args], { env });
+  let [output, complaint] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaint += text;
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  return { code, output, complaint };
+}
+
+const model = (message: string, rest: object = {}) =>
+  JSON.stringify({
+    metadata: { name: 'iris', namespace: 'n' },
+    status: { updateRevision: 'iris-b', rollout: { message }, ...rest },
+  });
+
+test('what others have written moves no cursor, and looks like no line of its own', async () => {
+  const evil = '\u001b]0;owned\u0007\u001b[2J\u009b31mwell\r\n  gate ErrorRate: Passed';
+  const items = JSON.stringify([{ reason: 'X', message: evil, lastTimestamp: '2026-01-01T00:00:00Z' }]);
+  const conditions = [{ type: 'Ready', status: 'False', message: evil }];
+  const { code, output } = await run(['status', 'iris'], { MODEL: model(evil, { conditions }), ITEMS: items });
+  expect(code).toBe(0);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not be there
+  expect(output).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+  expect(output).not.toMatch(/^ {2}gate/m);
+});
+
+test('long texts come whole', async () => {
+  const long = 'é'.repeat(50_000);
+  const { output } = await run(['status', 'iris', '-o', 'json'], { MODEL: model(long) });
+  expect(JSON.parse(output).message).toBe(long);
+});
+
+test.each([
+  ['a name that is an option', ['status', '--', '--all-namespaces'], {}, 'must be the name of a ModelDeployment'],
+  ['a name of several', ['history', 'iris,x=y'], {}, 'must be the name of a ModelDeployment'],
+  ['a number that is none', ['undo', 'iris', '--to-revision', '1 --all'], {}, 'must be a number'],
+  [
+    'a model that nobody has looked at',
+    ['promote', 'iris'],
+    { MODEL: '{}' },
+    'the operator has not looked at iris yet',
+  ],
+  ['what is no JSON', ['status', 'iris'], { MODEL: 'Warning: something' }, 'no JSON: Warning: something'],
+  ['nothing', ['status', 'iris'], { MODEL: '' }, 'no JSON: nothing'],
+])('%s is refused in one line', async (_, args, environment, message) => {
+  const { code, output, complaint } = await run(args, environment);
+  expect([code, output]).toEqual([1, '']);
+  expect(complaint).toContain(message);
+  expect(complaint).not.toContain('    at ');
+});
+
+test('commands name the revision that the spec asks for', async () => {
+  const { code, output } = await run(['promote', 'iris'], { MODEL: model('canary 5%') });
+  expect(code).toBe(0);
+  expect(output).toMatch(/^annotated serving\.slipway\.dev\/promote=iris-b@/);
+});

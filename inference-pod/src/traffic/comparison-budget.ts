@@ -1,0 +1,36 @@
+/** Of the time of the thread that serves, so much is spent on comparisons at most... */
+const share = 0.01;
+/** ...with so many milliseconds to begin with, and kept for later when there was nothing to compare. */
+const most = 100;
+/** What asking costs beside the comparison, measured of small requests. */
+const askingMilliseconds = 0.3;
+
+/** How much time comparisons may take of the thread that serves, so that nobody's request waits for long behind them. */
+export class ComparisonBudget {
+  readonly #now: () => number;
+  #left = most;
+  #last: number;
+
+  /** @param now a clock that never jumps, in milliseconds */
+  constructor(now: () => number) {
+    this.#now = now;
+    this.#last = now();
+  }
+
+  get isThere(): boolean {
+    const now = this.#now();
+    this.#left = Math.min(most, this.#left + (now - this.#last) * share);
+    this.#last = now;
+    return this.#left > 0;
+  }
+
+  /** @returns what it makes; what it takes is paid for by later ones */
+  spend<T>(compare: () => T): T {
+    const start = this.#now();
+    try {
+      return compare();
+    } finally {
+      this.#left -= this.#now() - start + askingMilliseconds;
+    }
+  }
+}
