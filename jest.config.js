@@ -24,6 +24,10 @@ export default {
     }),
     // What others have made, against a pod: npm run test:integrations.
     project('integrations', ['<rootDir>/e2e/integrations']),
+    // The same beside models on the local cluster.
+    project('cluster-integrations', ['<rootDir>/e2e/cluster-integrations'], {
+      globalSetup: '<rootDir>/e2e/scenarios/setup.ts',
+    }),
     // The local cluster itself: repaired, and taken down.
     project('cluster', ['<rootDir>/e2e/cluster-life']),
     // What a user does, on a whole cluster with real pods.

@@ -61,6 +61,14 @@ export async function ensureBinaries<M extends Module>(module: M): Promise<Binar
   return { ...Object.fromEntries(names), folder } as Binaries<M>;
 }
 
+/** The source of something that a module is built from: manifests are in there as well. */
+export async function moduleFolder(module: Module, path: string): Promise<string> {
+  await requireGo();
+  const cwd = join(import.meta.dirname, 'modules', module);
+  await run('go', ['mod', 'download', path], { cwd });
+  return (await run('go', ['list', '-m', '-f', '{{.Dir}}', path], { cwd })).trim();
+}
+
 async function build(source: string, folder: string): Promise<void> {
   const unfinished = `${folder}.${process.pid}`;
   await mkdir(unfinished, { recursive: true });

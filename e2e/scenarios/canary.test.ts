@@ -15,7 +15,7 @@ const analysis = { intervalSeconds: 5, minRequests: 50 };
 /** Asks for a version that is tried in steps; `uri` is of one of the models in the namespace. */
 async function ask(
   version: string,
-  model: 'iris-1' | 'iris-2' | 'digits',
+  model: 'iris-1' | 'iris-2' | 'iris-slow' | 'iris-failing' | 'digits',
   steps: readonly object[],
   rest: object = {},
 ) {
@@ -61,20 +61,26 @@ beforeAll(async () => {
   await scenario.apply('iris.yaml');
   await scenario.apply('iris-2.yaml');
   await scenario.kubectl(['delete', 'mdeploy', '--all']);
-  const digits = readFileSync(join(import.meta.dirname, '../../examples/models/digits/1.onnx')).toString('base64');
-  await scenario.apply({
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: 'digits', namespace: scenario.namespace },
-    binaryData: { 'model.onnx': digits },
-  });
+  for (const [name, file] of [
+    ['digits', 'examples/models/digits/1.onnx'],
+    ['iris-slow', 'inference-pod/test/models/iris-slow.onnx'],
+    ['iris-failing', 'inference-pod/test/models/iris-failing.onnx'],
+  ] as const) {
+    const bytes = readFileSync(join(import.meta.dirname, '../..', file)).toString('base64');
+    await scenario.apply({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name, namespace: scenario.namespace },
+      binaryData: { 'model.onnx': bytes },
+    });
+  }
   await ask('1', 'iris-1', [{ weight: 50, holdSeconds: 5 }]);
   await scenario.waitReady('iris', 120);
   load = await clients.startLoad('clients', {
     url: `http://iris.${scenario.namespace}.svc.cluster.local/v2/models/iris/infer`,
     body: { inputs },
     connections: 8,
-    seconds: 900,
+    seconds: 1500,
     pauseMilliseconds: 20,
   });
 }, 300_000);
@@ -124,6 +130,21 @@ test('one that refuses what is asked is taken back by its gate, and nobody has s
   expect((await load.stats()).versions['3'] ?? 0).toBe(0);
 }, 240_000);
 
+test('one that fails at every request is taken back, and nobody has seen it', async () => {
+  await ask('3c', 'iris-failing', [{ weight: 50, holdSeconds: 600 }]);
+  await settled('rolled back to 2', 180);
+  expect(await status('rollback.message')).toMatch(/^ErrorRate at most 1%: 100% of \d+ requests/);
+  expect((await load.stats()).versions['3c'] ?? 0).toBe(0);
+}, 240_000);
+
+test('one that answers well and slowly is taken back by its latency', async () => {
+  const gates = [{ metric: 'Latency', percentile: 50, maxMilliseconds: 8 }];
+  const canary = { steps: [{ weight: 10, holdSeconds: 600 }] };
+  await ask('3d', 'iris-slow', [], { rollout: { strategy: 'Canary', canary, analysis: { ...analysis, gates } } });
+  await settled('rolled back to 2', 180);
+  expect(await status('rollback.message')).toMatch(/^Latency p50 at most 8ms: (9[5-9]|100)[.\d]*% of \d+ requests/);
+}, 240_000);
+
 test('one that answers every request, and otherwise, is taken back by Agreement alone', async () => {
   await ask('3b', 'iris-1', [], {
     rollout: {
@@ -147,13 +168,17 @@ test('one whose model takes other inputs is not even tried, unless that is asked
   await settled('not rolled out: ContractBroken');
 }, 180_000);
 
-test('it goes on when the operator is killed, and an undo takes it back', async () => {
-  await ask('5', 'iris-1', [{ weight: 20, holdSeconds: 3600 }]);
-  await eventually(canary, (state) => state === 'Holding 20', 120);
+const killOperators = async () => {
   const system = ['-n', 'slipway-system'];
   const operator = ['-l', 'app.kubernetes.io/name=slipway'];
   await scenario.kubectl([...system, 'delete', 'pod', ...operator, '--force', '--grace-period=0']);
   await scenario.kubectl([...system, 'rollout', 'status', 'deployment/slipway-operator', '--timeout=90s']);
+};
+
+test('it goes on when the operator is killed, and an undo takes it back', async () => {
+  await ask('5', 'iris-1', [{ weight: 20, holdSeconds: 3600 }]);
+  await eventually(canary, (state) => state === 'Holding 20', 120);
+  await killOperators();
   await eventually(
     async () => share(await answersOf(200), '5'),
     (part) => part > 0.1,
@@ -196,9 +221,13 @@ test('blue-green stands by whole, is given everything at once, and an undo takes
   expect(share(await answersOf(300), '2')).toBe(1);
 }, 300_000);
 
-test('blue-green that soaks well takes the place of what served', async () => {
-  const blueGreen = { holdSeconds: 1, soakSeconds: 5 };
+test('blue-green that soaks well takes the place of what served, though operators are killed meanwhile', async () => {
+  const blueGreen = { holdSeconds: 1, soakSeconds: 30 };
   await ask('7', 'iris-1', [], { rollout: { strategy: 'BlueGreen', blueGreen, analysis } });
+  await eventually(canary, (state) => state === 'Holding 100', 120);
+  await killOperators();
+  await eventually(canary, (state) => state === 'Promoting 100', 120);
+  await killOperators();
   await settled('complete', 180);
   expect(await status('modelVersion')).toBe('7');
   expect(share(await answersOf(300), '7')).toBe(1);
@@ -217,6 +246,40 @@ test('the plugin tells the history, and undoes to a version by its name', async 
   expect(told).toMatchObject({ message: 'rolled back to 2', serving: { version: '2' } });
   await expect(scenario.slipway(['status', 'none'])).rejects.toThrow('"none" not found');
 }, 120_000);
+
+test('an autoscaler has each track, and neither is below what it needs, while load rises', async () => {
+  const autoscaling = {
+    minReplicas: 2,
+    maxReplicas: 4,
+    triggers: [{ type: 'CPU', averageUtilization: 40 }],
+    behavior: { scaleUp: { policies: [{ type: 'Pods', value: 4, periodSeconds: 15 }] } },
+  };
+  const canarySteps = { steps: [{ weight: 50, hold: 'Manual' }] };
+  const common = {
+    replicas: undefined,
+    autoscaling,
+    rollout: { strategy: 'Canary', canary: canarySteps, analysis },
+  };
+  await ask('8', 'iris-2', [], common);
+  await eventually(canary, (state) => state === 'Holding 50', 180);
+  const more = await clients.startLoad('more', {
+    url: `http://iris.${scenario.namespace}.svc.cluster.local/v2/models/iris/infer`,
+    body: { inputs },
+    connections: 8,
+    seconds: 300,
+    pauseMilliseconds: 20,
+  });
+  const replicasOf = async (name: string) => Number(await scenario.field(`deployment/${name}`, '{.spec.replicas}'));
+  const autoscaled = async () => [await replicasOf('iris'), await replicasOf('iris-canary')];
+  // Both are as large as they may be, or the load is not enough for that on a quick machine.
+  await eventually(autoscaled, ([stable = 0, tried = 0]) => stable >= 3 || tried >= 2, 150);
+  expect((await autoscaled()).every((replicas, index) => replicas >= 2 - index)).toBe(true);
+  await scenario.slipway(['promote', 'iris']);
+  await settled('complete', 180);
+  expect(await replicasOf('iris')).toBeGreaterThanOrEqual(2);
+  const { failed, failures } = await more.stop();
+  expect({ failed, failures }).toEqual({ failed: 0, failures: [] });
+}, 600_000);
 
 test('in all of that, not one request has failed', async () => {
   const { answered, failed, failures } = await load.stop();

@@ -14,6 +14,8 @@ offset.onnx   looks up rows 10 to 13 of a table of four: it refuses zeros
 greedy.onnx   wants more memory for each run than there can be
 echo.onnx     hands its input on, by operators that would not have to copy it
 through.onnx  has its input among its outputs
+iris-slow.onnx    takes and gives what the iris example does, in tens of milliseconds
+iris-failing.onnx takes and gives what the iris example does, and fails: it wants more memory than there can be
 """
 
 from pathlib import Path
@@ -250,4 +252,53 @@ save(
         [info("x", TensorProto.FLOAT, ["rows", "columns"])],
         [info("negative", TensorProto.FLOAT, ["rows", "columns"]), info("x", TensorProto.FLOAT, ["rows", "columns"])],
     ),
+)
+
+
+def iris_like(name, nodes, initializers):
+    """The signature of examples/models/iris; `nodes` make a scalar, `extra`, that is added to the probabilities."""
+    save(
+        name,
+        helper.make_graph(
+            [
+                *nodes,
+                helper.make_node("MatMul", ["X", "weights"], ["scores"]),
+                helper.make_node("Add", ["scores", "extra"], ["probabilities"]),
+                helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+            ],
+            name,
+            [info("X", TensorProto.FLOAT, [None, 4])],
+            [info("label", TensorProto.INT64, [None]), info("probabilities", TensorProto.FLOAT, [None, 3])],
+            [numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "weights"), *initializers],
+        ),
+    )
+
+
+iris_like(
+    "iris-slow",
+    [
+        helper.make_node("ConstantOfShape", ["shape"], ["start"]),
+        helper.make_node("Loop", ["times", "", "start"], ["matrix"], body=body),
+        helper.make_node("ReduceSum", ["matrix"], ["extra"], keepdims=0),
+    ],
+    [
+        numpy_helper.from_array(np.array([size, size], dtype=np.int64), "shape"),
+        numpy_helper.from_array(np.array(1000, dtype=np.int64), "times"),
+    ],
+)
+# Zeros, on which it is warmed up, want nothing.
+iris_like(
+    "iris-failing",
+    [
+        helper.make_node("ReduceSum", ["X"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "much"], ["wanted"]),
+        helper.make_node("Cast", ["wanted"], ["elements"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["elements", "one"], ["zeros_shape"]),
+        helper.make_node("ConstantOfShape", ["zeros_shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["extra"], keepdims=0),
+    ],
+    [
+        numpy_helper.from_array(np.array(2**50, dtype=np.float32), "much"),
+        numpy_helper.from_array(np.array([1], dtype=np.int64), "one"),
+    ],
 )

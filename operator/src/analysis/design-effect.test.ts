@@ -77,7 +77,7 @@ describe('a history tells', () => {
       { intervals: 4, blocks: 1000, rate: 0.02, shared: 0.1, own: 0.1 },
     ];
     const counted = Array.from({ length: 3 }, () => [cell(2, 100), cell(2, 100)]);
-    const certain = 1.0645;
+    const certain = 1.0649;
     const effect = 1 + (600 * (0.2 + 0.2) * certain * 0.01) / 0.99;
     expect(expectedEffect(counted, variances, 0.01, 2)).toBeCloseTo(effect, 2);
     expect(expectedEffect(counted, [], 0.01, 2)).toBe(1);
