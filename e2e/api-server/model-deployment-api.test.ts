@@ -461,6 +461,64 @@ describe('bad manifests are refused with a message that names the field and the 
       withRollout({ strategy: 'Canary', canary: { stickyBy: { header: 'a b' } } }),
       ['spec.rollout.canary.stickyBy.header', 'must be the name of a header'],
     ],
+    [
+      'a weight that no number of pods gives',
+      withRollout({ strategy: 'Canary', canary: { routing: 'Replicas', steps: [{ weight: 60, holdSeconds: 9 }] } }),
+      ['spec.rollout.canary', 'at most 50, or 100'],
+    ],
+    [
+      'copies that nobody could send',
+      withRollout({ strategy: 'Canary', canary: { routing: 'Replicas', mirrorPercent: 5 } }),
+      ['spec.rollout.canary', 'mirrorPercent goes only with routing Pods'],
+    ],
+    [
+      'copies that nobody could send, of blue-green',
+      withRollout({ strategy: 'BlueGreen', blueGreen: { routing: 'Replicas', mirrorPercent: 5 } }),
+      ['spec.rollout.blueGreen', 'mirrorPercent goes only with routing Pods'],
+    ],
+    [
+      'a header that nobody could go by',
+      withRollout({ strategy: 'Canary', canary: { routing: 'Replicas', stickyBy: { header: 'x-user' } } }),
+      ['spec.rollout.canary', 'stickyBy goes only with routing Pods'],
+    ],
+    [
+      'a Gateway without routes',
+      withRollout({ strategy: 'Canary', canary: { routing: 'Gateway' } }),
+      ['spec.rollout.canary', 'name the routes in gateway.httpRoutes'],
+    ],
+    [
+      'routes without a Gateway',
+      withRollout({ strategy: 'BlueGreen', blueGreen: { gateway: { httpRoutes: ['iris'] } } }),
+      ['spec.rollout.blueGreen', 'gateway goes with routing Gateway'],
+    ],
+    [
+      'a Gateway of no routes',
+      withRollout({ strategy: 'Canary', canary: { routing: 'Gateway', gateway: {} } }),
+      ['spec.rollout.canary.gateway', 'should have at least 1 properties'],
+    ],
+    [
+      'a query without a bound',
+      withGates({ metric: 'PromQL', name: 'queue', query: 'x' }),
+      ['gates[0]', 'a PromQL gate needs name, query and exactly one of max and min'],
+    ],
+    [
+      'a query with a percentage',
+      withGates({ metric: 'PromQL', name: 'queue', query: 'x', max: '5%' }),
+      ['gates[0]', 'must be a number'],
+    ],
+    [
+      'a query of another gate',
+      withGates({ metric: 'ErrorRate', max: '1%', query: 'x' }),
+      ['gates[0]', 'name and query go only with a PromQL gate'],
+    ],
+    [
+      'two queries of one name',
+      withGates(
+        { metric: 'PromQL', name: 'queue', query: 'x', max: '5' },
+        { metric: 'PromQL', name: 'queue', query: 'y', max: '5' },
+      ),
+      ['spec.rollout.analysis.gates', 'names of PromQL gates must differ'],
+    ],
     ['no gate', withGates(), ['spec.rollout.analysis.gates', 'should have at least 1 items']],
     ['an error rate without a bound', withGates({ metric: 'ErrorRate' }), ['gates[0]', 'an ErrorRate gate needs max']],
     ['an error rate of nothing', withGates({ metric: 'ErrorRate', max: '0.0%' }), ['gates[0]', 'above 0%']],
@@ -493,7 +551,7 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'outputs that no gate compares',
       withGates({ metric: 'ErrorRate', max: '1%', outputs: [{ name: 'a', compare: 'Exact' }] }),
-      ['gates[0]', 'min and outputs go only with an Agreement gate'],
+      ['gates[0]', 'outputs go only with an Agreement gate'],
     ],
     [
       'a tolerance of what is exact',
@@ -503,6 +561,25 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'a tolerance that is none',
       withGates({ metric: 'Agreement', min: '98%', outputs: [{ name: 'a', compare: 'Tolerance', absolute: '-1' }] }),
+      ['outputs[0].absolute', 'must be a number that is not negative'],
+    ],
+    [
+      'answers that are compared in two ways',
+      withRollout({
+        strategy: 'Canary',
+        canary: { mirrorPercent: 5 },
+        analysis: {
+          gates: [
+            { metric: 'Agreement', min: '98%' },
+            { metric: 'Agreement', min: '90%' },
+          ],
+        },
+      }),
+      ['spec.rollout.analysis.gates', 'at most one Agreement gate'],
+    ],
+    [
+      'a tolerance beyond all numbers',
+      withGates({ metric: 'Agreement', min: '98%', outputs: [{ name: 'a', compare: 'Tolerance', absolute: '1e400' }] }),
       ['outputs[0].absolute', 'must be a number that is not negative'],
     ],
     [
@@ -697,6 +774,7 @@ describe('good manifests are accepted', () => {
             { metric: 'Latency', percentile: 99, maxMilliseconds: 200 },
             { metric: 'LatencyVersusStable', percentile: 95, max: '120%' },
             { metric: 'Agreement', min: '99.5%', outputs: [{ name: 'p', compare: 'Tolerance', absolute: '1e-3' }] },
+            { metric: 'PromQL', name: 'queue', query: 'sum(x{pod=~"$name-canary-.*"})', min: '-0.5' },
           ],
         },
         maxSurge: 1,
@@ -708,6 +786,11 @@ describe('good manifests are accepted', () => {
       },
     };
     expect((await dryRun(manifest(spec))).spec).toEqual(spec);
+    const gateway = { httpRoutes: ['iris', 'iris.v2'], grpcRoutes: ['iris'] };
+    const blueGreen = { routing: 'Gateway', gateway, holdSeconds: 5, soakSeconds: 5 };
+    const { canary: _, analysis: __, ...rest } = spec.rollout;
+    const routed = { ...spec, rollout: { ...rest, strategy: 'BlueGreen', blueGreen } };
+    expect((await dryRun(manifest(routed))).spec).toEqual(routed);
   });
 });
 
