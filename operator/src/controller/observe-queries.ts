@@ -1,7 +1,7 @@
 import { filledQuery, type QueryAnswer } from '../analysis/query-gate.ts';
 import { canaryPolicyOf, type ModelDeployment } from '../api/model-deployment.ts';
 import { keyOf } from '../kube/objects.ts';
-import { firstInterval } from '../rollout/canary.ts';
+import { firstInterval } from '../rollout/canary-step.ts';
 import type { QueryInquiries } from './query-inquiries.ts';
 
 /** What the queries of a step's gates have given so far, by the names of the gates; asking goes on beside the passes. */

@@ -1,20 +1,17 @@
-import { leastIntervals } from '../analysis/evidence.ts';
-import { gateInWords, isSaturated, judge, type StepFigures, turnsMostAway } from '../analysis/gates.ts';
-import { mostIntervals, type PodSeries } from '../analysis/pod-series.ts';
+import { isSaturated, judge, type StepFigures, turnsMostAway } from '../analysis/gates.ts';
 import {
   type CanaryRecord,
   canaryPolicyOf,
-  type Gate,
   isTriedBeside,
   type Measurement,
   type ModelDeploymentStatus,
-  type PolicyStep,
   type Rollback,
   rolloutPolicyOf,
 } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
 import type { Observed } from '../observed.ts';
 import { missingPods, notTaken, stepOf, unavailableSince, whatIsMissing } from './canary-pods.ts';
+import { figuresOf, gatesOf, gatesOpen, hasEnded, inWords, withNews } from './canary-step.ts';
 import { type CommandName, newCommands } from './commands.ts';
 import { isComplete } from './progress.ts';
 import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
@@ -256,44 +253,12 @@ function inabilityOf(observed: Observed, figures: StepFigures, now: Date): strin
     : undefined;
 }
 
-/** A step lasts as long as it should, and until gates can tell anything. */
-function hasEnded(
-  { holdSeconds }: PolicyStep,
-  { time }: CanaryRecord,
-  judged: StepFigures | undefined,
-  now: Date,
-): boolean {
-  if (holdSeconds === undefined || now.getTime() < Date.parse(time) + holdSeconds * 1000) return false;
-  return judged === undefined || judged.step.last - judged.step.first + 1 >= leastIntervals;
-}
-
 /** What keeps a canary from its next step whatever its gates say, in words. */
 function obstacleOf(observed: Observed, canary: Canary, figures: StepFigures): string | undefined {
   return missingPods(observed, canary)?.what ?? (isSaturated(figures) ? noRoom : undefined);
 }
 
-function withNews(record: CanaryRecord, measured: readonly Measurement[], isNews: boolean): CanaryRecord {
-  return { ...record, measurements: newsOf(record.measurements, measured, isNews) };
-}
-
 const noRoom = 'the canary has no room for all requests that it is given';
-
-/** Without figures, which change all the time. */
-function gatesOpen(open: readonly Measurement[]): string {
-  return `inconclusive: ${open.map(({ gate, message }) => (message === undefined ? gate : `${gate} (${message})`)).join(', ')}`;
-}
-
-/**
- * What a step is judged by: without a share, only what mirrored requests can tell; with all requests, what needs none that the
- * revision that serves answers, since there are none to compare with.
- */
-function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: PolicyStep): readonly Gate[] {
-  const { analysis, mirrorPercent } = canaryPolicyOf(model.spec);
-  if (weight === 100)
-    return analysis.gates.filter(({ metric }) => metric !== 'Agreement' && metric !== 'LatencyVersusStable');
-  if (weight > 0) return analysis.gates;
-  return mirrorPercent === 0 ? [] : analysis.gates.filter(({ metric }) => metric !== 'ErrorRate');
-}
 
 function nextStep({ measurements: _, message: __, ...record }: CanaryRecord, steps: number, now: Date): CanaryRecord {
   if (record.step >= steps) return promoting(record, now);
@@ -302,64 +267,6 @@ function nextStep({ measurements: _, message: __, ...record }: CanaryRecord, ste
 
 function scaling({ measurements: _, message: __, ...record }: CanaryRecord, now: Date): CanaryRecord {
   return { ...record, state: 'Scaling', time: timestamp(now) };
-}
-
-/** Figures change all the time: they are written anew with a verdict, and not at each look. */
-function newsOf(
-  before: CanaryRecord['measurements'],
-  measured: readonly Measurement[],
-  isNews: boolean,
-): Measurement[] {
-  const isSame =
-    !isNews &&
-    before?.length === measured.length &&
-    measured.every(({ gate, verdict, message }, index) => {
-      const known = before[index];
-      return known?.gate === gate && known.verdict === verdict && known.message === message;
-    });
-  return isSame ? [...(before ?? [])] : [...measured];
-}
-
-/** What a gate has found, in words. */
-export function inWords({ gate, verdict, requests, value, lower, upper, message }: Measurement): string {
-  if (value === undefined) return `${gate}: ${message ?? 'nothing was counted yet'}`;
-  if (lower === undefined && upper === undefined) return `${gate}: ${value}, after ${requests} intervals`;
-  const interval = `${lower ?? '0%'} to ${upper ?? 'anything'}`;
-  const found = `${value} of ${requests} requests (surely ${interval})`;
-  return verdict === 'Inconclusive' ? `${gate}: inconclusive, ${found}` : `${gate}: ${found}`;
-}
-
-/** The first whole interval of a step. An interval's number is its beginning, since 1970, over its length. */
-export function firstInterval({ time }: Pick<CanaryRecord, 'time'>, intervalSeconds: number): number {
-  return Math.floor(Date.parse(time) / (intervalSeconds * 1000)) + 1;
-}
-
-/** The whole intervals of the step that is under way, and what is known from before. */
-function figuresOf(
-  { model, series, queries, countedSince }: Observed,
-  { record, target, stable }: Canary,
-  now: Date,
-): StepFigures {
-  const { analysis, routing } = canaryPolicyOf(model.spec);
-  const { intervalSeconds } = analysis;
-  const last = Math.floor(now.getTime() / (intervalSeconds * 1000)) - 1;
-  const of = (revision: Revision) => series.filter((pod: PodSeries) => pod.revision === revision.metadata.name);
-  const begin = firstInterval(record, intervalSeconds);
-  // A leader that has just begun has counted nothing of what was before.
-  const counted = Math.floor((countedSince ?? 0) / (intervalSeconds * 1000)) + 1;
-  const first = Math.max(begin, counted);
-  const dropped = series.flatMap(({ intervals: [oldest, ...rest] }) =>
-    oldest === undefined || rest.length + 1 < mostIntervals ? [] : [oldest.interval],
-  );
-  return {
-    stable: of(stable),
-    canary: of(target),
-    step: { first, last },
-    forgotten: Math.max(first, ...dropped) - begin,
-    history: { first: 0, last },
-    isPassedOn: routing.kind === 'Pods',
-    queries,
-  };
 }
 
 /** In how many milliseconds a canary is to be looked at again, though nothing happens; undefined for not before something does. */
@@ -387,9 +294,4 @@ export function millisecondsToLook(
     case 'Failed':
       return undefined;
   }
-}
-
-/** The gates of a rollout, in words. */
-export function gatesInWords({ model }: Pick<Observed, 'model'>): string {
-  return canaryPolicyOf(model.spec).analysis.gates.map(gateInWords).join(', ');
 }
