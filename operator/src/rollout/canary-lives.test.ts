@@ -146,6 +146,8 @@ test('whatever happens to a canary, it settles, and only ever gets what the stat
       }
       // Left alone, with pods that come up and answer well, every rollout ends.
       happen(life, { kind: 'pods', canaries: true, stable: true, tables: true });
+      // Of a model without pods nobody asks anything.
+      if (life.state.model.spec.replicas === 0) happen(life, { kind: 'scale', replicas: 2 });
       life.annotate('resume', `${life.status.updateRevision}@last`);
       happen(life, { kind: 'time', seconds: 1200, failed: 0, requests: 100 });
       check(life.settle());
