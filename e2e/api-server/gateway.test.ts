@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { routeResources } from '../../operator/src/controller/observe-routes.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
-import { ensureBinaries, moduleFolder } from '../cluster/binaries.ts';
+import { ensureBinaries } from '../cluster/binaries.ts';
+import { gatewayApiFiles } from '../cluster/gateway-api.ts';
 import { eventually } from '../eventually.ts';
 import { operatorRules, operatorUser, renderRights } from './operator-rights.ts';
 import { operatorSuite } from './operator-suite.ts';
@@ -18,8 +18,8 @@ let podLife: ReturnType<typeof startPodLife>;
 
 async function installGatewayApi(): Promise<void> {
   const { kubectl } = await ensureBinaries('kubernetes');
-  const crds = join(await moduleFolder('contour', 'sigs.k8s.io/gateway-api'), 'config/crd/standard');
-  execFileSync(kubectl, ['--kubeconfig', testKubeconfig(), 'apply', '--server-side', '-f', crds], { stdio: 'pipe' });
+  const args = ['--kubeconfig', testKubeconfig(), 'apply', '--server-side', ...(await gatewayApiFiles('standard'))];
+  execFileSync(kubectl, args, { stdio: 'pipe' });
   await eventually(
     () =>
       client.call(`GET`, pathOf(routeResources.HTTPRoute, namespace)).then(

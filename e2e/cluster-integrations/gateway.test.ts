@@ -12,6 +12,7 @@ import { ensureBinaries, moduleFolder } from '../cluster/binaries.ts';
 import { repository } from '../cluster/cache.ts';
 import { kubeconfigFile } from '../cluster/cluster.ts';
 import { run } from '../cluster/command.ts';
+import { gatewayApiFiles } from '../cluster/gateway-api.ts';
 import { eventually, exampleAnswers, type Scenario, startScenario } from '../scenarios/scenario.ts';
 import { type Background, startInBackground } from './background.ts';
 
@@ -158,10 +159,9 @@ const backends = async (kind: 'httproute' | 'grpcroute') =>
 beforeAll(async () => {
   scenario = await startScenario();
   folder = await mkdtemp(join(tmpdir(), 'slipway-gateway-'));
-  const gatewayApi = await moduleFolder('contour', 'sigs.k8s.io/gateway-api');
   const contour = await moduleFolder('contour', 'github.com/projectcontour/contour');
-  crds = [join(gatewayApi, 'config/crd/experimental'), join(contour, 'examples/contour/01-crds.yaml')];
-  for (const file of crds) await scenario.kubectl(['apply', '--server-side', '-f', file]);
+  crds = [...(await gatewayApiFiles('experimental')), '-f', join(contour, 'examples/contour/01-crds.yaml')];
+  await scenario.kubectl(['apply', '--server-side', ...crds]);
   await scenario.kubectl([
     'wait',
     '--for=condition=Established',
@@ -218,8 +218,7 @@ afterAll(async () => {
   await install(false);
   for (const program of programs.reverse()) await program.stop();
   await scenario.kubectl(['delete', 'namespace', scenario.namespace]);
-  await scenario.kubectl(['delete', 'gatewayclass', 'contour']);
-  for (const file of crds) await scenario.kubectl(['delete', '-f', file]);
+  await scenario.kubectl(['delete', ...crds]);
   await rm(folder, { recursive: true });
 }, 300_000);
 

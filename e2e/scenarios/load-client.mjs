@@ -2,9 +2,9 @@
 // GET /stats on port 8000 tells the counts, POST /stop ends the load. Ends by itself after SECONDS.
 import http from 'node:http';
 
-const { URL: target, BODY: body, CONNECTIONS, SECONDS, PAUSE_MILLISECONDS } = process.env;
+const { URL: target, BODY: body, CONNECTIONS, SECONDS, PAUSE_MILLISECONDS, KEEP_ALIVE } = process.env;
 const stats = { answered: 0, failed: 0, versions: {}, lastAnswers: {}, failures: [], stopped: false };
-const agent = new http.Agent({ keepAlive: true, maxSockets: Number(CONNECTIONS) });
+const agent = new http.Agent({ keepAlive: KEEP_ALIVE !== 'false', maxSockets: Number(CONNECTIONS) });
 
 const send = () =>
   new Promise((resolve) => {

@@ -50,6 +50,8 @@ export interface LoadOptions {
   readonly connections: number;
   readonly seconds: number;
   readonly pauseMilliseconds?: number;
+  /** Whether connections are kept from one request to the next; they are, when absent. */
+  readonly keepsConnections?: boolean;
 }
 
 export async function startScenario(labels: Readonly<Record<string, string>> = {}): Promise<Scenario> {
@@ -75,13 +77,14 @@ export async function startScenario(labels: Readonly<Record<string, string>> = {
       await call(['wait', '--for=condition=Ready', `mdeploy/${name}`, `--timeout=${seconds}s`]);
     },
     field: (object, jsonpath) => call(['get', object, '-o', `jsonpath=${jsonpath}`]),
-    async startLoad(name, { url, body, connections, seconds, pauseMilliseconds = 0 }) {
+    async startLoad(name, { url, body, connections, seconds, pauseMilliseconds = 0, keepsConnections = true }) {
       const settings = {
         URL: url,
         BODY: JSON.stringify(body),
         CONNECTIONS: String(connections),
         SECONDS: String(seconds),
         PAUSE_MILLISECONDS: String(pauseMilliseconds),
+        KEEP_ALIVE: String(keepsConnections),
       };
       await create({
         apiVersion: 'v1',
