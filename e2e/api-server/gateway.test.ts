@@ -129,6 +129,8 @@ test('a canary that is aborted goes once its route has let go of it', async () =
   });
   await eventually(backends, ([first]) => first?.length === 1);
   expect(await backends()).toEqual([[['iris', 1]], [['x', 1]]]);
+  expect((await models.child('CanaryDeployment', 'iris'))?.metadata.deletionTimestamp).toBeUndefined();
+  await takeRoute();
   await eventually(
     () => models.child('CanaryDeployment', 'iris'),
     (deployment) => deployment === undefined || deployment.metadata.deletionTimestamp !== undefined,

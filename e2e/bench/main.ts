@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { benchAnalysis } from './analysis.ts';
+import { benchMirroring } from './mirroring.ts';
 import { benchOperator } from './operator.ts';
 import { benchOverload } from './overload.ts';
 import { benchPod, caseNames, peerNames } from './pod.ts';
@@ -51,6 +52,12 @@ program
   .option('--seconds <n>', 'how long each is measured', count, 10)
   .option('--max-in-flight <n>', 'how many the pod accepts at once', count, 2)
   .action(benchOverload);
+program
+  .command('mirroring')
+  .description('what comparing the answers of a canary costs those whose requests are answered')
+  .option('--seconds <n>', 'how long each is measured', count, 5)
+  .option('--rounds <n>', 'how often', count, 7)
+  .action(benchMirroring);
 program
   .command('analysis')
   .description('what becomes of good and of bad versions by evidence, and by the rules of Argo Rollouts and Flagger')

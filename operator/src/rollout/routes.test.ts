@@ -1,5 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { type BackendReference, changeOfRoute, type LiveRoute, problemOfRoute, type RouteState } from './routes.ts';
+import {
+  type BackendReference,
+  changeOfRoute,
+  type LiveRoute,
+  mayHaveShare,
+  problemOfRoute,
+  type RouteState,
+} from './routes.ts';
 
 const reference = { kind: 'HTTPRoute', name: 'iris' } as const;
 const routeOf = (...rules: readonly (readonly BackendReference[])[]): LiveRoute => ({
@@ -70,6 +77,17 @@ describe('the weights of a route', () => {
     const accepted = { type: 'Accepted', status: 'True', observedGeneration: 2 };
     const unresolved = { type: 'ResolvedRefs', status: 'False', observedGeneration: 2, message: 'no such Service' };
     expect(told([accepted, unresolved])).toBe('no Gateway has taken HTTPRoute iris yet: no such Service');
+  });
+
+  test('a route is let go of once its Gateway has taken that', () => {
+    const alone = routeOf([backend('iris', { weight: 1 })]);
+    expect(mayHaveShare(found(alone), 'iris')).toBe(false);
+    expect(mayHaveShare(found({ ...alone, status: {} }), 'iris')).toBe(false);
+    const later = { ...alone, metadata: { ...alone.metadata, generation: 3 } };
+    expect(mayHaveShare(found(later), 'iris')).toBe(true);
+    expect(mayHaveShare(found(routeOf([backend('iris'), backend('iris-canary')])), 'iris')).toBe(true);
+    expect(mayHaveShare({ kind: 'unreadable', reference, why: 'forbidden' }, 'iris')).toBe(true);
+    expect(mayHaveShare({ kind: 'gone', reference }, 'iris')).toBe(false);
   });
 
   test('a route that is not there, or cannot be read, is said to be so', () => {

@@ -181,6 +181,14 @@ function acceptanceProblem({ metadata, status }: LiveRoute, what: string): strin
   return `no Gateway has taken ${what} yet${why === undefined ? '' : `: ${why}`}`;
 }
 
+/** Whether a Gateway that has taken a route once has not taken it as it is now. */
+function isBehind({ metadata, status }: LiveRoute): boolean {
+  const conditions = (status?.parents ?? []).flatMap((parent) => parent.conditions ?? []);
+  return conditions.some(
+    ({ type, observedGeneration = 0 }) => type === 'Accepted' && observedGeneration < (metadata.generation ?? 0),
+  );
+}
+
 /** Whether a route still has, or may have, a share for a canary. */
 export function mayHaveShare(state: RouteState, model: string): boolean {
   switch (state.kind) {
@@ -190,7 +198,7 @@ export function mayHaveShare(state: RouteState, model: string): boolean {
       return true;
     case 'found': {
       const change = changeOfRoute(state.route, model, undefined);
-      return change.kind === 'problem' || change.changes.length > 0;
+      return change.kind === 'problem' || change.changes.length > 0 || isBehind(state.route);
     }
   }
 }
