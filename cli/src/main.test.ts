@@ -1,8 +1,11 @@
-import { spawn } from 'node:child_process';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+
+const execute = promisify(execFile);
 
 /** The plugin beside a kubectl that answers oddly. */
 const main = join(import.meta.dirname, 'main.ts');
@@ -75,6 +78,18 @@ test.each([
   expect([code, output]).toEqual([1, '']);
   expect(complaint).toContain(message);
   expect(complaint).not.toContain('    at ');
+});
+
+test('what npm pack makes runs where npm has put it', async () => {
+  await execute('npm', ['pack', '--silent', '--pack-destination', directory], { cwd: join(import.meta.dirname, '..') });
+  const installed = join(directory, 'node_modules/@slipway/cli');
+  await mkdir(installed, { recursive: true });
+  await execute('tar', ['-xzf', join(directory, 'slipway-cli-0.1.0.tgz'), '-C', installed, '--strip-components=1']);
+  const commander = join(import.meta.dirname, '../../node_modules/commander');
+  await symlink(commander, join(directory, 'node_modules/commander'));
+  const env = { ...process.env, KUBECTL: join(directory, 'kubectl'), MODEL: model('canary 5%') };
+  const { stdout } = await execute(process.execPath, [join(installed, 'build/main.js'), 'status', 'iris'], { env });
+  expect(stdout).toContain('canary 5%');
 });
 
 test('commands name the revision that the spec asks for', async () => {
