@@ -189,6 +189,19 @@ export const scenarios: readonly FaultScenario[] = [
     done: (user) => hasCanary(user, '4'),
   },
   {
+    name: 'a canary that the Service has as well begins',
+    prepare: (user) => createdTwice(user, shared),
+    act: (user) => user.change({ model: { version: '3' } }),
+    done: async (user) => (await hasCanary(user, '3')) && (await trackOf(user)) === 'both',
+  },
+  {
+    name: 'a canary that the Service has as well is aborted',
+    prepare: (user) => trying(user, '3', shared),
+    act: (user) => user.command('abort'),
+    done: async (user) =>
+      (await rollbackOf(user)) !== undefined && !(await hasCanary(user, '3')) && (await trackOf(user)) === 'stable',
+  },
+  {
     name: 'undo while a canary is tried, and the operator is down',
     whileDown: true,
     prepare: (user) => trying(user, '3'),
@@ -204,8 +217,19 @@ export const scenarios: readonly FaultScenario[] = [
 /** No pod here takes a share, so a canary goes no further than its first step, but for what people ask. */
 const canary = { rollout: { strategy: 'Canary' }, validation: { contract: 'Ignore' } };
 
-async function trying(user: User, version: string): Promise<void> {
-  await createdTwice(user, canary);
+/** This one is given its share by the Service alone, which nobody has to take. */
+const shared = {
+  rollout: { strategy: 'Canary', canary: { routing: 'Replicas', steps: [{ weight: 20, hold: 'Manual' }] } },
+  validation: { contract: 'Ignore' },
+};
+
+async function trackOf({ models }: User): Promise<string> {
+  const service = await models.requireChild('Service', 'iris');
+  return service.spec.selector['serving.slipway.dev/track'] ?? 'both';
+}
+
+async function trying(user: User, version: string, spec: object = canary): Promise<void> {
+  await createdTwice(user, spec);
   await user.change({ model: { version } });
   await eventually(
     () => hasCanary(user, version),
