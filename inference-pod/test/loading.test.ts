@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { symlinkSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,6 +57,21 @@ describe('a model comes from', () => {
     let url: string;
     let failures = 0;
     const asked: string[] = [];
+    const ranges: (string | undefined)[] = [];
+    /** Sends 200 bytes and breaks off, three times; or something else first, and the whole when the rest of it is asked for. */
+    const answerInParts = ({ url: path, headers }: IncomingMessage, response: ServerResponse) => {
+      const { range } = headers;
+      ranges.push(range);
+      const from = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0);
+      const isChanged = path === '/changed';
+      if (isChanged && range !== undefined) return response.writeHead(200, { etag: '"2"' }).end(bytes);
+      const rest = isChanged ? Buffer.alloc(bytes.length) : bytes.subarray(from);
+      const part = { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` };
+      const known = { etag: '"1"', 'content-length': rest.length, ...(from === 0 ? {} : part) };
+      response.writeHead(from === 0 ? 200 : 206, known);
+      if (from >= 600) return response.end(rest);
+      return response.write(rest.subarray(0, 200), () => setTimeout(() => response.destroy(), 50));
+    };
     beforeAll(async () => {
       server = createServer((request, response) => {
         asked.push(request.url ?? '');
@@ -79,6 +94,9 @@ describe('a model comes from', () => {
           case '/cut':
             response.writeHead(200, { 'content-length': String(bytes.length) });
             return response.write(bytes.subarray(0, 100), () => response.destroy());
+          case '/resumed':
+          case '/changed':
+            return answerInParts(request, response);
           case '/stalled':
             response.writeHead(200, { 'content-length': String(bytes.length) });
             return response.write(bytes.subarray(0, 100));
@@ -167,6 +185,18 @@ describe('a model comes from', () => {
       // Of another digest, it is not what is asked for any more.
       const failure = await failToStart(...uri, '--model-sha256', '0'.repeat(64));
       expect(failure.terminationMessage).toMatchObject({ reason: 'ModelDigestMismatch' });
+    });
+
+    test('in parts, where it was cut off, as long as it is the same', async () => {
+      ranges.length = 0;
+      await expectLoaded('--model-uri', `${url}/resumed`, '--model-sha256', sha256);
+      expect(ranges).toEqual([undefined, 'bytes=200-', 'bytes=400-', 'bytes=600-']);
+    });
+
+    test('from the beginning, when it is another by then', async () => {
+      ranges.length = 0;
+      await expectLoaded('--model-uri', `${url}/changed`, '--model-sha256', sha256);
+      expect(ranges).toEqual([undefined, 'bytes=200-']);
     });
 
     test('not when it takes longer than it may', async () => {

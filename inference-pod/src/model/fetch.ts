@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import type { Dispatcher } from 'undici';
-import { guardedLookup, refusedHost } from './address-guard.ts';
+import { describe, download, type Sink, tooLarge } from './download.ts';
 import type { ModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -32,10 +29,6 @@ export interface ModelFile {
 
 type FileSource = Extract<ModelSource, { readonly kind: 'file' }>;
 
-const maxRedirects = 5;
-/** A store that sends nothing for so long has stalled. */
-const stallMilliseconds = 60_000;
-
 /**
  * Copies a model into the work directory while its size and digest are checked, whatever its source, so that the bytes
  * that are verified are the bytes that are loaded. What an earlier container of this pod has copied there is used again
@@ -47,18 +40,15 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
   const path = join(options.directory, 'model.onnx');
   const record = join(options.directory, 'model.json');
   const partial = `${path}.partial`;
-  const from = source.kind === 'file' ? source.path : shown(source.url);
-  const origin = source.kind === 'file' ? source.path : source.url.href;
+  const from = source.kind === 'file' ? source.path : source.remote.name;
   await rm(partial, { force: true });
-  const earlier = await keptModel(path, record, origin, options);
+  const earlier = await keptModel(path, record, source.origin, options);
   if (earlier !== undefined) return earlier;
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
-    const opened =
-      source.kind === 'file' ? await openFile(source, options) : await openUrl(source.url, options, signal);
     // The file that is copied may be the very one that was kept.
     if (source.kind !== 'file') await rm(path, { force: true });
-    const file = await copyCounted(opened, partial, from, options, signal);
+    const file = await copy(source, partial, options, signal);
     if (options.sha256 !== undefined && options.sha256 !== file.sha256) {
       throw new StartupError(
         'ModelDigestMismatch',
@@ -66,7 +56,7 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
       );
     }
     await rename(partial, path);
-    const kept: KeptRecord = { origin: digestOf(origin), sha256: file.sha256 };
+    const kept: KeptRecord = { origin: digestOf(source.origin), sha256: file.sha256 };
     // Without it the next container fetches again, which is no reason not to serve.
     await writeFile(record, JSON.stringify(kept)).catch(() => undefined);
     return { ...file, path, isFetched: true };
@@ -140,12 +130,7 @@ async function keptModel(
   return sha256 === expected && bytes <= options.maxBytes ? { path, bytes, sha256, isFetched: false } : undefined;
 }
 
-interface OpenedSource {
-  readonly stream: Readable;
-  readonly totalBytes: number | undefined;
-}
-
-async function openFile({ path, volume }: FileSource, options: FetchOptions): Promise<OpenedSource> {
+async function sizeOf({ path, volume }: FileSource, options: Pick<FetchOptions, 'maxBytes'>): Promise<number> {
   let size: number;
   try {
     if (volume !== undefined && !(await realpath(path)).startsWith(`${await realpath(volume)}/`)) {
@@ -159,103 +144,72 @@ async function openFile({ path, volume }: FileSource, options: FetchOptions): Pr
     throw new StartupError('ModelNotFound', `there is no model at ${path}: ${describe(error)}`, { cause: error });
   }
   if (size > options.maxBytes) throw tooLarge(path, options.maxBytes, size);
-  return { stream: createReadStream(path), totalBytes: size };
+  return size;
 }
 
-/** Follows redirects by hand, because each target has to be allowed: https never goes back to http. */
-async function openUrl(start: URL, options: FetchOptions, signal: AbortSignal): Promise<OpenedSource> {
-  // A pod whose model lies on a volume does without it, and without its memory.
-  const { Agent, interceptors, request } = await import('undici');
-  const dispatcher = new Agent({
-    connect: { lookup: guardedLookup, timeout: 10_000 },
-    headersTimeout: stallMilliseconds,
-    bodyTimeout: stallMilliseconds,
-  }).compose(interceptors.retry({ maxRetries: 4, minTimeout: 500, maxTimeout: 8_000 }));
-  let url = start;
-  for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-    const refusal = refusedHost(url);
-    if (refusal !== undefined)
-      throw new StartupError('ModelFetchFailed', `the model at ${shown(url)} is refused: ${refusal}`);
-    const response = await request(url, { dispatcher, signal, headers: { accept: 'application/octet-stream, */*' } });
-    const location = response.headers['location'];
-    if (response.statusCode >= 300 && response.statusCode < 400 && typeof location === 'string') {
-      await response.body.dump();
-      url = redirectTarget(url, location);
-      continue;
+/** A file that is written from the beginning to the end, while it is counted and its digest is made. */
+class CountedFile implements Sink {
+  bytes = 0;
+  readonly #path: string;
+  #file: FileHandle | undefined;
+  #hash = createHash('sha256');
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** It is made once there is something to write. */
+  async #opened(): Promise<FileHandle> {
+    this.#file ??= await open(this.#path, 'w');
+    return this.#file;
+  }
+
+  async write(chunk: Buffer): Promise<void> {
+    const file = await this.#opened();
+    for (let written = 0; written < chunk.length; ) {
+      const { bytesWritten } = await file.write(chunk, written, chunk.length - written, this.bytes + written);
+      written += bytesWritten;
     }
-    if (response.statusCode === 200) return wholeBody(response, start, options);
-    await response.body.dump();
-    throw new StartupError(
-      response.statusCode === 404 || response.statusCode === 410 ? 'ModelNotFound' : 'ModelFetchFailed',
-      `the server of ${shown(url)} answered ${response.statusCode}: check spec.model.uri, and that the file may be read`,
-    );
+    this.#hash.update(chunk);
+    this.bytes += chunk.length;
   }
-  throw new StartupError(
-    'ModelFetchFailed',
-    `the model at ${shown(start)} is behind more than ${maxRedirects} redirects`,
-  );
+
+  async restart(): Promise<void> {
+    await this.#file?.truncate(0);
+    this.bytes = 0;
+    this.#hash = createHash('sha256');
+  }
+
+  /** @returns its digest, in lower-case hexadecimal */
+  async finish(): Promise<string> {
+    await this.#opened();
+    return this.#hash.digest('hex');
+  }
+
+  async close(): Promise<void> {
+    await this.#file?.close();
+  }
 }
 
-/** The body of an answer, unless it is announced as larger than it may be. */
-function wholeBody({ body, headers }: Dispatcher.ResponseData, start: URL, options: FetchOptions): OpenedSource {
-  const length = Number(headers['content-length'] ?? Number.NaN);
-  if (length > options.maxBytes) {
-    body.on('error', () => undefined).destroy();
-    throw tooLarge(shown(start), options.maxBytes, length);
-  }
-  return { stream: body, totalBytes: Number.isNaN(length) ? undefined : length };
-}
-
-function redirectTarget(from: URL, location: string): URL {
-  const target = new URL(location, from);
-  const allowed = target.protocol === from.protocol || (from.protocol === 'http:' && target.protocol === 'https:');
-  if (!allowed) {
-    throw new StartupError(
-      'ModelFetchFailed',
-      `the server of ${shown(from)} redirects from ${from.protocol}// to ${target.protocol}//, which is refused`,
-    );
-  }
-  return target;
-}
-
-async function copyCounted(
-  { stream, totalBytes }: OpenedSource,
+async function copy(
+  source: ModelSource,
   path: string,
-  from: string,
-  options: FetchOptions,
+  { maxBytes, onProgress = () => undefined, ...options }: FetchOptions,
   signal: AbortSignal,
 ): Promise<Omit<ModelFile, 'isFetched'>> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  async function* counted(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const chunk of chunks) {
-      bytes += chunk.length;
-      if (bytes > options.maxBytes) throw tooLarge(from, options.maxBytes);
-      hash.update(chunk);
-      options.onProgress?.(bytes, totalBytes);
-      yield chunk;
-    }
+  const sink = new CountedFile(path);
+  try {
+    if (source.kind === 'file') {
+      const size = await sizeOf(source, { maxBytes, ...options });
+      const chunks: AsyncIterable<Buffer> = createReadStream(source.path, { signal });
+      for await (const chunk of chunks) {
+        if (sink.bytes + chunk.length > maxBytes) throw tooLarge(source.path, maxBytes);
+        await sink.write(chunk);
+        onProgress(sink.bytes, size);
+      }
+    } else await download(source.remote, sink, { maxBytes, onProgress, signal });
+    return { path, bytes: sink.bytes, sha256: await sink.finish() };
+  } finally {
+    await sink.close();
   }
-  await pipeline(stream, counted, createWriteStream(path), { signal });
-  return { path, bytes, sha256: hash.digest('hex') };
-}
-
-function tooLarge(from: string, maxBytes: number, size?: number): StartupError {
-  const found = size === undefined ? 'more' : `${size} bytes`;
-  return new StartupError(
-    'ModelTooLarge',
-    `the model at ${from} has ${found}, and at most ${maxBytes} bytes are accepted: raise spec.model.maxBytes`,
-  );
-}
-
-/** A URL without what may be secret: redirects often lead to signed ones. */
-function shown(url: URL): string {
-  return `${url.origin}${url.pathname}`;
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const status = 'statusCode' in error ? ` (the server answered ${error.statusCode})` : '';
-  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
-  return `${error.message || error.name}${status}${cause}`;
 }

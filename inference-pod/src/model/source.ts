@@ -1,16 +1,21 @@
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import { InvalidModelUri, parseModelUri } from '../../../contract/src/model-uri.ts';
+import { type Remote, shown } from './download.ts';
 import { StartupError } from './startup-error.ts';
 
 /** Where the bytes of a model come from. */
-export type ModelSource =
-  | { readonly kind: 'http'; readonly url: URL }
+export type ModelSource = {
+  /** Of which of the bytes that were copied earlier it is; it may have a secret in it. */
+  readonly origin: string;
+} & (
+  | { readonly kind: 'remote'; readonly remote: Remote }
   | {
       readonly kind: 'file';
       readonly path: string;
       /** The volume that the file must be in, wherever links lead; undefined on a laptop. */
       readonly volume: string | undefined;
-    };
+    }
+);
 
 /**
  * Finds where the bytes of a model URI are.
@@ -25,17 +30,25 @@ export function parseModelSource(uri: string, mountDirectory: string): ModelSour
       case 'http':
       case 'https':
         if (!URL.canParse(uri)) throw new InvalidModelUri(uri, 'is not a URL');
-        return { kind: 'http', url: new URL(uri) };
+        return { kind: 'remote', origin: new URL(uri).href, remote: httpRemote(new URL(uri)) };
       case 'file':
-        return { kind: 'file', path: parts.path, volume: undefined };
+        return { kind: 'file', origin: parts.path, path: parts.path, volume: undefined };
       case 'pvc':
       case 'configmap':
-        return { kind: 'file', path: pathInVolume(uri, parts.path, mountDirectory), volume: mountDirectory };
+        return fileIn(mountDirectory, pathInVolume(uri, parts.path, mountDirectory));
     }
   } catch (error) {
     if (!(error instanceof InvalidModelUri)) throw error;
     throw new StartupError('InvalidConfiguration', error.message, { cause: error });
   }
+}
+
+function httpRemote(url: URL): Remote {
+  return { name: shown(url), request: async () => ({ url, headers: {} }) };
+}
+
+function fileIn(volume: string, path: string): ModelSource {
+  return { kind: 'file', origin: path, path, volume };
 }
 
 function pathInVolume(uri: string, path: string, mountDirectory: string): string {
