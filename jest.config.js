@@ -22,6 +22,8 @@ export default {
       globalSetup: '<rootDir>/e2e/api-server/setup.ts',
       globalTeardown: '<rootDir>/e2e/api-server/teardown.ts',
     }),
+    // Pods that fetch their model from real stores.
+    project('stores', ['<rootDir>/e2e/stores']),
     // What others have made, against a pod: npm run test:integrations.
     project('integrations', ['<rootDir>/e2e/integrations']),
     // The same beside models on the local cluster.

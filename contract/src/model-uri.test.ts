@@ -3,6 +3,7 @@ import { InvalidModelUri, parseModelUri, shownUri } from './model-uri.ts';
 
 test.each([
   ['https://models.example/iris.onnx', { scheme: 'https' }],
+  ['s3://my.models/iris/1 (a).onnx', { scheme: 's3', bucket: 'my.models', key: 'iris/1 (a).onnx' }],
   ['pvc://models/iris/1.onnx', { scheme: 'pvc', volume: 'models', path: 'iris/1.onnx' }],
   ['configmap://iris-1/model.onnx', { scheme: 'configmap', volume: 'iris-1', path: 'model.onnx' }],
   ['file:///tmp/a%20b.onnx', { scheme: 'file', path: '/tmp/a b.onnx' }],
@@ -13,7 +14,9 @@ test.each([
 
 test.each([
   ['pvc://models', 'names no file in the volume'],
-  ['ftp://models.example/iris.onnx', 'has the scheme ftp; known are https, http, pvc, configmap and file'],
+  ['s3://models', 'is not s3://BUCKET/KEY'],
+  ['s3://Models/iris.onnx', 'is not s3://BUCKET/KEY'],
+  ['ftp://models.example/iris.onnx', 'has the scheme ftp; known are https, http, s3, pvc, configmap and file'],
 ])('%s is refused', (uri, problem) => {
   expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
 });

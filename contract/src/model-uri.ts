@@ -1,6 +1,8 @@
 /** A model URI, taken apart. */
 export type ModelUri =
   | { readonly scheme: 'https' | 'http' }
+  /** An object of a store that speaks Amazon's S3. */
+  | { readonly scheme: 's3'; readonly bucket: string; readonly key: string }
   /** A file in a volume that is mounted: of a claim, or of a ConfigMap. */
   | { readonly scheme: 'pvc' | 'configmap'; readonly volume: string; readonly path: string }
   | { readonly scheme: 'file'; readonly path: string };
@@ -21,7 +23,8 @@ export class InvalidModelUri extends Error {
 }
 
 /**
- * Reads a model URI: `https://…`, `http://…`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
+ * Reads a model URI: `https://…`, `http://…`, `s3://BUCKET/KEY`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or
+ * a plain path.
  *
  * @throws InvalidModelUri
  */
@@ -35,6 +38,11 @@ export function parseModelUri(uri: string): ModelUri {
     case 'http':
     case 'https':
       return { scheme };
+    case 's3': {
+      const [, bucket, key] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/(.+)$/s.exec(uri) ?? [];
+      if (bucket === undefined || key === undefined) throw new InvalidModelUri(uri, 'is not s3://BUCKET/KEY');
+      return { scheme, bucket, key };
+    }
     case 'pvc':
     case 'configmap': {
       const [, volume, path] = /^[a-z]+:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
@@ -42,6 +50,6 @@ export function parseModelUri(uri: string): ModelUri {
       return { scheme, volume, path };
     }
     default:
-      throw new InvalidModelUri(uri, `has the scheme ${scheme}; known are https, http, pvc, configmap and file`);
+      throw new InvalidModelUri(uri, `has the scheme ${scheme}; known are https, http, s3, pvc, configmap and file`);
   }
 }

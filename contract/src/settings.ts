@@ -32,6 +32,7 @@ export const environment = {
   goldenSetSha256: 'SLIPWAY_GOLDEN_SET_SHA256',
   workDirectory: 'SLIPWAY_WORK_DIRECTORY',
   mountDirectory: 'SLIPWAY_MOUNT_DIRECTORY',
+  credentialsDirectory: 'SLIPWAY_CREDENTIALS_DIRECTORY',
   terminationLog: 'SLIPWAY_TERMINATION_LOG',
   /** The pod's own identity, which tables are addressed to. */
   podUid: 'SLIPWAY_POD_UID',
@@ -48,6 +49,8 @@ export const paths = {
   workDirectory: '/model',
   /** Where the claim of a pvc:// model, or the ConfigMap of a configmap:// one, is mounted. */
   mountDirectory: '/mnt/model',
+  /** Where the Secret with the credentials for the model's store is mounted. */
+  credentialsDirectory: '/etc/slipway/credentials',
   terminationLog: '/dev/termination-log',
   /** Where the ConfigMap NAME-link is mounted, and the Secret NAME-tls, if they are there. */
   linkDirectory: '/etc/slipway/link',

@@ -64,11 +64,11 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'a uri of an unknown scheme',
       withUri('ftp://models.example/m.onnx'),
-      ['spec.model.uri', 'must start with https://, http://, pvc:// or configmap://'],
+      ['spec.model.uri', 'must start with https://, http://, s3://, pvc:// or configmap://'],
     ],
     [
       'a uri of a scheme that comes later',
-      withUri('s3://bucket/m.onnx'),
+      withUri('gs://bucket/m.onnx'),
       ['spec.model.uri', 'must start with https://'],
     ],
     ['a plain path', withUri('/models/m.onnx'), ['spec.model.uri', 'must start with https://']],
@@ -97,6 +97,14 @@ describe('bad manifests are refused with a message that names the field and the 
       'a uri with a fragment',
       withUri('https://models.example/m.onnx#latest'),
       ['spec.model.uri', 'must not hold a fragment'],
+    ],
+    ['a bucket without a key', withUri('s3://models'), ['spec.model.uri', 'must be s3://BUCKET/KEY']],
+    ['a prefix of keys', withUri('s3://models/iris/'), ['spec.model.uri', 'not a prefix']],
+    ['a bucket that cannot be', withUri('s3://My_Models/iris.onnx'), ['spec.model.uri', 'must be s3://BUCKET/KEY']],
+    [
+      'credentials that no store asks for',
+      withModel({ secretName: 'store' }),
+      ['spec.model.secretName', 'secretName goes only with a uri that is s3://'],
     ],
     ['a claim without a path', withUri('pvc://models'), ['spec.model.uri', 'must be pvc://CLAIM/PATH']],
     ['a claim with a folder', withUri('pvc://models/iris/'), ['spec.model.uri', 'PATH is a file']],
@@ -689,6 +697,7 @@ describe('good manifests are accepted', () => {
   test.each([
     'http://models.example:8080/m.onnx',
     'https://models.example/m.onnx?version=3',
+    's3://models.v2/iris/1 (final)/a+b.onnx',
     'pvc://models/iris/3/model.onnx',
     'pvc://models.v2/..data/m.onnx',
     'configmap://iris.v1/model.onnx',

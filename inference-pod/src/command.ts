@@ -164,6 +164,13 @@ const program = new Command('inference-pod')
       paths.mountDirectory,
     ),
   )
+  .addOption(
+    option(
+      '--credentials-directory <path>',
+      "where the credentials for the model's store are mounted, a file each",
+      environment.credentialsDirectory,
+    ).default(paths.credentialsDirectory),
+  )
   .addOption(option('--preflight <1>', 'end once the operator was told which model is loaded', environment.preflight))
   .addOption(option('--pod-uid <uid>', 'whom tables of the pod link are addressed to', environment.podUid))
   .addOption(

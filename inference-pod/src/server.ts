@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
 import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
+import { Credentials } from './model/credentials.ts';
 import { fetchModel } from './model/fetch.ts';
 import { localeVariables } from './model/locale.ts';
 import { parseModelSource } from './model/source.ts';
@@ -64,6 +65,7 @@ export interface ServerSettings {
   readonly page: 'Enabled' | 'Disabled';
   readonly workDirectory: string;
   readonly mountDirectory: string;
+  readonly credentialsDirectory: string;
   /** Who this pod is, for the pod link; undefined outside a cluster. */
   readonly podUid: string | undefined;
   readonly linkDirectory: string;
@@ -286,7 +288,8 @@ async function loadModel(
 ): Promise<ServedModel> {
   await mkdir(settings.workDirectory, { recursive: true });
   Object.assign(process.env, await localeVariables(settings.workDirectory, log));
-  const source = parseModelSource(settings.modelUri, settings.mountDirectory);
+  const credentials = new Credentials(settings.credentialsDirectory, process.env);
+  const source = parseModelSource(settings.modelUri, settings.mountDirectory, credentials);
   const file = await fetchModel(source, {
     directory: settings.workDirectory,
     maxBytes: settings.modelMaxBytes,

@@ -65,11 +65,21 @@ export async function startPodIn(surroundings: Surroundings, ...args: string[]):
 }
 
 /** Starts a pod that is expected to end by itself. */
-export async function failToStart(...args: string[]): Promise<FailedStart> {
+export function failToStart(...args: string[]): Promise<FailedStart> {
+  return failToStartIn({}, ...args);
+}
+
+export async function failToStartIn(
+  { environment, ...surroundings }: Surroundings,
+  ...args: string[]
+): Promise<FailedStart> {
   const directory = await mkdtemp(join(tmpdir(), 'slipway-test-'));
   const terminationLog = join(directory, 'termination-log');
   try {
-    const { output, exit } = launch(args, { environment: { SLIPWAY_TERMINATION_LOG: terminationLog } });
+    const { output, exit } = launch(args, {
+      ...surroundings,
+      environment: { ...environment, SLIPWAY_TERMINATION_LOG: terminationLog },
+    });
     const exitCode = await exit;
     const terminationMessage: unknown = await readFile(terminationLog, 'utf8').then(JSON.parse, () => undefined);
     return { exitCode, terminationMessage, output: output() };

@@ -9,6 +9,8 @@ export interface Remote {
   readonly name: string;
   /** What is asked for; made anew for each try, because signatures and tokens run out. */
   request(): Promise<RemoteRequest>;
+  /** What to look at when the store answers so; undefined where it is as with any. */
+  advice?(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): string | undefined;
 }
 
 export interface RemoteRequest {
@@ -215,7 +217,7 @@ async function open(
     }
     if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return response;
     await body.dump();
-    throw refusalOf(statusCode, response.headers['retry-after'], url);
+    throw refusalOf(statusCode, response.headers, url, remote);
   }
   throw new StartupError(
     'ModelFetchFailed',
@@ -226,14 +228,19 @@ async function open(
 /** Statuses of a store that may answer otherwise in a while. */
 const passingStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-function refusalOf(status: number, retryAfter: string | string[] | undefined, url: URL): Error {
+function refusalOf(
+  status: number,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  url: URL,
+  remote: Remote,
+): Error {
   const what = `the server of ${shown(url)} answered ${status}`;
-  const seconds = numberOf(retryAfter);
+  const seconds = numberOf(headers['retry-after']);
   if (status === 416) return new RangeRefused(what);
   if (passingStatuses.has(status)) return new Passing(what, seconds === undefined ? undefined : seconds * 1000);
   return new StartupError(
     status === 404 || status === 410 ? 'ModelNotFound' : 'ModelFetchFailed',
-    `${what}: check spec.model.uri, and that the file may be read`,
+    `${what}: ${remote.advice?.(status, headers) ?? 'check spec.model.uri, and that the file may be read'}`,
   );
 }
 

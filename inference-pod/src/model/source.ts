@@ -1,6 +1,8 @@
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import { InvalidModelUri, parseModelUri } from '../../../contract/src/model-uri.ts';
+import type { Credentials } from './credentials.ts';
 import { type Remote, shown } from './download.ts';
+import { s3Remote } from './s3-remote.ts';
 import { StartupError } from './startup-error.ts';
 
 /** Where the bytes of a model come from. */
@@ -21,9 +23,10 @@ export type ModelSource = {
  * Finds where the bytes of a model URI are.
  *
  * @param mountDirectory where the claim or the ConfigMap is mounted; the path in the URI never leaves it
+ * @param credentials for the store
  * @throws StartupError InvalidConfiguration
  */
-export function parseModelSource(uri: string, mountDirectory: string): ModelSource {
+export function parseModelSource(uri: string, mountDirectory: string, credentials: Credentials): ModelSource {
   try {
     const parts = parseModelUri(uri);
     switch (parts.scheme) {
@@ -31,6 +34,8 @@ export function parseModelSource(uri: string, mountDirectory: string): ModelSour
       case 'https':
         if (!URL.canParse(uri)) throw new InvalidModelUri(uri, 'is not a URL');
         return { kind: 'remote', origin: new URL(uri).href, remote: httpRemote(new URL(uri)) };
+      case 's3':
+        return { kind: 'remote', origin: uri, remote: s3Remote(parts.bucket, parts.key, credentials) };
       case 'file':
         return { kind: 'file', origin: parts.path, path: parts.path, volume: undefined };
       case 'pvc':

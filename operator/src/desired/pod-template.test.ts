@@ -145,6 +145,16 @@ test('a Service has the ports of TensorFlow Serving where they are asked for', (
   expect(portsOf({ service: { tensorFlowServingPorts: 'Enabled' } })).toEqual([80, 9000, 8500, 8501]);
 });
 
+test('credentials for the store are mounted, and no more of them is in the template than a name', () => {
+  const model = { version: '1', uri: 's3://models/iris.onnx', secretName: 'store' };
+  const { spec } = renderPodTemplate(modelDeployment({ model }), 'iris-r', 'slipway:1');
+  const credentials = { name: 'credentials', mountPath: '/etc/slipway/credentials', readOnly: true };
+  expect(spec?.containers[0]?.volumeMounts).toContainEqual(credentials);
+  expect(spec?.volumes).toContainEqual({ name: 'credentials', secret: { secretName: 'store', defaultMode: 0o440 } });
+  const plain = renderPodTemplate(modelDeployment(), 'iris-r', 'slipway:1');
+  expect(JSON.stringify(plain)).not.toContain('credentials');
+});
+
 test('a golden set is mounted, and its pods start without the ConfigMap', () => {
   const goldenSet = { configMapName: 'iris-golden', key: 'golden.json', sha256: 'a'.repeat(64) };
   const { spec } = renderPodTemplate(modelDeployment({ validation: { goldenSet } }), 'iris-r', 'slipway:1');

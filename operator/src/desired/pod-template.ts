@@ -120,6 +120,9 @@ function renderContainer(model: ModelDeployment, revision: string, defaultImage:
       ...(sourceVolume(model) === undefined
         ? []
         : [{ name: 'source', mountPath: paths.mountDirectory, readOnly: true }]),
+      ...(model.spec.model.secretName === undefined
+        ? []
+        : [{ name: 'credentials', mountPath: paths.credentialsDirectory, readOnly: true }]),
       ...(model.spec.validation?.goldenSet === undefined
         ? []
         : [{ name: 'golden', mountPath: paths.goldenDirectory, readOnly: true }]),
@@ -225,7 +228,7 @@ function probe(path: string, timing: { readonly periodSeconds: number; readonly 
 
 function renderVolumes(model: ModelDeployment): IVolume[] {
   const source = sourceVolume(model);
-  const sizeLimit = model.spec.model.maxBytes ?? '2Gi';
+  const { maxBytes: sizeLimit = '2Gi', secretName } = model.spec.model;
   const { name } = model.metadata;
   const goldenSet = model.spec.validation?.goldenSet;
   return [
@@ -234,6 +237,7 @@ function renderVolumes(model: ModelDeployment): IVolume[] {
     { name: 'link', configMap: { name: linkName(name), defaultMode: 0o444, optional: true } },
     { name: 'tls', secret: { secretName: `${name}-tls`, defaultMode: 0o440, optional: true } },
     ...(source === undefined ? [] : [source]),
+    ...(secretName === undefined ? [] : [{ name: 'credentials', secret: { secretName, defaultMode: 0o440 } }]),
     ...(goldenSet === undefined
       ? []
       : [

@@ -27,9 +27,13 @@ export interface IModelDeployment {
        */
       "version": string;
       /**
-       * Where the model file is - https://..., http://..., pvc://CLAIM/PATH or configmap://NAME/KEY.
+       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, pvc://CLAIM/PATH or configmap://NAME/KEY.
        */
       "uri": string;
+      /**
+       * A Secret of the namespace with the credentials for the store, by the names of the usual environment variables - AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL. Without it, those of the pod's service account.
+       */
+      "secretName"?: string;
       /**
        * The SHA-256 of the model file, in lower-case hexadecimal. The pod refuses other bytes. Recommended, because only then is a rollback sure to bring the same model back.
        */

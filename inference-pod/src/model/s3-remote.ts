@@ -1,0 +1,141 @@
+import { createHash, createHmac } from 'node:crypto';
+import type { Credentials } from './credentials.ts';
+import type { Remote, RemoteRequest } from './download.ts';
+import { StartupError } from './startup-error.ts';
+
+interface Keys {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string | undefined;
+}
+
+/**
+ * An object of a store that speaks Amazon's S3: at AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, or Amazon's own in AWS_REGION. Signed with
+ * the keys of the Secret, or with what AWS's own chain of credentials finds (IRSA, Pod Identity, the instance's role); without
+ * any, it is asked for as anybody would.
+ */
+export function s3Remote(bucket: string, key: string, credentials: Credentials): Remote {
+  const name = `s3://${bucket}/${key}`;
+  let keys: (() => Promise<Keys | undefined>) | undefined;
+  return {
+    name,
+    async request() {
+      keys ??= await keySource(credentials);
+      const found = await keys();
+      const region = credentials.get('AWS_REGION') ?? credentials.get('AWS_DEFAULT_REGION') ?? 'us-east-1';
+      const url = objectUrl(bucket, key, region, credentials);
+      return found === undefined ? { url, headers: {} } : signed(url, region, found);
+    },
+    advice: (status, headers) => adviceFor(status, headers, credentials),
+  };
+}
+
+/** @throws StartupError InvalidConfiguration */
+function objectUrl(bucket: string, key: string, region: string, credentials: Credentials): URL {
+  const path = key.split('/').map(encoded).join('/');
+  const endpoint = credentials.get('AWS_ENDPOINT_URL_S3') ?? credentials.get('AWS_ENDPOINT_URL');
+  if (endpoint !== undefined) {
+    if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : ''))
+      throw new StartupError('InvalidConfiguration', 'AWS_ENDPOINT_URL must be a URL, such as https://s3.example.com');
+    return new URL(`${endpoint.replace(/\/+$/, '')}/${bucket}/${path}`);
+  }
+  // Of a name with dots, no certificate is good for the host that has it in front.
+  return bucket.includes('.')
+    ? new URL(`https://s3.${region}.amazonaws.com/${bucket}/${path}`)
+    : new URL(`https://${bucket}.s3.${region}.amazonaws.com/${path}`);
+}
+
+/** As AWS signs it: everything but unreserved characters (RFC 3986, section 2.3). */
+function encoded(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** @throws StartupError InvalidConfiguration where half of what is needed is there */
+async function keySource(credentials: Credentials): Promise<() => Promise<Keys | undefined>> {
+  const [id, secret] = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'] as const;
+  const [accessKeyId, secretAccessKey] = [credentials.ofSecret(id), credentials.ofSecret(secret)];
+  if (accessKeyId !== undefined || secretAccessKey !== undefined) {
+    if (accessKeyId === undefined || secretAccessKey === undefined)
+      throw new StartupError(
+        'InvalidConfiguration',
+        `the Secret of spec.model.secretName has no key ${accessKeyId === undefined ? id : secret}: add it`,
+      );
+    return async () => ({ accessKeyId, secretAccessKey, sessionToken: credentials.ofSecret('AWS_SESSION_TOKEN') });
+  }
+  // Much of it is for other ways than this pod's: it is loaded only where it is needed.
+  const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
+  const provider = defaultProvider({ maxRetries: 1, timeout: 2000 });
+  return async () => {
+    try {
+      return await provider();
+    } catch (error) {
+      if (error instanceof Error && error.name === 'CredentialsProviderError') return undefined;
+      throw error;
+    }
+  };
+}
+
+/** AWS's own signer, Signature Version 4. */
+async function signed(url: URL, region: string, credentials: Keys): Promise<RemoteRequest> {
+  const { SignatureV4 } = await import('@smithy/signature-v4');
+  const { sessionToken, ...keys } = credentials;
+  const signer = new SignatureV4({
+    service: 's3',
+    region,
+    credentials: sessionToken === undefined ? keys : { ...keys, sessionToken },
+    sha256: Sha256,
+    // The path of an object is encoded once.
+    uriEscapePath: false,
+  });
+  const { headers } = await signer.sign({
+    method: 'GET',
+    protocol: url.protocol,
+    hostname: url.hostname,
+    ...(url.port === '' ? {} : { port: Number(url.port) }),
+    path: url.pathname,
+    headers: { host: url.host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' },
+  });
+  const { host: _, ...others } = headers;
+  return { url, headers: others };
+}
+
+/** SHA-256 and its HMAC, in the form that the signer takes. */
+class Sha256 {
+  readonly #hash: ReturnType<typeof createHash> | ReturnType<typeof createHmac>;
+
+  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
+    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', bytesOf(secret));
+  }
+
+  update(data: string | ArrayBuffer | ArrayBufferView): void {
+    this.#hash.update(bytesOf(data));
+  }
+
+  digest(): Promise<Uint8Array> {
+    return Promise.resolve(this.#hash.digest());
+  }
+
+  reset(): void {
+    throw new Error('nothing is signed twice');
+  }
+}
+
+function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Buffer {
+  if (typeof data === 'string') return Buffer.from(data);
+  return data instanceof ArrayBuffer ? Buffer.from(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** What to look at, by the names of keys and never by their values. */
+function adviceFor(
+  status: number,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  credentials: Credentials,
+): string | undefined {
+  const region = headers['x-amz-bucket-region'];
+  if (status === 301 || (status === 400 && typeof region === 'string'))
+    return `the bucket is in ${typeof region === 'string' ? region : 'another region'}: set AWS_REGION in the Secret of spec.model.secretName`;
+  if (status !== 403 && status !== 401) return undefined;
+  return credentials.ofSecret('AWS_ACCESS_KEY_ID') === undefined
+    ? 'no AWS_ACCESS_KEY_ID was given: set spec.model.secretName, or let the service account of spec.pod.serviceAccountName read the bucket'
+    : 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION of the Secret of spec.model.secretName, and what they may read';
+}
