@@ -13,7 +13,9 @@ import { type AnyObject, testKubeconfig } from './test-cluster.ts';
 /** Routes as a real API server keeps them; a Gateway is played, which no test here needs to route anything. */
 const { client, models, namespace } = operatorSuite();
 const group = 'gateway.networking.k8s.io';
-const routePath = pathOf(routeResources.HTTPRoute, namespace, 'iris');
+const kinds = ['HTTPRoute', 'GRPCRoute'] as const;
+const pathOfRoute = (kind: (typeof kinds)[number]) => pathOf(routeResources[kind], namespace, 'iris');
+const routePath = pathOfRoute('HTTPRoute');
 let podLife: ReturnType<typeof startPodLife>;
 
 async function installGatewayApi(): Promise<void> {
@@ -55,13 +57,17 @@ const backends = async () => {
   );
 };
 const canary = async () => (await models.get('iris')).status?.rollout?.canary;
-/** Takes the route as it is now. */
-async function takeRoute(): Promise<void> {
-  const { metadata }: AnyObject = await client.call('GET', routePath);
+async function takeRoutes(): Promise<void> {
+  for (const kind of kinds) await takeRoute(pathOfRoute(kind));
+}
+
+/** Takes a route as it is now. */
+async function takeRoute(path: string): Promise<void> {
+  const { metadata }: AnyObject = await client.call('GET', path);
   const condition = { status: 'True', reason: 'Taken', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
   const conditions = [{ ...condition, type: 'Accepted', observedGeneration: metadata.generation }];
   const parents = [{ parentRef: { name: 'gateway' }, controllerName: 'example.com/gateway', conditions }];
-  await client.call('PATCH', `${routePath}/status`, {
+  await client.call('PATCH', `${path}/status`, {
     contentType: 'application/merge-patch+json',
     body: { status: { parents } },
   });
@@ -75,7 +81,11 @@ beforeAll(async () => {
     replicas: 4,
     rollout: {
       strategy: 'Canary',
-      canary: { routing: 'Gateway', gateway: { httpRoutes: ['iris'] }, steps: [{ weight: 30, hold: 'Manual' }] },
+      canary: {
+        routing: 'Gateway',
+        gateway: { httpRoutes: ['iris'], grpcRoutes: ['iris'] },
+        steps: [{ weight: 30, hold: 'Manual' }],
+      },
       analysis: { intervalSeconds: 5 },
     },
     validation: { contract: 'Ignore' },
@@ -94,21 +104,21 @@ test('a canary waits for its route, for its weights, and for a Gateway that take
   await eventually(canary, (record) => record?.message?.startsWith('there is no HTTPRoute iris') === true);
   const rule = { backendRefs: [{ name: 'iris', port: 80 }] };
   const other = { matches: [{ path: { type: 'PathPrefix', value: '/x' } }], backendRefs: [{ name: 'x', port: 80 }] };
-  await client.call('POST', pathOf(routeResources.HTTPRoute, namespace), {
-    body: {
-      apiVersion: `${group}/v1`,
-      kind: 'HTTPRoute',
-      metadata: { name: 'iris' },
-      spec: { parentRefs: [{ name: 'gateway' }], rules: [rule, other] },
-    },
-  });
+  const parentRefs = [{ name: 'gateway' }];
+  for (const [kind, rules] of [
+    ['HTTPRoute', [rule, other]],
+    ['GRPCRoute', [{ backendRefs: [{ name: 'iris', port: 9000 }] }]],
+  ] as const)
+    await client.call('POST', pathOf(routeResources[kind], namespace), {
+      body: { apiVersion: `${group}/v1`, kind, metadata: { name: 'iris' }, spec: { parentRefs, rules } },
+    });
   await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
   const weights = [
     ['iris', 70],
     ['iris-canary', 30],
   ];
   expect(await backends()).toEqual([weights, [['x', 1]]]);
-  await takeRoute();
+  await takeRoutes();
   await eventually(canary, (record) => record?.state === 'Holding');
   expect(await backends()).toEqual([weights, [['x', 1]]]);
 });
@@ -130,7 +140,7 @@ test('a canary that is aborted goes once its route has let go of it', async () =
   await eventually(backends, ([first]) => first?.length === 1);
   expect(await backends()).toEqual([[['iris', 1]], [['x', 1]]]);
   expect((await models.child('CanaryDeployment', 'iris'))?.metadata.deletionTimestamp).toBeUndefined();
-  await takeRoute();
+  await takeRoutes();
   await eventually(
     () => models.child('CanaryDeployment', 'iris'),
     (deployment) => deployment === undefined || deployment.metadata.deletionTimestamp !== undefined,

@@ -58,8 +58,11 @@ describe('the rights of the operator', () => {
         return [right(apiGroup, subresource === undefined ? resource : `${resource}/${subresource}`, verb)];
       }),
     );
-    const given = operatorRules(await renderRights()).flatMap(({ apiGroups, resources, verbs }) =>
-      apiGroups.flatMap((group) => resources.flatMap((resource) => verbs.map((verb) => right(group, resource, verb)))),
+    const given = operatorRules(await renderRights('--set', 'gatewayApi.enabled=true')).flatMap(
+      ({ apiGroups, resources, verbs }) =>
+        apiGroups.flatMap((group) =>
+          resources.flatMap((resource) => verbs.map((verb) => right(group, resource, verb))),
+        ),
     );
     expect(given.filter((one) => !used.has(one)).toSorted()).toEqual(checkedWithin.toSorted());
     expect([...used].filter((one) => !given.includes(one))).toEqual([]);

@@ -3,7 +3,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { type LinkAnswer, linkVersion, publicKeysFile, type TableClaims } from '../../contract/src/link.ts';
+import {
+  type LinkAnswer,
+  linkVersion,
+  maxCallBytes,
+  publicKeysFile,
+  type TableClaims,
+} from '../../contract/src/link.ts';
 import { noMeasures } from '../../contract/src/measures.ts';
 import { nothingPassedOn } from '../../contract/src/traffic.ts';
 import { createPodLink, type PodLink } from '../src/serving/link.ts';
@@ -145,7 +151,7 @@ describe('the control port', () => {
   });
 
   test.each([
-    ['that is too large', JSON.stringify({ version: 1, table: 'x'.repeat(20_000) }), 413],
+    ['that is too large', JSON.stringify({ version: 1, table: 'x'.repeat(maxCallBytes) }), 413],
     ['that is no JSON', '{', 400],
     ['that is no call', '{"version":"1"}', 400],
     ['whose table is no table', '{"version":1,"table":{"key":1}}', 400],
