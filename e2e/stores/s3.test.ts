@@ -84,7 +84,7 @@ describe('a model comes from S3', () => {
   });
 
   test("with the keys of the pod's own environment, as AWS's chain finds them", async () => {
-    const environment = { ...keys, AWS_ENDPOINT_URL_S3: endpoint, AWS_REGION: 'eu-central-1' };
+    const environment = { ...keys, AWS_ENDPOINT_URL_S3: endpoint, AWS_REGION: 'us-east-1' };
     const pod = await startPodIn({ environment }, '--model-uri', uri, '--model-name', 'iris');
     await pod.stop();
     expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', sha256 }));
@@ -97,12 +97,19 @@ describe('a model comes from S3', () => {
       'ModelFetchFailed',
       'check AWS_ACCESS_KEY_ID',
     ],
-    ['with an unknown key', { ...keys, AWS_ACCESS_KEY_ID: 'another' }, 'ModelFetchFailed', 'check AWS_ACCESS_KEY_ID'],
+    // In this store's own words.
+    ['with an unknown key', { ...keys, AWS_ACCESS_KEY_ID: 'another' }, 'ModelFetchFailed', 'XAdminUserNotFound: check'],
     [
       'with half of the keys',
       { AWS_ACCESS_KEY_ID: 'the-key' },
       'InvalidConfiguration',
       'the Secret of spec.model.secretName has no key AWS_SECRET_ACCESS_KEY',
+    ],
+    [
+      'of another region',
+      { ...keys, AWS_REGION: 'eu-central-1' },
+      'ModelFetchFailed',
+      'AuthorizationHeaderMalformed: the bucket is in',
     ],
     ['without any', {}, 'ModelFetchFailed', 'no AWS_ACCESS_KEY_ID was given: set spec.model.secretName'],
     ['with an endpoint that is none', { ...keys, AWS_ENDPOINT_URL: 'store' }, 'InvalidConfiguration', 'must be a URL'],
@@ -124,7 +131,7 @@ describe('a model comes from S3', () => {
     const { terminationMessage } = await failToStartIn({}, ...args);
     expect(terminationMessage).toMatchObject({
       reason: 'ModelNotFound',
-      message: expect.stringContaining('/models/none.onnx answered 404'),
+      message: expect.stringContaining('/models/none.onnx answered 404: the bucket has no such object'),
     });
   });
 });

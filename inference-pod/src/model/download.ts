@@ -9,8 +9,21 @@ export interface Remote {
   readonly name: string;
   /** What is asked for; made anew for each try, because signatures and tokens run out. */
   request(): Promise<RemoteRequest>;
-  /** What to look at when the store answers so; undefined where it is as with any. */
-  advice?(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): string | undefined;
+  /** What an answer other than the model means; undefined where it is as with any store. */
+  explain?(answer: RefusedAnswer): Explanation | undefined;
+}
+
+export interface RefusedAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** The beginning of it. */
+  readonly body: string;
+}
+
+export interface Explanation {
+  readonly isMissing: boolean;
+  /** What to look at. */
+  readonly advice: string;
 }
 
 export interface RemoteRequest {
@@ -216,8 +229,8 @@ async function open(
       continue;
     }
     if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return response;
-    await body.dump();
-    throw refusalOf(statusCode, response.headers, url, remote);
+    const text = await beginningOf(body);
+    throw refusalOf({ status: statusCode, headers: response.headers, body: text }, url, remote);
   }
   throw new StartupError(
     'ModelFetchFailed',
@@ -228,20 +241,34 @@ async function open(
 /** Statuses of a store that may answer otherwise in a while. */
 const passingStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-function refusalOf(
-  status: number,
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-  url: URL,
-  remote: Remote,
-): Error {
+const mostExplained = 4096;
+
+async function beginningOf(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= mostExplained) break;
+    }
+  } catch {
+    // What has come is enough: the status says the most of it.
+  }
+  return Buffer.concat(chunks).toString().slice(0, mostExplained);
+}
+
+function refusalOf(answer: RefusedAnswer, url: URL, remote: Remote): Error {
+  const { status, headers } = answer;
   const what = `the server of ${shown(url)} answered ${status}`;
   const seconds = numberOf(headers['retry-after']);
   if (status === 416) return new RangeRefused(what);
   if (passingStatuses.has(status)) return new Passing(what, seconds === undefined ? undefined : seconds * 1000);
-  return new StartupError(
-    status === 404 || status === 410 ? 'ModelNotFound' : 'ModelFetchFailed',
-    `${what}: ${remote.advice?.(status, headers) ?? 'check spec.model.uri, and that the file may be read'}`,
-  );
+  const { isMissing, advice } = remote.explain?.(answer) ?? {
+    isMissing: status === 404 || status === 410,
+    advice: 'check spec.model.uri, and that the file may be read',
+  };
+  return new StartupError(isMissing ? 'ModelNotFound' : 'ModelFetchFailed', `${what}: ${advice}`);
 }
 
 function isRefused(error: unknown): boolean {

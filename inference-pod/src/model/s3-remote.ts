@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import type { Credentials } from './credentials.ts';
-import type { Remote, RemoteRequest } from './download.ts';
+import type { Explanation, RefusedAnswer, Remote, RemoteRequest } from './download.ts';
 import { StartupError } from './startup-error.ts';
 
 interface Keys {
@@ -26,7 +26,7 @@ export function s3Remote(bucket: string, key: string, credentials: Credentials):
       const url = objectUrl(bucket, key, region, credentials);
       return found === undefined ? { url, headers: {} } : signed(url, region, found);
     },
-    advice: (status, headers) => adviceFor(status, headers, credentials),
+    explain: (answer) => explained(answer, credentials),
   };
 }
 
@@ -125,17 +125,25 @@ function bytesOf(data: string | ArrayBuffer | ArrayBufferView): Buffer {
   return data instanceof ArrayBuffer ? Buffer.from(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** What to look at, by the names of keys and never by their values. */
-function adviceFor(
-  status: number,
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-  credentials: Credentials,
-): string | undefined {
-  const region = headers['x-amz-bucket-region'];
-  if (status === 301 || (status === 400 && typeof region === 'string'))
-    return `the bucket is in ${typeof region === 'string' ? region : 'another region'}: set AWS_REGION in the Secret of spec.model.secretName`;
-  if (status !== 403 && status !== 401) return undefined;
-  return credentials.ofSecret('AWS_ACCESS_KEY_ID') === undefined
-    ? 'no AWS_ACCESS_KEY_ID was given: set spec.model.secretName, or let the service account of spec.pod.serviceAccountName read the bucket'
-    : 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION of the Secret of spec.model.secretName, and what they may read';
+/** What a store means by its codes, by the names of keys and never by their values (docs.aws.amazon.com: S3, error responses). */
+function explained({ status, headers, body }: RefusedAnswer, credentials: Credentials): Explanation | undefined {
+  const code = /<Code>([A-Za-z]{1,64})<\/Code>/.exec(body)?.[1] ?? '';
+  const region = /<Region>([-a-z0-9]{1,32})<\/Region>/.exec(body)?.[1] ?? headers['x-amz-bucket-region'];
+  const because = (advice: string) => ({ isMissing: false, advice: code === '' ? advice : `${code}: ${advice}` });
+  if (code === 'NoSuchKey' || code === 'NoSuchBucket') {
+    const what = code === 'NoSuchKey' ? 'the bucket has no such object' : 'there is no such bucket';
+    return { isMissing: true, advice: `${what}: check spec.model.uri` };
+  }
+  const isOfRegion = status === 301 || code === 'PermanentRedirect' || code === 'AuthorizationHeaderMalformed';
+  if (isOfRegion)
+    return because(
+      `the bucket is in ${typeof region === 'string' ? region : 'another region'}: set AWS_REGION in the Secret of spec.model.secretName`,
+    );
+  const isOfKeys = status === 401 || status === 403 || code === 'InvalidAccessKeyId' || code === 'ExpiredToken';
+  if (!isOfKeys) return code === '' ? undefined : because('check spec.model.uri, and that the object may be read');
+  return because(
+    credentials.ofSecret('AWS_ACCESS_KEY_ID') === undefined
+      ? 'no AWS_ACCESS_KEY_ID was given: set spec.model.secretName, or let the service account of spec.pod.serviceAccountName read the bucket'
+      : 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION of the Secret of spec.model.secretName, and what they may read',
+  );
 }
