@@ -29,7 +29,7 @@ import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
 import { grpcRouteOf, pathOf } from './telemetry/routes.ts';
 import { openTracing, type Tracing } from './telemetry/tracing.ts';
-import { patienceFor } from './traffic/patience.ts';
+import { patienceFor, usualFor } from './traffic/patience.ts';
 import { Traffic } from './traffic/traffic.ts';
 import { checkGoldenSet } from './validation/golden-check.ts';
 
@@ -145,6 +145,7 @@ export async function startServer(
     version: settings.modelVersion,
     table: () => link.table?.table,
     patienceMilliseconds: () => patienceFor(telemetry.measures().latency),
+    usualMilliseconds: () => usualFor(telemetry.measures().latency),
     mostUnderWay: settings.maxInFlight,
     mostAnswerBytes: settings.maxAnswerBytes,
     now: () => performance.now(),

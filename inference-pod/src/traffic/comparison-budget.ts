@@ -24,13 +24,18 @@ export class ComparisonBudget {
     return this.#left > 0;
   }
 
+  /** A canary is asked, whatever becomes of it. */
+  ask(): void {
+    this.#left -= askingMilliseconds;
+  }
+
   /** @returns what it makes; what it takes is paid for by later ones */
   spend<T>(compare: () => T): T {
     const start = this.#now();
     try {
       return compare();
     } finally {
-      this.#left -= this.#now() - start + askingMilliseconds;
+      this.#left -= this.#now() - start;
     }
   }
 }

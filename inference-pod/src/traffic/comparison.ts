@@ -68,6 +68,7 @@ export class Comparison {
 
   async #ask(own: Answer, compare: Compare): Promise<void> {
     const { revision, mirror } = this.#share;
+    this.#budget.ask();
     const answer = await within(comparedWithinMilliseconds, new AbortController(), (signal) =>
       this.#canaries.ask(this.#host, { ...this.#request, revision, why: 'mirror', hold: () => true, signal }),
     );

@@ -29,6 +29,10 @@ const statuses: ReadonlyMap<string, number> = new Map([
 /** Asks canaries over gRPC, one message each; a connection is kept for as long as it is used. */
 export class GrpcCanaries {
   readonly #sessions = new Map<string, ClientHttp2Session>();
+  /** How many calls wait for an answer on each. */
+  readonly #waiting = new Map<ClientHttp2Session, number>();
+  /** Those that take no more calls. */
+  readonly #left = new WeakSet<ClientHttp2Session>();
   readonly #mostAnswerBytes: number;
 
   constructor(mostAnswerBytes: number) {
@@ -38,7 +42,8 @@ export class GrpcCanaries {
   /** Never rejects. */
   async ask(host: string, request: CanaryRequest): Promise<CanaryAnswer> {
     try {
-      return await this.#call(this.#sessionTo(host), host, request);
+      const session = this.#sessionTo(host);
+      return await this.#call(session, host, request).finally(this.#wait(session));
     } catch (error) {
       return error instanceof NoRoom ? { kind: 'full' } : { kind: 'none', reason: messageOf(error) };
     }
@@ -56,8 +61,10 @@ export class GrpcCanaries {
     session.on('close', forget);
     // Whoever goes takes no more calls.
     session.on('goaway', forget);
-    // Whoever says nothing for so long, although calls may wait, has gone or hangs.
-    session.setTimeout(idleMilliseconds, () => session.destroy());
+    // Calls have deadlines of their own.
+    session.setTimeout(idleMilliseconds, () => {
+      if (this.#waiting.get(session) === undefined) session.destroy();
+    });
     const connecting = setTimeout(() => session.destroy(new Error(`${host} takes no connection`)), connectMilliseconds);
     connecting.unref();
     session.once('connect', () => clearTimeout(connecting));
@@ -70,7 +77,21 @@ export class GrpcCanaries {
   /** Calls that come later have a connection of their own: this one may be what is stuck. */
   #leave(session: ClientHttp2Session, host: string): void {
     if (this.#sessions.get(host) === session) this.#sessions.delete(host);
-    session.close();
+    this.#left.add(session);
+  }
+
+  /** @returns what ends the waiting */
+  #wait(session: ClientHttp2Session): () => void {
+    this.#waiting.set(session, (this.#waiting.get(session) ?? 0) + 1);
+    return () => {
+      const left = (this.#waiting.get(session) ?? 1) - 1;
+      if (left > 0) this.#waiting.set(session, left);
+      else {
+        this.#waiting.delete(session);
+        // Frames that cannot be written would keep it, and what they hold, for ever.
+        if (this.#left.has(session)) session.destroy();
+      }
+    };
   }
 
   #call(session: ClientHttp2Session, host: string, request: CanaryRequest): Promise<CanaryAnswer> {

@@ -24,6 +24,9 @@ export class HttpCanaries {
       connections,
       pipelining: 1,
       keepAliveTimeout: keepAliveMilliseconds,
+      // Requests have deadlines of their own.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       connect: { timeout: connectMilliseconds },
     });
   }

@@ -23,6 +23,7 @@ function passing(given: Promise<CanaryAnswer>, isAsked = false) {
       return () => state.underWay--;
     },
     patienceMilliseconds: () => 20,
+    usualMilliseconds: () => 5,
   };
   const one = new Passing('b', isAsked, channel);
   const ask = () => one.ask('http', request, { at: 1000, milliseconds: 1000 }, 0, new AbortController());
@@ -69,6 +70,20 @@ describe('what a canary makes of a request that is passed on', () => {
     const large = { ...request, body: Buffer.alloc(mostPassedBytes + 1) };
     const told = one.ask('http', large, { at: 1000, milliseconds: 1000 }, 0, new AbortController());
     expect([await told, counted]).toEqual([undefined, []]);
+  });
+
+  test('that clients do not wait for is a fault of the canary, if they have waited longer than this pod needs', async () => {
+    for (const [milliseconds, verdicts] of [
+      [0, []],
+      [15, ['failed']],
+    ] as const) {
+      const { one, counted } = passing(never);
+      const gone = new AbortController();
+      const told = one.ask('http', request, { at: 1000, milliseconds: 1000 }, 0, gone);
+      if (milliseconds === 0) gone.abort();
+      else setTimeout(() => gone.abort(), milliseconds);
+      expect([await told, counted]).toEqual([undefined, verdicts]);
+    }
   });
 
   test('a request that asks for the canary is told what it says, if that is an answer', async () => {

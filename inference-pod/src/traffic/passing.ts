@@ -15,6 +15,8 @@ export interface Channel {
   begin(): () => void;
   /** How long a canary is waited for at most, where more is known than the deadline of the request. */
   patienceMilliseconds(): number;
+  /** What this pod itself needs no more than, as a rule, with something to spare; infinite where that is not known. */
+  usualMilliseconds(): number;
 }
 
 /** What this pod's own answer has to tell of a canary's that was none. */
@@ -55,10 +57,16 @@ export class Passing {
     const most = this.#isAsked ? left : Math.min(left / 2, this.#channel.patienceMilliseconds());
     const afterMilliseconds = Math.max(1, Math.floor(most));
     const end = this.#channel.begin();
+    const start = performance.now();
     const answer = await within(afterMilliseconds, gone, (signal) =>
       this.#channel.send({ ...request, signal }, over),
     ).finally(end);
-    if (answer === 'gone') return undefined;
+    if (answer === 'gone') {
+      // Clients that give up first leave no other trace of a canary that hangs.
+      if (!this.#isAsked && performance.now() - start > this.#channel.usualMilliseconds())
+        this.#channel.count('failed');
+      return undefined;
+    }
     if (this.#isAsked) return this.#toldAsIs(answer);
     if (answer === 'late') {
       this.#pending = { kind: 'late', afterMilliseconds };

@@ -13,7 +13,18 @@ const factor = 5;
  * @param latency in seconds
  */
 export function patienceFor(latency: Histogram): number {
+  return Math.max(leastMilliseconds, slowest(latency));
+}
+
+const leastUsualMilliseconds = 50;
+
+/** After how long a client that gives up has waited longer than it would have for this pod itself. */
+export function usualFor(latency: Histogram): number {
+  return Math.max(leastUsualMilliseconds, slowest(latency));
+}
+
+/** A multiple of what nearly all of this pod's own requests need, in milliseconds; infinite where too few are known. */
+function slowest(latency: Histogram): number {
   const slow = quantile(latency, 0.99);
-  if (slow === undefined || countOf(latency) < leastRequests) return Number.POSITIVE_INFINITY;
-  return Math.max(leastMilliseconds, factor * slow * 1000);
+  return slow === undefined || countOf(latency) < leastRequests ? Number.POSITIVE_INFINITY : factor * slow * 1000;
 }

@@ -26,6 +26,8 @@ export interface TrafficOptions {
   readonly table: () => Table | undefined;
   /** How long a canary is waited for at most, where more is known than the deadline of the request. */
   readonly patienceMilliseconds: () => number;
+  /** What this pod itself needs no more than, as a rule. */
+  readonly usualMilliseconds: () => number;
   /** Of the share, passed on at once; what comes beyond that is answered here. */
   readonly mostUnderWay: number;
   readonly mostAnswerBytes: number;
@@ -176,6 +178,7 @@ export class Traffic {
         return () => this.#end(why);
       },
       patienceMilliseconds: this.#options.patienceMilliseconds,
+      usualMilliseconds: this.#options.usualMilliseconds,
     };
   }
 

@@ -8,7 +8,7 @@ const gave = (...values: readonly number[]): QueryAnswer => ({
 });
 const judged = (answer: QueryAnswer | undefined, bounds: { max?: string; min?: string } = { max: '5' }) => {
   const { max: _, ...rest } = gate;
-  return judgeQuery({ ...rest, ...bounds }, 'PromQL queue at most 5', answer, { first: 1, last: 100 });
+  return judgeQuery({ ...rest, ...bounds }, 'PromQL queue at most 5', answer, { first: 1, last: 8 });
 };
 
 describe('a gate of a query', () => {
@@ -33,6 +33,12 @@ describe('a gate of a query', () => {
   test('looks at the step alone', () => {
     const before = { kind: 'values' as const, values: [-3, -2, -1, 0].map((interval) => ({ interval, value: 9 })) };
     expect(judged(before)).toMatchObject({ verdict: 'Inconclusive', message: 'the query gives no number' });
+  });
+
+  test('passes nothing by numbers that are gone', () => {
+    const long = judgeQuery(gate, 'words', gave(1, 1, 1, 1), { first: 1, last: 9 });
+    expect(long).toMatchObject({ verdict: 'Inconclusive', message: 'the query gives no number any more' });
+    expect(judgeQuery(gate, 'words', gave(1, 1, 1, 1), { first: 1, last: 8 }).verdict).toBe('Passed');
   });
 
   test('tells the newest number, and why there is none', () => {

@@ -48,11 +48,13 @@ export function judgeQuery(
   const unknown = { gate: words, verdict: 'Inconclusive', requests: 0 } as const;
   if (answer === undefined) return unknown;
   if (answer.kind === 'failed') return { ...unknown, message: answer.why };
-  const values = answer.values
-    .filter(({ interval, value }) => interval >= first && interval <= last && !Number.isNaN(value))
-    .map(({ value }) => value);
+  const told = answer.values.filter(
+    ({ interval, value }) => interval >= first && interval <= last && !Number.isNaN(value),
+  );
+  const values = told.map(({ value }) => value);
   const newest = values.at(-1);
   if (newest === undefined) return { ...unknown, message: 'the query gives no number' };
+  const isOld = (told.at(-1)?.interval ?? 0) < last - successive;
   const isWithin = (value: number) =>
     (max === undefined || value <= Number(max)) && (min === undefined || value >= Number(min));
   const runs = values
@@ -62,8 +64,9 @@ export function judgeQuery(
   const hasPassed = runs.at(-1)?.every(isWithin) === true;
   return {
     gate: words,
-    verdict: hasFailed ? 'Failed' : hasPassed ? 'Passed' : 'Inconclusive',
+    verdict: hasFailed ? 'Failed' : hasPassed && !isOld ? 'Passed' : 'Inconclusive',
     requests: values.length,
     value: String(Number(newest.toPrecision(4))),
+    ...(isOld ? { message: 'the query gives no number any more' } : {}),
   };
 }

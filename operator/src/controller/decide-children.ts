@@ -20,9 +20,9 @@ import {
   type Observed,
 } from '../observed.ts';
 import type { Canary } from '../rollout/canary.ts';
-import { canaryReplicas } from '../rollout/canary-pods.ts';
-import { changeCause, healthyDespiteGoldenSet } from '../rollout/revision.ts';
-import { mayHaveShare, ownRoutes } from '../rollout/routes.ts';
+import { canaryReplicas, isOf, isServing } from '../rollout/canary-pods.ts';
+import { changeCause, healthyDespiteGoldenSet, templateRevision } from '../rollout/revision.ts';
+import { givesShare, mayHaveShare, ownRoutes } from '../rollout/routes.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
 import type { Write } from './writes.ts';
@@ -58,7 +58,18 @@ export function childDecisions(
   publicKeys: string | undefined,
   now: Date,
 ): ChildDecision[] {
-  return childKinds.map((child) => childDecision(observed, child, render(child, observed, wanted, publicKeys), now));
+  return childKinds.map((child) =>
+    child === 'CanaryDeployment' && isShareOfAnother(observed, wanted)
+      ? { child, writes: [], requeueAfterMilliseconds: routeRequeueMilliseconds }
+      : childDecision(observed, child, render(child, observed, wanted, publicKeys), now),
+  );
+}
+
+/** Another version is not to be given what a route still gives to the one that was tried before it. */
+function isShareOfAnother({ model, routes, canaryDeployment }: Observed, { canary }: Wanted): boolean {
+  if (canary === undefined || canaryDeployment === undefined) return false;
+  const isAnother = templateRevision(canaryDeployment.spec.template) !== canary.target.metadata.name;
+  return isAnother && routes.some((route) => givesShare(route, model.metadata.name));
 }
 
 /** What a child should be; undefined when there should be none. */
@@ -102,10 +113,12 @@ function render(
 }
 
 /** Whose pods the Service has. */
-export function servingTracks({ model }: Pick<Observed, 'model'>, canary: Canary | undefined): Track | 'both' {
-  const weight = canary?.record.weight ?? 0;
-  if (weight === 0 || canaryPolicyOf(model.spec).routing.kind !== 'Replicas') return 'stable';
-  return weight === 100 ? 'canary' : 'both';
+function servingTracks({ model, canaryPods }: Observed, canary: Canary | undefined): Track | 'both' {
+  if (canary === undefined || canary.record.weight === 0) return 'stable';
+  if (canaryPolicyOf(model.spec).routing.kind !== 'Replicas') return 'stable';
+  // Where none of the new pods answers, old ones that are there are better than nobody.
+  const isAnswered = canaryPods.some((pod) => isServing(pod) && isOf(pod, canary.target));
+  return canary.record.weight === 100 && isAnswered ? 'canary' : 'both';
 }
 
 /** Who sets the number of pods of a Deployment, and between what limits. */

@@ -3,6 +3,7 @@ import { canonical } from '../canonical.ts';
 import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
 import type { LinkOrder, Observed } from '../observed.ts';
 import { millisecondsToLook } from '../rollout/canary.ts';
+import { notTaken } from '../rollout/canary-pods.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
@@ -159,7 +160,8 @@ function deadlineRequeue(
 function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): readonly number[] {
   if (canary === undefined) return [];
   const milliseconds = millisecondsToLook(observed, canary, now);
-  const isRouted = canary.record.state === 'Scaling' && ownRoutes(observed.model.spec).length > 0;
+  const isWaited = canary.record.state === 'Scaling' || notTaken(observed, canary) !== undefined;
+  const isRouted = isWaited && ownRoutes(observed.model.spec).length > 0;
   return [...(milliseconds === undefined ? [] : [milliseconds]), ...(isRouted ? [routeRequeueMilliseconds] : [])];
 }
 

@@ -9,6 +9,7 @@ import { goJson } from '../kube/go-json.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import type { LiveChild } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
+import { routeInWords } from '../rollout/routes.ts';
 import { modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
 import { StaleView } from './failure.ts';
 import { asLiveChild, guardedParts, withPartTaken } from './live-objects.ts';
@@ -120,7 +121,7 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
       case 'patch-route': {
         const { route, resourceVersion, changes } = write;
         // Rules and backends are lists that have one owner, so no apply could own a weight.
-        await client.call('PATCH', pathOf(routeResources[route.kind], namespace, route.name), {
+        const patched = client.call('PATCH', pathOf(routeResources[route.kind], namespace, route.name), {
           contentType: jsonPatch,
           body: [
             { op: 'replace', path: '/metadata/resourceVersion', value: resourceVersion },
@@ -131,6 +132,11 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
             })),
           ],
           query,
+        });
+        await patched.catch((error: unknown) => {
+          // A Gateway's webhook that is away must not keep the model's own objects from what they should be.
+          if (isConflict(error) || !(error instanceof ApiError)) throw error;
+          throw new ApiError(422, error.reason, `${routeInWords(route)}: ${error.message}`);
         });
         return;
       }

@@ -13,6 +13,8 @@ export class ModelMemory {
    * somebody else's, or ours and somebody took its label away. The next pass asks which.
    */
   readonly occupied = new Set<ChildKind>();
+  /** The generation of the spec whose routes were looked at last, when nothing was tried. */
+  routesLookedAt: number | undefined;
   readonly #refusals = new Map<string, Refusal>();
   readonly #attempts = new Map<ChildKind, Attempt>();
 

@@ -1,8 +1,9 @@
 import { isTriedBeside, type ModelDeployment, type RouteReference } from '../api/model-deployment.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { ApiError, isNotFound } from '../kube/errors.ts';
+import { ApiError, isNotFound, messageOf } from '../kube/errors.ts';
 import { pathOf, type Resource } from '../kube/objects.ts';
-import { type LiveRoute, type RouteState, routesOf } from '../rollout/routes.ts';
+import { type LiveRoute, mayHaveShare, type RouteState, routesOf } from '../rollout/routes.ts';
+import type { PassOptions } from './pass-options.ts';
 
 const gateway = { group: 'gateway.networking.k8s.io', version: 'v1' };
 
@@ -13,11 +14,21 @@ export const routeResources: Readonly<Record<RouteReference['kind'], Resource>> 
 
 /**
  * Reads the routes that a canary has its share by. They are users' objects, of any cluster's kinds, so they are not watched:
- * the API server is asked while a canary is tried, and until they are as they were.
+ * the API server is asked while a canary is tried, until they are as they were, and once for each spec: a ModelDeployment that was
+ * deleted and made again, or restored, may have left something in them.
  */
-export async function observeRoutes(model: ModelDeployment, client: KubeClient): Promise<readonly RouteState[]> {
+export async function observeRoutes(
+  model: ModelDeployment,
+  { client, memory }: Pick<PassOptions, 'client' | 'memory'>,
+): Promise<readonly RouteState[]> {
+  const known = memory.of(model);
   const isUnderWay = model.status?.rollout?.canary !== undefined && isTriedBeside(model.spec);
-  return Promise.all(routesOf(model, isUnderWay).map((reference) => readRoute(model, reference, client)));
+  const { generation } = model.metadata;
+  const isToBeRead = isUnderWay || known.routesLookedAt !== generation;
+  const states = await Promise.all(routesOf(model, isToBeRead).map((reference) => readRoute(model, reference, client)));
+  const areLetGo = !isUnderWay && !states.some((state) => mayHaveShare(state, model.metadata.name));
+  if (areLetGo) known.routesLookedAt = generation;
+  return states;
 }
 
 async function readRoute(
@@ -30,8 +41,9 @@ async function readRoute(
     return { kind: 'found', reference, route: await client.call<LiveRoute>('GET', path) };
   } catch (error) {
     if (isNotFound(error)) return { kind: 'gone', reference };
-    if (!(error instanceof ApiError)) throw error;
-    const advice = error.status === 403 ? ": set gatewayApi.enabled of the operator's chart" : '';
-    return { kind: 'unreadable', reference, why: `${error.message}${advice}` };
+    if (error instanceof Error && error.name === 'AbortError') throw error;
+    const isForbidden = error instanceof ApiError && error.status === 403;
+    const advice = isForbidden ? ": set gatewayApi.enabled of the operator's chart" : '';
+    return { kind: 'unreadable', reference, why: `${messageOf(error)}${advice}` };
   }
 }

@@ -81,7 +81,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     series: model.status?.rollout?.canary === undefined ? [] : options.link.seriesOf(uid),
     countedSince: options.link.countedSince(uid),
     queries: observeQueries(model, options.queries),
-    routes: await observeRoutes(model, options.client),
+    routes: await observeRoutes(model, options),
     preflightPods,
     links,
     reports: readReports(model, pods, links, options),

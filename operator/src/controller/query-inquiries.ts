@@ -20,6 +20,7 @@ export type QueryInquiries = Inquiries<RangeQuestion, Timed>;
 
 /** No query is asked for more intervals than that: a gate needs the newest. */
 const mostIntervals = 1000;
+const failedIntervals = 2;
 /** As long as the CRD allows. */
 const maxReason = 512;
 
@@ -53,8 +54,13 @@ export function createQueryInquiries(
   };
   return createInquiries({
     ...common,
-    ask: async (question) => ({ answer: await ask(question), lastsMilliseconds: question.intervalSeconds * 1000 }),
+    ask: async (question) => {
+      const answer = await ask(question);
+      // Whoever cannot be answered is asked less often: others wait meanwhile.
+      const intervals = answer.kind === 'failed' ? failedIntervals : 1;
+      return { answer, lastsMilliseconds: intervals * question.intervalSeconds * 1000 };
+    },
     lasts: ({ lastsMilliseconds }) => lastsMilliseconds,
-    concurrency: 4,
+    concurrency: 16,
   });
 }

@@ -77,8 +77,26 @@ describe('what pods count', () => {
     // Another pod tells when it is.
     recording.tell('b', 'n', figures(0), 7_100_000);
     recording.tell('b', 'n', figures(0), 7_150_000);
-    expect(requestsOf(recording)).toEqual([[[0, 1]], []]);
+    expect(requestsOf(recording)).toEqual([[], [[0, 1]]]);
     recording.tell('b', 'n', figures(0), 700_000_000);
     expect(recording.series.map(({ pod }) => pod)).toEqual(['b']);
+  });
+
+  test('of pods that are gone is one', () => {
+    const recording = new Recording(10, false, 0);
+    for (let pod = 0; pod < 100; pod++) {
+      recording.tell(`pod-${pod}`, 'n', figures(0), pod * 10_000);
+      recording.tell(`pod-${pod}`, 'n', figures(2), pod * 10_000 + 5000);
+      recording.tell(`pod-${pod}`, 'n', figures(3), pod * 10_000 + 10_000);
+      recording.end(`pod-${pod}`);
+    }
+    const [gone, ...others] = recording.series;
+    expect(others).toEqual([]);
+    expect(gone).toMatchObject({ revision: 'iris-a' });
+    expect(gone?.intervals.slice(0, 3).map(({ interval, requests }) => [interval, requests])).toEqual([
+      [0, 2],
+      [1, 3],
+      [2, 3],
+    ]);
   });
 });

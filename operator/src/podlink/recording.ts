@@ -31,7 +31,8 @@ export class Recording {
   /** When it began, in milliseconds since 1970. */
   readonly since: number;
   readonly #pods = new Map<string, Recorded>();
-  readonly #gone = new Set<string>();
+  /** By revision. */
+  readonly #gone = new Map<string, PodSeries>();
   #newest = 0;
 
   /** @param hasLatency whether histograms are kept as well, which take the most memory */
@@ -68,31 +69,54 @@ export class Recording {
     if (interval !== this.#newest) this.#forgetOld(interval);
   }
 
-  /** The pod is gone; what it has counted stays for as long as that of others. */
+  /** The pod is gone; what it has counted stays, as one with that of others of its revision that are gone. */
   end(pod: string): void {
-    if (this.#pods.get(pod)?.intervals.length === 0) this.#pods.delete(pod);
-    else this.#gone.add(pod);
+    const ended = this.#pods.get(pod);
+    this.#pods.delete(pod);
+    if (ended === undefined || ended.intervals.length === 0) return;
+    const { revision, passedOnTo } = ended;
+    const before = this.#gone.get(revision);
+    const intervals = before === undefined ? ended.intervals : togetherOf(before.intervals, ended.intervals);
+    this.#gone.set(revision, { pod: `gone of ${revision}`, revision, passedOnTo, intervals });
+    // Of many revisions, the last ones.
+    for (const [oldest] of this.#gone) if (this.#gone.size > mostGone) this.#gone.delete(oldest);
   }
 
   /** However seldom a pod is asked: no step lasts longer. */
   #forgetOld(interval: number): void {
     this.#newest = interval;
     const oldest = interval - Math.ceil(keptSeconds / this.intervalSeconds);
-    for (const [uid, { intervals }] of this.#pods) {
+    for (const { intervals } of this.#pods.values()) {
       const young = intervals.findIndex((counts) => counts.interval >= oldest);
       intervals.splice(0, young === -1 ? intervals.length : young);
-      if (intervals.length === 0 && this.#gone.delete(uid)) this.#pods.delete(uid);
     }
+    for (const [revision, { intervals }] of this.#gone)
+      if ((intervals.at(-1)?.interval ?? 0) < oldest) this.#gone.delete(revision);
   }
 
   get series(): readonly PodSeries[] {
-    return Array.from(this.#pods, ([pod, { revision, passedOnTo, intervals }]) => ({
+    const living = Array.from(this.#pods, ([pod, { revision, passedOnTo, intervals }]) => ({
       pod,
       revision,
       passedOnTo,
       intervals,
     }));
+    return [...living, ...this.#gone.values()];
   }
+}
+
+const mostGone = 8;
+
+/** The newest intervals of two, each once. */
+function togetherOf(a: readonly IntervalCounts[], b: readonly IntervalCounts[]): readonly IntervalCounts[] {
+  const together = new Map<number, IntervalCounts>();
+  for (const counts of [...a, ...b]) {
+    const known = together.get(counts.interval);
+    together.set(counts.interval, known === undefined ? counts : totalOf(known, counts));
+  }
+  return Array.from(together.values())
+    .toSorted((one, other) => one.interval - other.interval)
+    .slice(-mostIntervals);
 }
 
 type Counts = Omit<IntervalCounts, 'interval'>;

@@ -31,12 +31,12 @@ export interface Prometheus {
   range(query: RangeQuery): Promise<readonly Sample[]>;
 }
 
-const timeoutSeconds = 10;
+const timeoutSeconds = 5;
 const maxBytes = 1024 * 1024;
 
 /** Speaks the HTTP API of Prometheus, `/api/v1/query_range` (prometheus.io/docs/prometheus/latest/querying/api). */
 export function createPrometheus({ url, tokenFile }: PrometheusSettings): Prometheus {
-  const dispatcher = new Agent({ connections: 4 });
+  const dispatcher = new Agent({ connections: 16 });
   const endpoint = `${url.replace(/\/+$/, '')}/api/v1/query_range`;
   return {
     async range({ query, start, end, step }) {

@@ -33,7 +33,9 @@ export function canaryReplicas(observed: Pick<Observed, 'model' | 'deployment'>,
   const share = isWhole ? 100 : Math.max(record.weight, stepOf(observed, record).weight);
   // Where the Service has the pods of both, the share is of all of them; at 100 % it has the canary's alone.
   const isOfAll = routing.kind === 'Replicas' && share < 100;
-  return Math.max(1, Math.ceil((share * stableReplicas) / (isOfAll ? 100 - share : 100)));
+  // More than half of all is refused by the API, and is left of another routing at most.
+  const rest = isOfAll ? 100 - Math.min(share, 50) : 100;
+  return Math.max(1, Math.ceil(((isOfAll ? 100 - rest : share) * stableReplicas) / rest));
 }
 
 /** What has to be there before the share of a canary rises. */
@@ -110,7 +112,8 @@ export function isOf({ metadata }: LivePod, revision: Revision): boolean {
   return metadata.annotations?.[annotations.revision] === revision.metadata.name;
 }
 
-function isServing({ metadata, conditions }: LivePod): boolean {
+/** Whether a pod answers requests. */
+export function isServing({ metadata, conditions }: LivePod): boolean {
   const isReady = conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
   return metadata.deletionTimestamp === undefined && isReady;
 }

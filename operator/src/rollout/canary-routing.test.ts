@@ -56,6 +56,39 @@ describe('routing Replicas', () => {
     expect(track(life)).toBe('stable');
   });
 
+  test('a weight of another routing asks for no more pods than serve, and falls at once', () => {
+    const life = two({ strategy: 'Canary', canary: { steps: [{ weight: 99, hold: 'Manual' }] } }).ask('3');
+    expect([life.canary?.weight, replicas(life)]).toEqual([99, 4]);
+    life.areCanariesAble = false;
+    life.ask('3', { rollout: rollout as Rollout });
+    expect(replicas(life)).toBeLessThanOrEqual(4);
+    expect(life.canary).toMatchObject({ weight: 20 });
+  });
+
+  test('where none of the new pods answers, the old ones do', () => {
+    const life = two({ strategy: 'BlueGreen', blueGreen: { routing: 'Replicas', holdSeconds: 5, soakSeconds: 600 } });
+    life.ask('3').pass(15);
+    expect(track(life)).toBe('canary');
+    life.canaryPodsSeen = [];
+    life.settle();
+    expect(track(life)).toBe('both');
+  });
+
+  test('a share that is in force is judged between steps, too', () => {
+    const life = two(rollout).ask('3').pass(105);
+    life.isStableAble = false;
+    const { deployment } = life.state;
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    life.state = {
+      ...life.state,
+      deployment: { ...deployment, status: { ...deployment.status, availableReplicas: 3 } },
+    };
+    life.pass(30);
+    expect(life.canary).toMatchObject({ state: 'Scaling', step: 2, weight: 20 });
+    life.pass(90, { failed: 100 });
+    expect(life.status.rollback?.trigger).toBe('GateFailed');
+  });
+
   test('blue-green switches the Service', () => {
     const life = two({ strategy: 'BlueGreen', blueGreen: { routing: 'Replicas', holdSeconds: 5, soakSeconds: 120 } });
     life.ask('3');
@@ -143,6 +176,48 @@ describe('routing Gateway', () => {
     expect(life.state.canaryDeployment).toBeUndefined();
     expect(weights(life)).toEqual([['iris', 1]]);
     expect(state?.kind).toBe('found');
+  });
+
+  test('a share that is in force is judged, though no Gateway has taken the route', () => {
+    const life = withRoute(two(rollout));
+    const [state] = life.state.routes;
+    if (state?.kind !== 'found') throw new Error('there is no route');
+    const unresolved = { type: 'ResolvedRefs', status: 'False', observedGeneration: 1, message: 'no such Service' };
+    const accepted = { type: 'Accepted', status: 'True', observedGeneration: 1 };
+    const status = { parents: [{ conditions: [accepted, unresolved] }] };
+    life.state = { ...life.state, routes: [{ ...state, route: { ...state.route, status } }] };
+    life.ask('3');
+    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 20 });
+    life.pass(90, { failed: 100 });
+    expect(life.status.rollback?.trigger).toBe('GateFailed');
+    expect(weights(life)).toEqual([['iris', 1]]);
+  });
+
+  test('another version is not given what a route still gives to the one before it', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    const refused = { message: 'no', failures: 1, retryAt: life.time + 1e9 };
+    life.state = { ...life.state, refusals: new Map([['patch-route HTTPRoute iris', refused]]) };
+    life.ask('4');
+    expect(life.canary).toMatchObject({ revision: life.nameOf('4'), weight: 0 });
+    expect(life.running).toEqual([life.nameOf('2'), life.nameOf('3')]);
+    life.state = { ...life.state, refusals: new Map() };
+    life.settle();
+    expect(life.running).toEqual([life.nameOf('2'), life.nameOf('4')]);
+  });
+
+  test('a route that is gone in the midst keeps a canary from being promoted', () => {
+    const life = withRoute(
+      two({ ...rollout, canary: { ...rollout.canary, steps: [{ weight: 20, holdSeconds: 60 }] } }),
+    );
+    life.ask('3');
+    life.state = { ...life.state, routes: [{ kind: 'gone', reference: { kind: 'HTTPRoute', name: 'iris' } }] };
+    life.pass(300);
+    expect(life.canary).toMatchObject({
+      state: 'Holding',
+      message: expect.stringContaining('there is no HTTPRoute iris'),
+    });
+    // It is looked for.
+    expect(life.decide().requeueAfterMilliseconds).toBeLessThanOrEqual(1000);
   });
 
   test('routes that the spec does not name any more are let go of', () => {

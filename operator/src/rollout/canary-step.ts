@@ -8,6 +8,7 @@ import {
   type Measurement,
   type PolicyStep,
 } from '../api/model-deployment.ts';
+import { timestamp } from '../api/time.ts';
 import type { Observed } from '../observed.ts';
 import type { Canary } from './canary.ts';
 import type { Revision } from './revision.ts';
@@ -29,7 +30,7 @@ export function figuresOf(
   const of = (revision: Revision) => series.filter((pod: PodSeries) => pod.revision === revision.metadata.name);
   const begin = firstInterval(record, intervalSeconds);
   // A leader that has just begun has counted nothing of what was before.
-  const counted = Math.floor((countedSince ?? 0) / (intervalSeconds * 1000)) + 1;
+  const counted = Math.floor((countedSince ?? now.getTime()) / (intervalSeconds * 1000)) + 1;
   const first = Math.max(begin, counted);
   const dropped = series.flatMap(({ intervals: [oldest, ...rest] }) =>
     oldest === undefined || rest.length + 1 < mostIntervals ? [] : [oldest.interval],
@@ -49,7 +50,7 @@ export function figuresOf(
  * What a step is judged by: without a share, only what mirrored requests can tell; with all requests, what needs none that the
  * revision that serves answers, since there are none to compare with.
  */
-export function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: PolicyStep): readonly Gate[] {
+export function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: Pick<PolicyStep, 'weight'>): readonly Gate[] {
   const { analysis, mirrorPercent } = canaryPolicyOf(model.spec);
   if (weight === 100)
     return analysis.gates.filter(({ metric }) => metric !== 'Agreement' && metric !== 'LatencyVersusStable');
@@ -57,10 +58,15 @@ export function gatesOf({ model }: Pick<Observed, 'model'>, { weight }: PolicySt
   return mirrorPercent === 0 ? [] : analysis.gates.filter(({ metric }) => metric !== 'ErrorRate');
 }
 
+/** Since when this leader has watched a step. */
+export function watchedSince({ countedSince }: Observed, { time }: CanaryRecord, now: Date): string {
+  return timestamp(new Date(Math.max(Date.parse(time), countedSince ?? now.getTime())));
+}
+
 /** A step lasts as long as it should, and until gates can tell anything. */
 export function hasEnded(
   { holdSeconds }: PolicyStep,
-  { time }: CanaryRecord,
+  { time }: Pick<CanaryRecord, 'time'>,
   judged: StepFigures | undefined,
   now: Date,
 ): boolean {

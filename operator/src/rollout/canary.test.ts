@@ -675,7 +675,8 @@ test('nobody looks at a canary again and again that waits for others, or is paus
   life.areTablesTaken = false;
   life.ask('3').pass(900);
   expect(life.canary).toMatchObject({ state: 'Scaling', weight: 5 });
-  expect(life.decide().requeueAfterMilliseconds).toBeUndefined();
+  // What it is given is judged, once in an interval.
+  expect(life.decide().requeueAfterMilliseconds).toBe(15_000);
   const paused = two();
   paused.areCanariesAble = false;
   paused.ask('3').annotate('pause', paused.nameOf('3')).pass(900);
@@ -726,6 +727,26 @@ describe('a step is judged by what can be counted in it', () => {
   });
 
   // In the first interval in which it fails: the four last ones are enough.
+  test.each(['Rollback', 'Promote'] as const)(
+    'nor by what it has not begun to count, with onInconclusive %s',
+    (onInconclusive) => {
+      const life = two({ canary: { steps: [{ weight: 50, holdSeconds: 120 }] }, analysis: { onInconclusive } }).ask(
+        '3',
+      );
+      life.pass(105);
+      life.time += 60_000;
+      life.state = { ...life.state, countedSince: undefined };
+      life.settle();
+      expect(life.canary).toMatchObject({ state: 'Holding', step: 1 });
+      // It sees few requests of the step.
+      life.state = { ...life.state, countedSince: life.time };
+      life.pass(75, { requests: 1 });
+      expect(life.canary).toMatchObject({ state: 'Holding', step: 1 });
+      life.pass(60);
+      expect(life.running).toEqual([life.nameOf('3'), undefined]);
+    },
+  );
+
   test('one that dies after a long while is taken back at once, by what it gave since', () => {
     const life = two({ canary: { steps: [{ weight: 50, holdSeconds: 3600 }] } })
       .ask('3')

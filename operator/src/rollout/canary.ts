@@ -11,7 +11,7 @@ import {
 import { timestamp } from '../api/time.ts';
 import type { Observed } from '../observed.ts';
 import { missingPods, notTaken, stepOf, unavailableSince, whatIsMissing } from './canary-pods.ts';
-import { figuresOf, gatesOf, gatesOpen, hasEnded, inWords, withNews } from './canary-step.ts';
+import { figuresOf, gatesOf, gatesOpen, hasEnded, inWords, watchedSince, withNews } from './canary-step.ts';
 import { type CommandName, newCommands } from './commands.ts';
 import { isComplete } from './progress.ts';
 import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
@@ -187,6 +187,10 @@ function isPromoted({ deployment }: Observed, { metadata }: Revision): boolean {
 function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOutcome {
   const { record } = canary;
   const { weight } = stepOf(observed, record);
+  // Less is given at once, whatever is there.
+  if (weight < record.weight) return underWay(canary, { ...record, weight });
+  const { bad, measured } = judgedIn(observed, canary, record.weight, now);
+  if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
   const missing =
     whatIsMissing(observed, canary) ?? (record.weight === weight ? notTaken(observed, canary) : undefined);
   const { message: _, ...rest } = record;
@@ -218,13 +222,7 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   // Somebody has edited the steps: the share follows as it does from one step to the next.
   if (record.weight !== step.weight) return underWay(canary, scaling(record, now));
   const { analysis, steps } = canaryPolicyOf(observed.model.spec);
-  const figures = figuresOf(observed, canary, now);
-  const alpha = (1 - Number(analysis.confidence.slice(0, -1)) / 100) / (analysis.gates.length * steps.length);
-  const judged = gatesOf(observed, step).map((gate) =>
-    judge(gate, figures, { alpha, minRequests: analysis.minRequests }),
-  );
-  const measured = judged.map(({ measurement }) => measurement);
-  const bad = measured.find(({ verdict }) => verdict === 'Failed');
+  const { judged, measured, bad, figures } = judgedIn(observed, canary, step.weight, now);
   if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
   const inability = inabilityOf(observed, figures, now);
   if (inability !== undefined) return failed(observed, canary, 'ProgressDeadline', inability, measured, now);
@@ -235,9 +233,11 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   if (!mayGoOn) return underWay(canary, withNews(rest, measured, false), measured);
   const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));
   const obstacle = isResumed ? undefined : obstacleOf(observed, canary, figures);
-  if (obstacle === undefined && (open.length === 0 || isResumed || analysis.onInconclusive === 'Promote'))
-    return underWay(canary, nextStep(record, steps.length, now));
-  if (open.length > 0 && analysis.onInconclusive === 'Rollback')
+  // What a leader has not counted itself is no want of evidence.
+  const isWatched = hasEnded(step, { time: watchedSince(observed, record, now) }, undefined, now);
+  const mayPass = open.length === 0 || isResumed || (isWatched && analysis.onInconclusive === 'Promote');
+  if (obstacle === undefined && mayPass) return underWay(canary, nextStep(record, steps.length, now));
+  if (open.length > 0 && isWatched && analysis.onInconclusive === 'Rollback')
     return failed(observed, canary, 'GateFailed', open.map(inWords).join('; '), measured, now);
   const message = obstacle ?? gatesOpen(open);
   return underWay(canary, withNews({ ...rest, message }, measured, record.message === undefined), measured);
@@ -255,7 +255,20 @@ function inabilityOf(observed: Observed, figures: StepFigures, now: Date): strin
 
 /** What keeps a canary from its next step whatever its gates say, in words. */
 function obstacleOf(observed: Observed, canary: Canary, figures: StepFigures): string | undefined {
-  return missingPods(observed, canary)?.what ?? (isSaturated(figures) ? noRoom : undefined);
+  const missing = missingPods(observed, canary) ?? notTaken(observed, canary);
+  return missing?.what ?? (isSaturated(figures) ? noRoom : undefined);
+}
+
+/** What the gates find of a canary that is given such a share. */
+function judgedIn(observed: Observed, canary: Canary, weight: number, now: Date) {
+  const { analysis, steps } = canaryPolicyOf(observed.model.spec);
+  const figures = figuresOf(observed, canary, now);
+  const alpha = (1 - Number(analysis.confidence.slice(0, -1)) / 100) / (analysis.gates.length * steps.length);
+  const judged = gatesOf(observed, { weight }).map((gate) =>
+    judge(gate, figures, { alpha, minRequests: analysis.minRequests }),
+  );
+  const measured = judged.map(({ measurement }) => measurement);
+  return { figures, judged, measured, bad: measured.find(({ verdict }) => verdict === 'Failed') };
 }
 
 const noRoom = 'the canary has no room for all requests that it is given';
@@ -281,8 +294,10 @@ export function millisecondsToLook(
   switch (record.state) {
     case 'Scaling': {
       const { progressDeadlineSeconds } = rolloutPolicyOf(model.spec);
-      const isOver = record.paused !== undefined || since > (progressDeadlineSeconds + 1) * 1000;
-      return isOver ? undefined : untilOver(progressDeadlineSeconds);
+      // What it is given already is judged meanwhile.
+      const interval = record.weight === 0 ? undefined : analysis.intervalSeconds * 1000;
+      if (record.paused !== undefined || since > (progressDeadlineSeconds + 1) * 1000) return interval;
+      return Math.min(untilOver(progressDeadlineSeconds), interval ?? Number.POSITIVE_INFINITY);
     }
     case 'Holding': {
       const { holdSeconds } = stepOf({ model }, record);

@@ -69,6 +69,16 @@ describe('the weights of a route', () => {
     );
   });
 
+  test('a backend of another namespace is none of the model', () => {
+    const route = { ...routeOf([backend('iris', { namespace: 'b' }), backend('iris', { namespace: 'n' })]) };
+    const own = { ...route, metadata: { ...route.metadata, namespace: 'n' } };
+    expect(changeOfRoute(own, 'iris', 5)).toMatchObject({
+      kind: 'problem',
+      why: expect.stringContaining('other backends'),
+    });
+    expect(problem(routeOf([backend('iris', { namespace: 'b' })]), 5)).toContain('none of its rules');
+  });
+
   test('a share counts once a Gateway has taken it', () => {
     const route = routeOf([backend('iris', { weight: 95 }), backend('iris-canary', { weight: 5 })]);
     const told = (conditions: object[]) => problem({ ...route, status: { parents: [{ conditions }] } } as LiveRoute, 5);

@@ -5,11 +5,17 @@ import {
   type ModelDeployment,
   type RouteReference,
 } from '../api/model-deployment.ts';
+import { withinCharacters } from '../api/text.ts';
 import { canaryName } from '../desired/metadata.ts';
 
 /** A route of a Gateway, HTTPRoute or GRPCRoute, as far as it matters: of sigs.k8s.io/gateway-api, v1. */
 export interface LiveRoute {
-  readonly metadata: { readonly name: string; readonly resourceVersion: string; readonly generation?: number };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly resourceVersion: string;
+    readonly generation?: number;
+  };
   readonly spec?: { readonly rules?: readonly RouteRule[] };
   readonly status?: { readonly parents?: readonly RouteParent[] };
 }
@@ -79,9 +85,9 @@ export function isSame(a: RouteReference, b: RouteReference): boolean {
  *
  * @param weight the percentage; undefined for a route that is let go of
  */
-export function changeOfRoute({ spec }: LiveRoute, model: string, weight: number | undefined): RouteChange {
+export function changeOfRoute({ spec, metadata }: LiveRoute, model: string, weight: number | undefined): RouteChange {
   const rules = (spec?.rules ?? []).flatMap(({ backendRefs = [] }, rule) => {
-    const backends = backendsOf(backendRefs, model);
+    const backends = backendsOf(backendRefs, model, metadata.namespace);
     return backends.stable.length === 0 ? [] : [{ rule, backendRefs, backends }];
   });
   if (weight === undefined) {
@@ -112,12 +118,12 @@ interface Backends {
   readonly others: readonly BackendReference[];
 }
 
-function backendsOf(references: readonly BackendReference[], model: string): Backends {
+function backendsOf(references: readonly BackendReference[], model: string, namespace: string | undefined): Backends {
   const [stable, rest] = [
-    references.filter((one) => isService(one, model)),
-    references.filter((one) => !isService(one, model)),
+    references.filter((one) => isService(one, model, namespace)),
+    references.filter((one) => !isService(one, model, namespace)),
   ];
-  const canary = rest.filter((one) => isService(one, canaryName(model)));
+  const canary = rest.filter((one) => isService(one, canaryName(model), namespace));
   return { stable, canary, others: rest.filter((one) => !canary.includes(one)) };
 }
 
@@ -135,8 +141,12 @@ function withCanary({ stable }: Backends, model: string, weight: number): readon
   ]);
 }
 
-function isService({ group = '', kind = 'Service', name }: BackendReference, service: string): boolean {
-  return group === '' && kind === 'Service' && name === service;
+function isService(
+  { group = '', kind = 'Service', name, namespace: of }: BackendReference,
+  service: string,
+  namespace: string | undefined,
+): boolean {
+  return group === '' && kind === 'Service' && name === service && (of === undefined || of === namespace);
 }
 
 function hasWeight({ stable, canary }: Backends, weight: number): boolean {
@@ -164,6 +174,9 @@ export function problemOfRoute(
   }
 }
 
+/** Somebody else's words. */
+const mostReason = 512;
+
 /** A Gateway has to have taken what the route says now. */
 function acceptanceProblem({ metadata, status }: LiveRoute, what: string): string | undefined {
   const { generation = 0 } = metadata;
@@ -178,15 +191,66 @@ function acceptanceProblem({ metadata, status }: LiveRoute, what: string): strin
   const why = parents
     .flatMap((condition) => [condition('Accepted'), condition('ResolvedRefs')])
     .find((condition) => condition?.status === 'False')?.message;
-  return `no Gateway has taken ${what} yet${why === undefined ? '' : `: ${why}`}`;
+  return `no Gateway has taken ${what} yet${why === undefined ? '' : `: ${withinCharacters(why, mostReason)}`}`;
 }
 
-/** Whether a Gateway that has taken a route once has not taken it as it is now. */
+/** Whether a Gateway that had taken a route as it was before has not taken it as it is now. One that is further behind is gone. */
 function isBehind({ metadata, status }: LiveRoute): boolean {
   const conditions = (status?.parents ?? []).flatMap((parent) => parent.conditions ?? []);
   return conditions.some(
-    ({ type, observedGeneration = 0 }) => type === 'Accepted' && observedGeneration < (metadata.generation ?? 0),
+    ({ type, observedGeneration = 0 }) => type === 'Accepted' && observedGeneration + 1 === (metadata.generation ?? 0),
   );
+}
+
+/** Whether requests may reach what the Service of a canary has. */
+export function givesShare(state: RouteState, model: string): boolean {
+  switch (state.kind) {
+    case 'gone':
+      return false;
+    case 'unreadable':
+      return true;
+    case 'found': {
+      const references = (state.route.spec?.rules ?? []).flatMap(({ backendRefs = [] }) => backendRefs);
+      const { namespace } = state.route.metadata;
+      const hasWeight = references.some((one) => isService(one, canaryName(model), namespace) && (one.weight ?? 1) > 0);
+      return hasWeight || isBehind(state.route);
+    }
+  }
+}
+
+/** As many as the CRD allows. */
+const mostRoutes = 32;
+
+/** The routes that have, or may have, a share for a canary: they are let go of even when the spec names them no longer. */
+export function usedRoutes(
+  { model, routes }: { readonly model: ModelDeployment; readonly routes: readonly RouteState[] },
+  isUnderWay: boolean,
+): readonly RouteReference[] {
+  const own = isUnderWay ? ownRoutes(model.spec) : [];
+  const used = routesOf(model, isUnderWay).filter((reference) => {
+    const state = routes.find((one) => isSame(one.reference, reference));
+    const isOwn = own.some((one) => isSame(one, reference));
+    return isOwn || state === undefined || mayHaveShare(state, model.metadata.name);
+  });
+  return used.slice(0, mostRoutes);
+}
+
+/** What of routes is still waited for when nothing is tried, in words; undefined for nothing. */
+export function waitsForRoutes({
+  model,
+  routes,
+}: {
+  readonly model: ModelDeployment;
+  readonly routes: readonly RouteState[];
+}): string | undefined {
+  const waiting = routes.filter((state) => mayHaveShare(state, model.metadata.name));
+  if (waiting.length === 0) return undefined;
+  const told = waiting.map((state) =>
+    state.kind === 'unreadable'
+      ? `${routeInWords(state.reference)} cannot be read: ${withinCharacters(state.why, mostReason)}`
+      : `${routeInWords(state.reference)} is not let go of by its Gateway yet`,
+  );
+  return `the pods of the canary are kept: ${told.join('; ')}`;
 }
 
 /** Whether a route still has, or may have, a share for a canary. */

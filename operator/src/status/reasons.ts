@@ -14,6 +14,7 @@ export const conditionReasons = {
   Canary: 'the revision that the spec asks for is tried beside the one that serves, with a share of the requests',
   Paused: 'somebody else than the operator has paused the Deployment',
   Scaling: 'the number of pods is changing',
+  LettingGo: 'a canary has ended, and its pods are kept until the routes of a Gateway have let go of them',
   Settled: 'nothing is under way',
   Stalled: 'nothing is under way, because a person has to help',
   // Stalled

@@ -5,6 +5,7 @@ import type { Canary } from '../rollout/canary.ts';
 import { stepOf } from '../rollout/canary-pods.ts';
 import type { CommandName } from '../rollout/commands.ts';
 import { inWords, renderVersion } from '../rollout/revision.ts';
+import { waitsForRoutes } from '../rollout/routes.ts';
 import { type Finding, found } from './conditions.ts';
 import type { Problem } from './diagnosis.ts';
 import { commandLine, retryCommand } from './events.ts';
@@ -19,8 +20,12 @@ export function reconcilingFinding(input: StatusInput, stalled: Finding): Findin
   if (input.gate.kind === 'checking') return found('True', 'Preflight', checkingMessage(input));
   if (wanted.canary !== undefined) return found('True', 'Canary', canaryMessage(input, wanted.canary));
   switch (state.kind) {
-    case 'complete':
-      return found('False', 'Settled', 'nothing is under way');
+    case 'complete': {
+      const waiting = waitsForRoutes(input.observed);
+      return waiting === undefined
+        ? found('False', 'Settled', 'nothing is under way')
+        : found('True', 'LettingGo', waiting);
+    }
     case 'scaling':
       return found('True', 'Scaling', 'the number of pods is changing');
     case 'starting':

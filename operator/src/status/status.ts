@@ -8,7 +8,7 @@ import { commandsGiven } from '../rollout/commands.ts';
 import type { Gate } from '../rollout/preflight.ts';
 import type { Progress } from '../rollout/progress.ts';
 import { historyOf, type Revision } from '../rollout/revision.ts';
-import { isSame, mayHaveShare, ownRoutes, routesOf } from '../rollout/routes.ts';
+import { usedRoutes } from '../rollout/routes.ts';
 import { restartedAt } from '../rollout/undo.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { type ConditionType, type Finding, makeConditions } from './conditions.ts';
@@ -75,6 +75,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
   const before = model.status ?? {};
   const targetName = target.metadata.name;
   const restarted = restartedAt(observed);
+  const used = usedRoutes(observed, wanted.canary !== undefined);
   const isRecorded = revisions.some(({ metadata }) => metadata.name === input.asked.metadata.name);
   const recorded = isRecorded ? revisions : [...revisions, input.asked];
   const { preflight } = input.gate;
@@ -98,7 +99,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
       ...progress,
       ...(restarted === undefined ? {} : { restartedAt: restarted }),
       ...(wanted.canary === undefined ? {} : { canary: wanted.canary.record }),
-      ...usedRoutes(observed, wanted),
+      ...(used.length === 0 ? {} : { routes: [...used] }),
     },
     ...(preflight === undefined ? {} : { preflight }),
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
@@ -106,19 +107,6 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
     ...commandsOf(observed, wanted),
     history: historyOf(held ? revisions : recorded),
   };
-}
-
-/** The routes that have, or may have, a share for a canary: they are let go of even when the spec names them no longer. */
-function usedRoutes(
-  { model, routes }: Observed,
-  { canary }: Wanted,
-): Pick<NonNullable<ModelDeploymentStatus['rollout']>, 'routes'> {
-  const used = routesOf(model, canary !== undefined).filter((reference) => {
-    const state = routes.find((one) => isSame(one.reference, reference));
-    const isOwn = canary !== undefined && ownRoutes(model.spec).some((one) => isSame(one, reference));
-    return isOwn || state === undefined || mayHaveShare(state, model.metadata.name);
-  });
-  return used.length === 0 ? {} : { routes: [...used] };
 }
 
 /** The commands that were dealt with. Where nothing is decided, none was given in vain. */
