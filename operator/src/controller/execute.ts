@@ -110,6 +110,7 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
           ],
           query: { ...query, fieldValidation: 'Strict' },
         });
+        if (write.status.rollback?.time !== model.status?.rollback?.time) memory.decidedAnew();
         return memory.ownWrites.wroteAt(caches.models, answer.metadata.resourceVersion);
       }
       case 'take-over':

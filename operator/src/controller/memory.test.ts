@@ -1,6 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
+import type { KubeClient } from '../kube/client.ts';
 import type { LiveChild } from '../observed.ts';
 import { modelDeployment } from '../testing/test-objects.ts';
+import { Caches } from './caches.ts';
+import { createExecutor } from './execute.ts';
 import { Memory, ModelMemory } from './memory.ts';
 
 const hour = 3_600_000;
@@ -39,6 +42,27 @@ describe('an apply to a child that is there', () => {
     memory.applied('Deployment', manifest, '4', answer(2, '5'), 0);
     expect(resisted()).toBe(false);
   });
+});
+
+test('what is decided anew is no quarrel about what was wanted before: undos are answered, however many there were', async () => {
+  const memory = new Memory();
+  const model = modelDeployment();
+  const client: KubeClient = {
+    call: async <T>() => ({ metadata: { resourceVersion: '2' } }) as T,
+    watch: () => {
+      throw new Error('nothing is watched');
+    },
+  };
+  const executor = createExecutor(model, { client, caches: new Caches(), memory, now: () => 0 });
+  const repairs = () => memory.of(model).attempts.get('Deployment')?.repairs;
+  for (let undo = 0; undo < 9; undo++) memory.of(model).applied('Deployment', manifest, '1', answer(2, '2'), undo);
+  expect(repairs()).toBe(9);
+  await executor.execute({ kind: 'write-status', status: {} });
+  expect(repairs()).toBe(9);
+  const time = '2026-01-01T00:00:00Z';
+  const rollback = { fromRevision: 'b', toRevision: 'a', trigger: 'Undo' as const, time };
+  await executor.execute({ kind: 'write-status', status: { rollback } });
+  expect(repairs()).toBeUndefined();
 });
 
 test('a refusal is news once, whatever its words, and is tried again after a second, two, ... a minute', () => {

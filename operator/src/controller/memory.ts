@@ -66,6 +66,11 @@ export class ModelMemory {
       this.#attempts.set(child, { ...attempt, resisted: false });
   }
 
+  /** An undo, say, is answered however often there was one: that is no quarrel about what was wanted before. */
+  decidedAnew(): void {
+    this.#attempts.clear();
+  }
+
   /** What was refused or resisted may be taken now. */
   specChanged(): void {
     this.#refusals.clear();
