@@ -568,6 +568,25 @@ describe('an undo while a canary is tried', () => {
     return life.settle();
   };
 
+  test('is answered once, whatever is seen of the Deployment by then', () => {
+    const life = numbered(two().ask('3'), '1', '2');
+    const before = life.state.deployment;
+    life.state = undo(life.state, life.nameOf('1'));
+    const after = life.state.deployment;
+    // The status is written, and then the operator is gone.
+    life.step(1);
+    expect(life.status.rollback).toMatchObject({ toRevision: life.nameOf('2'), undone: life.nameOf('1') });
+    // Another one sees the Deployment as it was before.
+    life.state = { ...life.state, deployment: before };
+    life.step(1);
+    expect(life.status.rollback).toMatchObject({ toRevision: life.nameOf('2'), undone: life.nameOf('1') });
+    life.state = { ...life.state, deployment: after };
+    life.settle();
+    expect(life.running).toEqual([life.nameOf('2'), undefined]);
+    expect(life.status.rollback).toMatchObject({ toRevision: life.nameOf('2') });
+    expect(life.status.rollback).not.toHaveProperty('undone');
+  });
+
   test('to what ran before takes the canary back, and keeps what serves', () => {
     const life = undone(numbered(two().ask('3'), '1', '2'), '1');
     expect(life.running).toEqual([life.nameOf('2'), undefined]);

@@ -126,13 +126,21 @@ function withHold(
 ): Wanted {
   const { undo } = along;
   // An undo that was answered already is still there until its template is put back.
-  const isAnswered = undo !== undefined && undo.revision.metadata.name === rollback.undone;
-  const { undone: _, ...settled } = rollback;
-  const kept = isAnswered ? rollback : settled;
+  const isAnswered = undo !== undefined && isAnsweredBy(rollback, undo, observed);
+  const { undone: _, undoneGeneration: __, ...settled } = rollback;
+  // What is seen of the Deployment may be older than what is seen of the status.
+  const isPutBack = (observed.deployment?.metadata.generation ?? 0) > (rollback.undoneGeneration ?? 0);
+  const kept = isAnswered || (rollback.undone !== undefined && !isPutBack) ? rollback : settled;
   const held: Wanted = { ...along, revision, rollback: kept, canary: undefined, kind: 'held', undo, lost };
   if (undo !== undefined && undo.revision !== revision && !isAnswered)
     return answerUndo(undo, held, observed, target, now);
   return afterUndo(held, observed, target, now);
+}
+
+/** The same undo that is made once more is another generation of the Deployment. */
+function isAnsweredBy({ undone, undoneGeneration }: Rollback, { revision }: Undo, { deployment }: Observed): boolean {
+  const isIt = undoneGeneration === undefined || undoneGeneration === deployment?.metadata.generation;
+  return isIt && revision.metadata.name === undone;
 }
 
 function withoutHold(observed: Observed, target: Revision, along: Along, now: Date): Wanted {
@@ -218,8 +226,8 @@ function answerUndo(undo: Undo, kept: Wanted, observed: Observed, target: Revisi
   }
   if (isBeside && ranBefore(observed, undo, canary.stable)) {
     // What a user wants back while a canary is tried is what serves beside it, which is there already.
-    const undone = revision.metadata.name;
-    const rollback = { ...rollbackTo(canary.stable, target, 'Undo', now), ...by, undone };
+    const undone = { undone: revision.metadata.name, undoneGeneration: observed.deployment?.metadata.generation ?? 0 };
+    const rollback = { ...rollbackTo(canary.stable, target, 'Undo', now), ...by, ...undone };
     return { revision: canary.stable, rollback, canary: undefined, retry, mistakenRetry, kind: 'canaryUndone', undo };
   }
   if (!isHealthy(revision)) return putBack('NeverHealthy');

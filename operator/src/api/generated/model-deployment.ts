@@ -674,6 +674,10 @@ export interface IModelDeployment {
        */
       "message"?: string;
       /**
+       * The generation of the Deployment that the undo has made.
+       */
+      "undoneGeneration"?: number;
+      /**
        * The revision that an undo has brought and that is being put back, because it was an undo of a canary.
        */
       "undone"?: string;

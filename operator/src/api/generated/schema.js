@@ -16,7 +16,7 @@ const schema51 = {
       "$ref": "LUIMXPUuo7p44GzHbJJT1Mqa6kH4LARuRxNA76Cw"
     },
     "status": {
-      "$ref": "H3D78USbm4z3IR1mvDDm7mwP1nhIYmPvqSpqV9sck"
+      "$ref": "eBKuzIbsOBHpmYBAH38YgGKXtwAzXCDSkHLL5kOm6s4"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
@@ -8676,7 +8676,7 @@ const schema129 = {
       "$ref": "Dv8JzREnoQn72X3epeNNldUOZbnyt8CZEEnQ0buKE"
     },
     "rollback": {
-      "$ref": "U44KFpVlMQ3vC4dGF8HDZUWofCeMpafruoEp6INkMc"
+      "$ref": "0Dn8ya4VCP7NXUuRVZQi7Fk7YYkc9ep6EwSEU"
     },
     "retry": {
       "$ref": "39h5nfFhMniSN0E8ysGt1m8rpFdXl8DxA5DeWj62Y"
@@ -11187,6 +11187,9 @@ const schema148 = {
     "message": {
       "$ref": "dyi4acGsVktbK0LSuuCZ8lCmHiasH5Jexr7lN6sxQ"
     },
+    "undoneGeneration": {
+      "$ref": "NW88HfrvS38u8Yy207QW6S7qFs2gsa0jBgSYGvqPw"
+    },
     "undone": {
       "$ref": "BaupFy3GvTRiKYHKliFKTaQW00q04zDjMXZdAzxeuQ"
     },
@@ -11269,7 +11272,7 @@ const schema150 = {
   "maxLength": 128,
   "nullable": true
 };
-function validate369(data, {
+function validate370(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11311,7 +11314,7 @@ function validate369(data, {
       errors++;
     }
   }
-  validate369.errors = vErrors;
+  validate370.errors = vErrors;
   return errors === 0;
 }
 function validate362(data, {
@@ -11447,6 +11450,17 @@ function validate362(data, {
         errors = vErrors.length;
       }
     }
+    if (data.undoneGeneration !== undefined) {
+      if (!validate69(data.undoneGeneration, {
+        instancePath: instancePath + "/undoneGeneration",
+        parentData: data,
+        parentDataProperty: "undoneGeneration",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.undone !== undefined) {
       if (!validate72(data.undone, {
         instancePath: instancePath + "/undone",
@@ -11459,13 +11473,13 @@ function validate362(data, {
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate369(data.fieldManager, {
+      if (!validate370(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
+        vErrors = vErrors === null ? validate370.errors : vErrors.concat(validate370.errors);
         errors = vErrors.length;
       }
     }
@@ -11502,7 +11516,7 @@ const schema151 = {
   },
   "nullable": true
 };
-function validate374(data, {
+function validate375(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11572,7 +11586,7 @@ function validate374(data, {
       }
     }
   }
-  validate374.errors = vErrors;
+  validate375.errors = vErrors;
   return errors === 0;
 }
 const schema152 = {
@@ -11604,7 +11618,7 @@ const schema153 = {
     }
   }
 };
-function validate381(data, {
+function validate382(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11732,10 +11746,10 @@ function validate381(data, {
     }
     errors++;
   }
-  validate381.errors = vErrors;
+  validate382.errors = vErrors;
   return errors === 0;
 }
-function validate380(data, {
+function validate381(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11778,18 +11792,18 @@ function validate380(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate381(data[i0], {
+      if (!validate382(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+        vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate380.errors = vErrors;
+  validate381.errors = vErrors;
   return errors === 0;
 }
 function validate288(data, {
@@ -11972,24 +11986,24 @@ function validate288(data, {
       }
     }
     if (data.commands !== undefined) {
-      if (!validate374(data.commands, {
+      if (!validate375(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate374.errors : vErrors.concat(validate374.errors);
+        vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate380(data.history, {
+      if (!validate381(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
+        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
         errors = vErrors.length;
       }
     }
