@@ -21,7 +21,13 @@ interface Schema {
 const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'model.name': [undefined],
   'model.version': ['1', '2', '3'],
-  'model.uri': ['configmap://iris-1/model.onnx', 'pvc://models/iris/1.onnx', 'https://models.example/iris.onnx'],
+  'model.uri': [
+    'configmap://iris-1/model.onnx',
+    'pvc://models/iris/1.onnx',
+    'https://models.example/iris.onnx',
+    's3://models/iris.onnx',
+  ],
+  'model.secretName': ['store', 'another.store'],
   // Pods of an unpinned model would be asked what they have loaded, and there are none here.
   'model.sha256': ['a'.repeat(64), 'b'.repeat(64)],
   'model.maxBytes': ['500Mi', 1_000_000, '0.5Gi'],
@@ -84,12 +90,14 @@ interface Spec {
   replicas?: number;
   autoscaling?: { triggers: { type: string; averageUtilization?: number; averageValue?: unknown }[] };
   resources?: { requests?: Record<string, unknown> };
-  readonly model: { sha256?: string };
+  readonly model: { uri?: string; sha256?: string; secretName?: string };
 }
 
 /** What a person would not write, because the API refuses it with a message, is left out. */
 function consistent({ replicas, autoscaling, ...spec }: Spec): object {
-  const model = { sha256: 'a'.repeat(64), ...spec.model };
+  const { secretName, ...rest } = spec.model;
+  const credentials = secretName !== undefined && rest.uri?.startsWith('s3://') ? { secretName } : {};
+  const model = { sha256: 'a'.repeat(64), ...rest, ...credentials };
   // The number is always given: an update that removes autoscaling has to set it.
   if (autoscaling === undefined) return { ...spec, model, replicas: replicas ?? 1 };
   const triggers = autoscaling.triggers.map(({ type, averageUtilization = 80, averageValue = '1Gi' }) =>
