@@ -27,7 +27,7 @@ export function operatorSuite() {
     namespace,
     models: modelDeployments(client, namespace),
     operator: {
-      writesFor: (name: string) => running().writesFor(name),
+      writesFor: (name: string) => running().writesFor(namespace, name),
       async restart(options: OperatorOptions = {}) {
         expect(await running().stop()).toBe(0);
         current = await startOperator(options);

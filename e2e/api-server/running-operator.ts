@@ -10,8 +10,8 @@ const main = join(import.meta.dirname, '../../operator/src/main.ts');
 export interface RunningOperator {
   /** Every log line so far. */
   readonly logs: readonly Readonly<Record<string, unknown>>[];
-  /** The writes that were made for a ModelDeployment, in order. */
-  writesFor(name: string): string[];
+  /** The writes that were made for a ModelDeployment, in order; another namespace may hold one of its name. */
+  writesFor(namespace: string, name: string): string[];
   stop(): Promise<number>;
   kill(): Promise<void>;
 }
@@ -48,8 +48,10 @@ export async function startOperator({
   });
   return {
     logs,
-    writesFor: (name) =>
-      logs.filter((entry) => entry['msg'] === 'wrote' && entry['name'] === name).map((entry) => String(entry['write'])),
+    writesFor: (ofNamespace, name) =>
+      logs
+        .filter(({ msg, ...entry }) => msg === 'wrote' && entry['name'] === name && entry['namespace'] === ofNamespace)
+        .map((entry) => String(entry['write'])),
     async stop() {
       child.kill('SIGTERM');
       return exit;
