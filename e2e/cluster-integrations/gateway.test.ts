@@ -9,15 +9,14 @@ import { Agent, request } from 'undici';
 import { pythonWith } from '../../inference-pod/test/clients/environment.ts';
 import { testModel } from '../../inference-pod/test/models.ts';
 import { ensureBinaries, moduleFolder } from '../cluster/binaries.ts';
-import { repository } from '../cluster/cache.ts';
 import { kubeconfigFile } from '../cluster/cluster.ts';
 import { run } from '../cluster/command.ts';
 import { gatewayApiFiles } from '../cluster/gateway-api.ts';
 import { eventually, exampleAnswers, type Scenario, startScenario } from '../scenarios/scenario.ts';
 import { type Background, startInBackground } from './background.ts';
+import { setInChart } from './chart-setting.ts';
 
 /** A canary whose requests a Gateway shares out: Contour reads the routes, and Envoy, on the host, does as they say. */
-const chart = join(repository, 'charts/slipway');
 const { inputs } = exampleAnswers('iris', '1');
 /** Contour opens a listener's port below 1024 at 8000 above it. */
 const gateway = 'http://127.0.0.1:8080';
@@ -27,18 +26,6 @@ let scenario: Scenario;
 let folder: string;
 let crds: readonly string[];
 const programs: Background[] = [];
-const install = async (isEnabled: boolean) => {
-  const value = `gatewayApi.enabled=${isEnabled}`;
-  await scenario.helm(['upgrade', 'slipway', chart, '-n', 'slipway-system', '--reuse-values', '--set', value]);
-  await scenario.kubectl([
-    '-n',
-    'slipway-system',
-    'rollout',
-    'status',
-    'deployment/slipway-operator',
-    '--timeout=120s',
-  ]);
-};
 
 async function startGateway(): Promise<void> {
   const { contour } = await ensureBinaries('contour');
@@ -171,7 +158,7 @@ beforeAll(async () => {
     'crd/httproutes.gateway.networking.k8s.io',
     '--timeout=60s',
   ]);
-  await install(true);
+  await setInChart(scenario, 'gatewayApi.enabled=true');
   await scenario.apply('iris.yaml');
   await scenario.apply('iris-2.yaml');
   await scenario.kubectl(['delete', 'mdeploy', '--all']);
@@ -219,7 +206,7 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(async () => {
   isLoading = false;
-  await install(false);
+  await setInChart(scenario, 'gatewayApi.enabled=false');
   for (const program of programs.reverse()) await program.stop();
   await scenario.kubectl(['delete', 'namespace', scenario.namespace]);
   await scenario.kubectl(['delete', ...crds]);

@@ -4,32 +4,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { dump } from 'js-yaml';
 import { ensureBinaries } from '../cluster/binaries.ts';
-import { repository } from '../cluster/cache.ts';
 import { kubeconfigFile } from '../cluster/cluster.ts';
 import { network } from '../cluster/node.ts';
 import { eventually, exampleAnswers, type Scenario, startScenario } from '../scenarios/scenario.ts';
 import { type Background, startInBackground } from './background.ts';
+import { setInChart } from './chart-setting.ts';
 
 /** Gates that ask a Prometheus, which scrapes the pods as any would. */
 const port = 19_090;
 const url = `http://${network.hostAddress}:${port}`;
-const chart = join(repository, 'charts/slipway');
 const { inputs } = exampleAnswers('iris', '1');
 
 let scenario: Scenario;
 let folder: string;
 let prometheus: Background;
-const install = async (value: string) => {
-  await scenario.helm(['upgrade', 'slipway', chart, '-n', 'slipway-system', '--reuse-values', '--set', value]);
-  await scenario.kubectl([
-    '-n',
-    'slipway-system',
-    'rollout',
-    'status',
-    'deployment/slipway-operator',
-    '--timeout=120s',
-  ]);
-};
 beforeAll(async () => {
   const binaries = await ensureBinaries('prometheus');
   scenario = await startScenario();
@@ -60,7 +48,7 @@ beforeAll(async () => {
     ],
     async () => (await fetch(`${url}/-/ready`)).ok,
   );
-  await install(`prometheus.url=${url}`);
+  await setInChart(scenario, `prometheus.url=${url}`);
   await scenario.apply('iris.yaml');
   await scenario.apply('iris-2.yaml');
   await scenario.kubectl(['delete', 'mdeploy', '--all']);
@@ -75,7 +63,7 @@ beforeAll(async () => {
   });
 }, 900_000);
 afterAll(async () => {
-  await install('prometheus.url=');
+  await setInChart(scenario, 'prometheus.url=');
   await prometheus.stop();
   await scenario.end();
   await rm(folder, { recursive: true });

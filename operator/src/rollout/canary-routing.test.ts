@@ -76,13 +76,7 @@ describe('routing Replicas', () => {
 
   test('a share that is in force is judged between steps, too', () => {
     const life = two(rollout).ask('3').pass(105);
-    life.isStableAble = false;
-    const { deployment } = life.state;
-    if (deployment === undefined) throw new Error('there is no Deployment');
-    life.state = {
-      ...life.state,
-      deployment: { ...deployment, status: { ...deployment.status, availableReplicas: 3 } },
-    };
+    life.missStablePod();
     life.pass(30);
     expect(life.canary).toMatchObject({ state: 'Scaling', step: 2, weight: 20 });
     life.pass(90, { failed: 100 });

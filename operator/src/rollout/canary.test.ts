@@ -97,13 +97,7 @@ describe('a canary', () => {
 
   test('does not rise while a pod that serves is missing', () => {
     const life = two().ask('3');
-    life.isStableAble = false;
-    const { deployment } = life.state;
-    if (deployment === undefined) throw new Error('there is no Deployment');
-    life.state = {
-      ...life.state,
-      deployment: { ...deployment, status: { ...deployment.status, availableReplicas: 3 } },
-    };
+    life.missStablePod();
     life.pass(90);
     expect(life.canary).toMatchObject({ state: 'Scaling', step: 2, weight: 5 });
     expect(life.canary?.message).toContain('not all pods of the revision that serves');
@@ -380,13 +374,7 @@ describe('the pods of another canary', () => {
 describe('what is no fault of the canary is not held against it', () => {
   test('a pod of the revision that serves that is missing', () => {
     const life = two({ progressDeadlineSeconds: 120 });
-    life.isStableAble = false;
-    const { deployment } = life.state;
-    if (deployment === undefined) throw new Error('there is no Deployment');
-    life.state = {
-      ...life.state,
-      deployment: { ...deployment, status: { ...deployment.status, availableReplicas: 3 } },
-    };
+    life.missStablePod();
     life.ask('3').pass(900);
     expect(life.canary).toMatchObject({ state: 'Scaling', step: 1, weight: 0 });
   });

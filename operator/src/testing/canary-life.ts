@@ -102,6 +102,15 @@ export class CanaryLife {
     return this;
   }
 
+  /** One of the four pods that serve is gone, and does not come back. */
+  missStablePod(): void {
+    const { deployment } = this.state;
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    this.isStableAble = false;
+    const status = { ...deployment.status, availableReplicas: 3 };
+    this.state = { ...this.state, deployment: { ...deployment, status } };
+  }
+
   #count(
     { requests, failed, saturated, differing, canaryBucket, stableBucket }: Answers,
     intervalSeconds: number,
