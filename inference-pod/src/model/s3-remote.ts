@@ -16,12 +16,15 @@ interface Keys {
  */
 export function s3Remote(bucket: string, key: string, credentials: Credentials): Remote {
   const name = `s3://${bucket}/${key}`;
-  let keys: (() => Promise<Keys | undefined>) | undefined;
+  let chain: (() => Promise<Keys | undefined>) | undefined;
   return {
     name,
     async request() {
-      keys ??= await keySource(credentials);
-      const found = await keys();
+      let found = keysOfSecret(credentials);
+      if (found === undefined) {
+        chain ??= await keysOfChain();
+        found = await chain();
+      }
       const region = credentials.get('AWS_REGION') ?? credentials.get('AWS_DEFAULT_REGION') ?? 'us-east-1';
       const url = objectUrl(bucket, key, region, credentials);
       return found === undefined ? { url, headers: {} } : signed(url, region, found);
@@ -50,18 +53,24 @@ function encoded(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** @throws StartupError InvalidConfiguration where half of what is needed is there */
-async function keySource(credentials: Credentials): Promise<() => Promise<Keys | undefined>> {
+/**
+ * The keys of the Secret, all of one reading: it may be renewed.
+ *
+ * @throws StartupError InvalidConfiguration where half of what is needed is there
+ */
+function keysOfSecret(credentials: Credentials): Keys | undefined {
   const [id, secret] = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'] as const;
   const [accessKeyId, secretAccessKey] = [credentials.ofSecret(id), credentials.ofSecret(secret)];
-  if (accessKeyId !== undefined || secretAccessKey !== undefined) {
-    if (accessKeyId === undefined || secretAccessKey === undefined)
-      throw new StartupError(
-        'InvalidConfiguration',
-        `the Secret of spec.model.secretName has no key ${accessKeyId === undefined ? id : secret}: add it`,
-      );
-    return async () => ({ accessKeyId, secretAccessKey, sessionToken: credentials.ofSecret('AWS_SESSION_TOKEN') });
-  }
+  if (accessKeyId === undefined && secretAccessKey === undefined) return undefined;
+  if (accessKeyId === undefined || secretAccessKey === undefined)
+    throw new StartupError(
+      'InvalidConfiguration',
+      `the Secret of spec.model.secretName has no key ${accessKeyId === undefined ? id : secret}: add it`,
+    );
+  return { accessKeyId, secretAccessKey, sessionToken: credentials.ofSecret('AWS_SESSION_TOKEN') };
+}
+
+async function keysOfChain(): Promise<() => Promise<Keys | undefined>> {
   // Much of it is for other ways than this pod's: it is loaded only where it is needed.
   const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
   const provider = defaultProvider({ maxRetries: 1, timeout: 2000 });
