@@ -41,6 +41,9 @@ export function parseModelUri(uri: string): ModelUri {
     case 's3': {
       const [, bucket, key] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/(.+)$/s.exec(uri) ?? [];
       if (bucket === undefined || key === undefined) throw new InvalidModelUri(uri, 'is not s3://BUCKET/KEY');
+      // URLs resolve them, and another bucket would be asked.
+      if (key.split('/').some((segment) => segment === '.' || segment === '..'))
+        throw new InvalidModelUri(uri, 'has a segment . or .. in its key: name the object as it is stored');
       return { scheme, bucket, key };
     }
     case 'pvc':
