@@ -15,7 +15,7 @@ test.each([
 test.each([
   ['pvc://models', 'names no file in the volume'],
   ['s3://models', 'is not s3://BUCKET/KEY'],
-  ['s3://models/../others/iris.onnx', 'has a segment . or ..'],
+  ['s3://models/../others/iris.onnx', 'has a segment . or .. in its key: name the object as it is stored'],
   ['s3://Models/iris.onnx', 'is not s3://BUCKET/KEY'],
   ['ftp://models.example/iris.onnx', 'has the scheme ftp; known are https, http, s3, pvc, configmap and file'],
 ])('%s is refused', (uri, problem) => {
