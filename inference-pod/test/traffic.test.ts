@@ -154,26 +154,31 @@ describe('a request that asks for a revision or a version', () => {
   });
 });
 
+/**
+ * Sends a request three times, each once the one before was compared; those that are not are waited for in vain.
+ *
+ * @returns how many were compared, and how many answers were other ones
+ */
+async function mirrored(outputs: Mirror['outputs'], send: () => Promise<unknown>): Promise<readonly number[]> {
+  const told = async () => (await tell({ percent: 0, mirror: { percent: 100, outputs } })).passedOn;
+  const before = await told();
+  const old = before?.revision === 'iris-2' ? before : nothingPassedOn;
+  for (let sent = 1; sent <= 3; sent++) {
+    await send();
+    for (let waited = 0; ((await told())?.compared ?? 0) < old.compared + sent && waited < 1000; waited += 50)
+      await sleep(50);
+  }
+  const now = await told();
+  expect(now?.requests).toBe(old.requests);
+  return [(now?.compared ?? 0) - old.compared, (now?.differing ?? 0) - old.differing];
+}
+
 describe('requests that are mirrored', () => {
-  /** Sends requests, each once the one before was compared; those that are not are waited for in vain. */
-  const compared = async (outputs: Mirror['outputs'], body: object = request, headers: Record<string, string> = {}) => {
-    const revision = `mirrored-${++turn}`;
-    // The counts of a revision begin anew when it is another.
-    await tell({ revision, percent: 0, pods: [] });
-    const told = async () => (await tell({ percent: 0, mirror: { percent: 100, outputs } })).passedOn;
-    const before = await told();
-    const old = before?.revision === 'iris-2' ? before : nothingPassedOn;
-    for (let sent = 1; sent <= 3; sent++) {
+  const compared = (outputs: Mirror['outputs'], body: object = request, headers: Record<string, string> = {}) =>
+    mirrored(outputs, async () => {
       const answer = await infer(headers, body);
       expect([answer.status, servedBy(answer)]).toEqual([200, 'iris-1']);
-      for (let waited = 0; ((await told())?.compared ?? 0) < old.compared + sent && waited < 1000; waited += 50)
-        await sleep(50);
-    }
-    const now = await told();
-    expect(now?.requests).toBe(old.requests);
-    return [(now?.compared ?? 0) - old.compared, (now?.differing ?? 0) - old.differing];
-  };
-  let turn = 0;
+    });
   const alike: Mirror['outputs'] = [
     { name: 'label', compare: 'Exact' },
     { name: 'probabilities', compare: 'Argmax' },
@@ -383,6 +388,38 @@ describe('over gRPC', () => {
     await tell({});
     await expect(inferRow({ inputs: [] })).rejects.toThrow('INVALID_ARGUMENT');
     expect(await passedOn()).toMatchObject({ revision: 'iris-2', requests: 1, failed: 0, saturated: 0 });
+  });
+
+  describe('requests are mirrored', () => {
+    const compared = (outputs: Mirror['outputs'], more: object = {}) =>
+      mirrored(outputs, async () => expect((await inferRow(more)).model_version).toBe('1'));
+
+    test('and compared as the table says, in contents and in raw form', async () => {
+      const alike: Mirror['outputs'] = [
+        { name: 'label', compare: 'Exact' },
+        { name: 'probabilities', compare: 'Argmax' },
+      ];
+      const raw = { inputs: [{ ...row, contents: undefined }], raw_input_contents: [Buffer.alloc(16)] };
+      expect(await compared(alike)).toEqual([3, 0]);
+      expect(await compared([])).toEqual([3, 3]);
+      expect(await compared([], raw)).toEqual([3, 3]);
+      expect(await compared([{ name: 'probabilities', compare: 'Tolerance', absolute: 0.9 }], raw)).toEqual([3, 0]);
+    });
+
+    test('but none that is refused, asks for a version, is large, or is of a stream', async () => {
+      const large = { ...row, shape: [20_000, 4], contents: { fp32_contents: Array(80_000).fill(1) } };
+      const isRefused = () => expect(inferRow({ inputs: [] })).rejects.toThrow('INVALID_ARGUMENT');
+      const isStreamed = async () => {
+        const stream = client['ModelStreamInfer']?.();
+        stream.write({ model_name: 'iris', inputs: [row] });
+        await once(stream, 'data');
+        stream.end();
+      };
+      const sent = [isRefused, () => inferRow({ model_version: '1' }), () => inferRow({ inputs: [large] }), isStreamed];
+      for (const send of [...sent, isRefused, isRefused]) expect(await mirrored([], send)).toEqual([0, 0]);
+      // None of them has kept a place.
+      expect(await compared([])).toEqual([3, 3]);
+    });
   });
 
   test('a stream stays with the pod', async () => {

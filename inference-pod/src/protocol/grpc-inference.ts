@@ -1,6 +1,13 @@
 import { elementBytes, readBinaryTensor, stringBytes, writeBinaryTensor } from './binary-tensors.ts';
 import { classify } from './classification.ts';
-import { type Datatype, elementCount, type Signature, type Tensor, type TensorData } from './datatypes.ts';
+import {
+  type Datatype,
+  elementCount,
+  type Signature,
+  type Tensor,
+  type TensorData,
+  type TensorSignature,
+} from './datatypes.ts';
 import { shorten } from './json-reader.ts';
 import { tooLarge } from './json-text.ts';
 import type { ModelIdentity } from './open-inference.ts';
@@ -12,12 +19,12 @@ import { checkShape, describeSignature, quotedNames } from './tensor-shape.ts';
 
 /** The numbers of the fields in open_inference_grpc.proto of the Open Inference Protocol v2. */
 const request = { modelName: 1, modelVersion: 2, id: 3, inputs: 5, outputs: 6, rawInputs: 7 };
-const input = { name: 1, datatype: 2, shape: 3, parameters: 4, contents: 5 };
+/** Of an InferInputTensor, and of an InferOutputTensor. */
+const described = { name: 1, datatype: 2, shape: 3, parameters: 4, contents: 5 };
 const output = { name: 1, parameters: 2 };
 const entry = { key: 1, value: 2 };
 const parameter = { int64: 2 };
 const response = { modelName: 1, modelVersion: 2, id: 3, outputs: 5, rawOutputs: 6 };
-const outputTensor = { name: 1, datatype: 2, shape: 3, contents: 5 };
 
 /** A request has one for each input and output, and a few more; an input and an output have fewer. */
 const mostFields = 10_000;
@@ -49,8 +56,7 @@ export function addresseeOf(message: Buffer): ModelIdentity {
 export function decodeGrpcInference(message: Buffer, signature: Signature, limits: DecodeLimits): InferenceRequest {
   const reader = new ProtobufReader(message);
   let id: string | undefined;
-  const inputs: Buffer[] = [];
-  const raws: Buffer[] = [];
+  const inputs = new Tensors(signature.inputs);
   const outputs: OutputRequest[] = [];
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     limits.patience?.spend();
@@ -59,94 +65,138 @@ export function decodeGrpcInference(message: Buffer, signature: Signature, limit
         id = reader.text();
         break;
       case request.inputs:
-        if (inputs.length === signature.inputs.length) throw tooMany(signature);
-        inputs.push(reader.view());
+        inputs.add(reader.view());
         break;
       case request.outputs:
         outputs.push(readOutput(reader.view(), signature, outputs));
         break;
       case request.rawInputs:
-        if (raws.length === signature.inputs.length) throw tooMany(signature);
-        raws.push(reader.view());
+        inputs.addRaw(reader.view());
         break;
       default:
         reader.skip();
     }
   }
-  if (raws.length > 0 && raws.length !== inputs.length) {
-    throw badRequest(
-      `raw_input_contents has ${raws.length} entries for ${inputs.length} inputs: give all inputs in it, or none`,
-    );
+  const tensors = inputs.read(limits);
+  const missing = signature.inputs.filter(({ name }) => !tensors.has(name));
+  if (missing.length > 0) {
+    throw badRequest(`input ${quotedNames(missing)}: missing; expected ${missing.map(describeSignature).join(', ')}`);
   }
   // A model without inputs leaves no choice to see, and Triton's client reads numbers in raw form alone.
-  const isRaw = raws.length > 0 || inputs.length === 0;
+  const isRaw = inputs.isRaw || tensors.size === 0;
   const whole = signature.outputs.map(({ name }) => ({ name, isBinary: isRaw, classes: undefined }));
   return {
     id,
-    inputs: readInputs(inputs, raws, signature, limits),
+    inputs: tensors,
     outputs: outputs.length === 0 ? whole : outputs.map((asked) => ({ ...asked, isBinary: isRaw })),
     nonFinite: 'bare',
   };
 }
 
-function tooMany(signature: Signature) {
-  return badRequest(`more inputs are given than the model has, which are ${quotedNames(signature.inputs)}`);
-}
-
-function readInputs(
-  inputs: readonly Buffer[],
-  raws: readonly Buffer[],
+/**
+ * Reads the outputs of a ModelInferResponse, of which not all have to be there.
+ *
+ * @throws RequestError 400 for what no version of this signature answers, 413
+ */
+export function decodeGrpcAnswer(
+  message: Buffer,
   signature: Signature,
   limits: DecodeLimits,
 ): ReadonlyMap<string, Tensor> {
-  const tensors = new Map<string, Tensor>();
-  let room = limits.mostTensorBytes;
-  for (const [index, bytes] of inputs.entries()) {
-    const { name, tensor } = readInput(bytes, index, signature, raws[index], room, limits);
-    if (tensors.has(name)) throw badRequest(`input '${name}': given twice`);
-    room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
-    tensors.set(name, tensor);
+  const reader = new ProtobufReader(message);
+  const outputs = new Tensors(signature.outputs);
+  let fields = 0;
+  for (let field = reader.field(); field !== undefined; field = reader.field()) {
+    if (++fields > mostFields) throw tooManyFields();
+    if (field === response.outputs) outputs.add(reader.view());
+    else if (field === response.rawOutputs) outputs.addRaw(reader.view());
+    else reader.skip();
   }
-  const missing = signature.inputs.filter(({ name }) => !tensors.has(name));
-  if (missing.length > 0) {
-    throw badRequest(`input ${quotedNames(missing)}: missing; expected ${missing.map(describeSignature).join(', ')}`);
+  return outputs.read(limits);
+}
+
+/** The tensors of a message: what is said of each, and the data of all in raw form beside it, or of none. */
+class Tensors {
+  readonly #known: readonly TensorSignature[];
+  readonly #descriptions: Buffer[] = [];
+  readonly #raws: Buffer[] = [];
+
+  /** @param known those that there may be */
+  constructor(known: readonly TensorSignature[]) {
+    this.#known = known;
   }
-  return tensors;
+
+  get isRaw(): boolean {
+    return this.#raws.length > 0;
+  }
+
+  add(description: Buffer): void {
+    this.#addTo(this.#descriptions, description);
+  }
+
+  addRaw(data: Buffer): void {
+    this.#addTo(this.#raws, data);
+  }
+
+  #addTo(list: Buffer[], bytes: Buffer): void {
+    if (list.length === this.#known.length)
+      throw badRequest(`more inputs are given than the model has, which are ${quotedNames(this.#known)}`);
+    list.push(bytes);
+  }
+
+  /** @throws RequestError */
+  read(limits: DecodeLimits): ReadonlyMap<string, Tensor> {
+    const [descriptions, raws] = [this.#descriptions, this.#raws];
+    if (raws.length > 0 && raws.length !== descriptions.length) {
+      throw badRequest(
+        `raw_input_contents has ${raws.length} entries for ${descriptions.length} inputs: give all inputs in it, or none`,
+      );
+    }
+    const tensors = new Map<string, Tensor>();
+    let room = limits.mostTensorBytes;
+    for (const [index, bytes] of descriptions.entries()) {
+      const { name, tensor } = readTensor(bytes, index, this.#known, raws[index], room, limits);
+      if (tensors.has(name)) throw badRequest(`input '${name}': given twice`);
+      room -= Array.isArray(tensor.data) ? 0 : tensor.data.byteLength;
+      tensors.set(name, tensor);
+    }
+    return tensors;
+  }
 }
 
 /** More dimensions than any model has. */
 const mostDimensions = 32;
 
-/** What stands in an InferInputTensor. */
-interface InputFields {
+/** What is said of a tensor. */
+interface TensorFields {
   name: string;
   datatype: string;
   readonly shape: number[];
   contents: Buffer | undefined;
 }
 
-function readInputFields(bytes: Buffer): InputFields {
+function readTensorFields(bytes: Buffer): TensorFields {
   const reader = new ProtobufReader(bytes);
-  const fields: InputFields = { name: '', datatype: '', shape: [], contents: undefined };
+  const fields: TensorFields = { name: '', datatype: '', shape: [], contents: undefined };
   let count = 0;
   for (let field = reader.field(); field !== undefined; field = reader.field()) {
     if (++count > mostFields) throw tooManyFields();
     switch (field) {
-      case input.name:
+      case described.name:
         fields.name = reader.text();
         break;
-      case input.datatype:
+      case described.datatype:
         fields.datatype = reader.text();
         break;
-      case input.shape:
+      case described.shape:
         readNumbers(reader, fields.shape, mostDimensions);
         break;
-      case input.parameters:
+      case described.parameters:
         if (keyOf(reader.view()).startsWith('shared_memory')) {
           throw badRequest(`input '${shorten(fields.name)}': memory is not shared with clients: send the data itself`);
         }
         break;
-      case input.contents:
+      case described.contents:
         fields.contents = reader.view();
         break;
       default:
@@ -156,19 +206,19 @@ function readInputFields(bytes: Buffer): InputFields {
   return fields;
 }
 
-function readInput(
+function readTensor(
   bytes: Buffer,
   index: number,
-  signature: Signature,
+  known: readonly TensorSignature[],
   raw: Buffer | undefined,
   room: number,
   limits: DecodeLimits,
 ) {
-  const { name, datatype, shape, contents } = readInputFields(bytes);
-  const expected = signature.inputs.find((candidate) => candidate.name === name);
+  const { name, datatype, shape, contents } = readTensorFields(bytes);
+  const expected = known.find((candidate) => candidate.name === name);
   if (expected === undefined) {
     const which = name === '' ? `inputs[${index}]` : `input '${shorten(name)}'`;
-    throw badRequest(`${which}: the model has no such input, it has ${quotedNames(signature.inputs)}`);
+    throw badRequest(`${which}: the model has no such input, it has ${quotedNames(known)}`);
   }
   if (datatype !== expected.datatype) {
     throw badRequest(`input '${name}': datatype is "${shorten(datatype)}", expected "${expected.datatype}"`);
@@ -317,10 +367,10 @@ export function encodeGrpcInference(
   const isRaw = asked.some(({ isBinary }) => isBinary) || tensors.some(({ tensor }) => tensor.datatype === 'FP16');
   for (const { name, tensor } of tensors) {
     const message = new ProtobufWriter()
-      .text(outputTensor.name, name)
-      .text(outputTensor.datatype, tensor.datatype)
-      .numbers(outputTensor.shape, tensor.shape);
-    if (!isRaw) message.message(outputTensor.contents, contentsOf(tensor, mostBytes));
+      .text(described.name, name)
+      .text(described.datatype, tensor.datatype)
+      .numbers(described.shape, tensor.shape);
+    if (!isRaw) message.message(described.contents, contentsOf(tensor, mostBytes));
     writer.message(response.outputs, message);
   }
   if (isRaw) for (const { tensor } of tensors) writer.bytes(response.rawOutputs, writeBinaryTensor(tensor));

@@ -5,7 +5,8 @@ import { RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import { isOrdinary, passedOnHeader, revisionHeader } from '../traffic/canary-answer.ts';
-import type { Traffic } from '../traffic/traffic.ts';
+import { mostComparedBytes } from '../traffic/comparison.ts';
+import type { Asked, Traffic } from '../traffic/traffic.ts';
 import type { GrpcCall } from './grpc-server.ts';
 import type { Lifecycle, ServedModel } from './lifecycle.ts';
 import { refuseUnknown } from './model-description.ts';
@@ -59,7 +60,7 @@ export async function inferOrPass(
   const { header, path } = call;
   const asked = { revision: header(revisionHeader), version: version === '' ? undefined : version, header };
   const passing = traffic.begin(asked);
-  if (passing === undefined) return inferMessage(wire, message, call, options);
+  if (passing === undefined) return inferAndCompare(wire, message, call, asked, options);
   // Whoever answers in the end, the request says nothing of this pod's own model.
   call.passedOn();
   const gone = new AbortController();
@@ -67,12 +68,7 @@ export async function inferOrPass(
   const now = performance.now();
   const held = transfers.holding();
   try {
-    const headers = Object.fromEntries(
-      ['traceparent', 'tracestate'].flatMap((name) => {
-        const value = header(name);
-        return value === undefined ? [] : [[name, value] as const];
-      }),
-    );
+    const headers = headersToPass(call);
     const asking = { path, headers, body: message, hold: (bytes: number) => held.reserve(bytes) };
     const answer = await passing.ask('grpc', asking, deadlineOf(call, now, options), now, gone);
     if (answer !== undefined) {
@@ -92,6 +88,46 @@ export async function inferOrPass(
     const isRefused = error instanceof RequestError && error.status < 500;
     passing.judge(isRefused ? 'refused' : 'failed', performance.now() - start);
     throw error;
+  }
+}
+
+/** What of a call's head a canary has to know. */
+function headersToPass({ header }: GrpcCall): Record<string, string> {
+  return Object.fromEntries(
+    ['traceparent', 'tracestate'].flatMap((name) => {
+      const value = header(name);
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
+}
+
+/** Answers here; how a canary answers is compared once the client has its answer, where the share says so. */
+async function inferAndCompare(
+  wire: Wire,
+  message: Buffer,
+  call: GrpcCall,
+  { revision, version }: Asked,
+  options: GrpcServiceOptions,
+): Promise<readonly Uint8Array[]> {
+  const { traffic, log } = options;
+  const isForAnyone = wire === 'open-inference-grpc' && version === undefined && revision === undefined;
+  const request = { path: call.path, headers: headersToPass(call), body: message };
+  const comparison = isForAnyone ? traffic.mirror(request, 'grpc') : undefined;
+  if (comparison === undefined) return inferMessage(wire, message, call, options);
+  try {
+    const own = await inferMessage(wire, message, call, options);
+    const { signature } = loadedModel(options).scheduler.model;
+    const length = own.reduce((sum, piece) => sum + piece.length, 0);
+    // Nothing more is heard of a client that has gone.
+    if (length <= mostComparedBytes && !call.isCancelled()) {
+      const sent = new Promise<void>((resolve) => call.onOver(resolve));
+      // A copy: the memory of an answer is used again once it is sent.
+      const answer = { over: 'grpc', body: Buffer.concat(own), headerLength: undefined } as const;
+      void comparison.with(answer, signature, log, sent);
+    }
+    return own;
+  } finally {
+    comparison.endUnlessUnderWay();
   }
 }
 

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import type { OutputComparison } from '../../../contract/src/traffic.ts';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
@@ -9,7 +8,6 @@ import { badRequest, RequestError } from '../protocol/request-error.ts';
 import type { Wire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
-import { type Answer, agree } from '../traffic/agreement.ts';
 import { isOrdinary, passedOnHeader, revisionHeader } from '../traffic/canary-answer.ts';
 import type { Comparison } from '../traffic/comparison.ts';
 import type { Passing } from '../traffic/passing.ts';
@@ -203,7 +201,7 @@ function mirrored(
 ): Comparison | undefined {
   const isForAnyone = version === undefined && request.headers[revisionHeader] === undefined;
   if (passing !== undefined || wire !== 'open-inference' || !isForAnyone) return undefined;
-  return traffic.mirror({ path: request.url ?? '', headers: headersToPass(request), body });
+  return traffic.mirror({ path: request.url ?? '', headers: headersToPass(request), body }, 'http');
 }
 
 /** Whoever asked has its answer already, and does not wait for this. */
@@ -216,17 +214,9 @@ function compare(
   if (comparison === undefined) return;
   const bytes = typeof body === 'string' ? Buffer.from(body) : Buffer.concat(body);
   const headerLength = headers?.['inference-header-content-length'];
-  const own = { body: bytes, headerLength: headerLength === undefined ? undefined : Number(headerLength) };
-  const limits = { mostTensorBytes: comparedTensorBytes };
-  const byModel = (ours: Answer, theirs: Answer, outputs: readonly OutputComparison[]) =>
-    agree(ours, theirs, outputs, model.signature, limits);
-  comparison.with(own, byModel).catch((error: unknown) => {
-    if (error instanceof RequestError) log.debug({ reason: error.message }, 'an answer cannot be compared');
-    else log.error({ err: error }, 'an answer could not be compared');
-  });
+  const length = headerLength === undefined ? undefined : Number(headerLength);
+  void comparison.with({ over: 'http', body: bytes, headerLength: length }, model.signature, log);
 }
-
-const comparedTensorBytes = 2 ** 20;
 
 function httpAnswer({ body, headerLength }: Extract<InferenceAnswer, { readonly kind: 'answered' }>): HttpAnswer {
   if (headerLength === undefined) return { status: 200, contentType: jsonType, body };

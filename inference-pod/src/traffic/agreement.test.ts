@@ -4,6 +4,7 @@ import type { Datatype } from '../protocol/datatypes.ts';
 import { agree } from './agreement.ts';
 
 const answer = (datatype: Datatype, shape: readonly number[], data: readonly unknown[]) => ({
+  over: 'http' as const,
   body: Buffer.from(JSON.stringify({ outputs: [{ name: 'y', datatype, shape, data }] })),
   headerLength: undefined,
 });
@@ -43,7 +44,7 @@ test('Argmax: no number is at no place', () => {
     const head = JSON.stringify({
       outputs: [{ name: 'y', datatype: 'FP32', shape: [1, 2], parameters: { binary_data_size: data.length } }],
     });
-    return { body: Buffer.concat([Buffer.from(head), data]), headerLength: head.length };
+    return { over: 'http' as const, body: Buffer.concat([Buffer.from(head), data]), headerLength: head.length };
   };
   const compared = (a: ReturnType<typeof binary>, b: ReturnType<typeof binary>) =>
     agree(

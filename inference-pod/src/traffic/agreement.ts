@@ -1,11 +1,14 @@
-import type { OutputComparison } from '../../../contract/src/traffic.ts';
+import type { CanaryPod, OutputComparison } from '../../../contract/src/traffic.ts';
 import type { Signature, Tensor } from '../protocol/datatypes.ts';
+import { decodeGrpcAnswer } from '../protocol/grpc-inference.ts';
 import type { DecodeLimits } from '../protocol/open-inference-request.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { defaultTolerance, differenceOf, parseAnswer, valuesOf } from '../validation/golden-set.ts';
 
-/** An answer of the Open Inference Protocol over HTTP. */
+/** An answer of the Open Inference Protocol. */
 export interface Answer {
+  /** The JSON of HTTP, or a ModelInferResponse. */
+  readonly over: keyof CanaryPod;
   readonly body: Buffer;
   /** How much of it is JSON, when tensors in binary form follow it. */
   readonly headerLength: number | undefined;
@@ -24,7 +27,8 @@ export function agree(
   signature: Signature,
   limits: DecodeLimits,
 ): boolean {
-  const tensorsOf = ({ body, headerLength }: Answer) => parseAnswer(body, signature, limits, headerLength);
+  const tensorsOf = ({ over, body, headerLength }: Answer) =>
+    over === 'grpc' ? decodeGrpcAnswer(body, signature, limits) : parseAnswer(body, signature, limits, headerLength);
   const ours = tensorsOf(own);
   let theirs: ReadonlyMap<string, Tensor>;
   try {

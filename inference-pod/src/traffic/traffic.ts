@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Table } from '../../../contract/src/link.ts';
 import {
+  type CanaryPod,
   mostCanaryPods,
   nothingPassedOn,
   type PassedOn,
@@ -9,8 +10,8 @@ import {
 } from '../../../contract/src/traffic.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import { RequestError } from '../protocol/request-error.ts';
-import { type CanaryRequest, passedOnHeader, type Verdict } from './canary-answer.ts';
-import { Comparison, type Counts, mostComparedBytes, mostComparisons } from './comparison.ts';
+import { type CanaryAnswer, type CanaryRequest, passedOnHeader, type Verdict } from './canary-answer.ts';
+import { type Ask, Comparison, type Counts, mostComparedBytes, mostComparisons } from './comparison.ts';
 import { ComparisonBudget } from './comparison-budget.ts';
 import { GrpcCanaries } from './grpc-canary.ts';
 import { HttpCanaries } from './http-canary.ts';
@@ -56,7 +57,7 @@ export class Traffic {
   readonly #mirrorSplit: TrafficSplit;
   /** Neither those that ask for a canary nor comparisons take connections of the share's. */
   readonly #http: Readonly<Record<CanaryRequest['why'], HttpCanaries>>;
-  readonly #grpc: GrpcCanaries;
+  readonly #grpc: Readonly<Record<CanaryRequest['why'], GrpcCanaries>>;
   #table: Table | undefined;
   #share: TrafficShare | undefined;
   #counts: Counts = { ...nothingPassedOn };
@@ -76,7 +77,11 @@ export class Traffic {
       asked: new HttpCanaries(mostAnswerBytes, mostAsked),
       mirror: new HttpCanaries(mostComparedBytes, mostComparisons),
     };
-    this.#grpc = new GrpcCanaries(mostAnswerBytes);
+    this.#grpc = {
+      share: new GrpcCanaries(mostAnswerBytes),
+      asked: new GrpcCanaries(mostAnswerBytes),
+      mirror: new GrpcCanaries(mostComparedBytes),
+    };
     this.#budget = new ComparisonBudget(options.now);
     // Many pods do not all begin with the same one.
     this.#turn = Math.floor(random() * mostCanaryPods);
@@ -124,14 +129,15 @@ export class Traffic {
   /**
    * @returns how the canary's answer is compared with this pod's own, which is sent first; undefined when it is not
    */
-  mirror(request: Pick<CanaryRequest, 'path' | 'headers' | 'body'>): Comparison | undefined {
+  mirror(request: Pick<CanaryRequest, 'path' | 'headers' | 'body'>, over: keyof CanaryPod): Comparison | undefined {
     const { share } = this;
     if (share?.mirror === undefined || request.body.length > mostComparedBytes) return undefined;
     const pod = this.#nextPod(share);
     if (pod === undefined || this.#comparisons >= mostComparisons) return undefined;
     if (!this.#mirrorSplit.next(share.mirror.percent) || !this.#budget.isThere) return undefined;
     this.#comparisons++;
-    return new Comparison(request, pod.http, share, this.#http.mirror, this.#countsOf(share), this.#budget, () => {
+    const ask: Ask = (asked) => this.#ask(pod, asked, over);
+    return new Comparison(request, share, ask, this.#countsOf(share), this.#budget, () => {
       this.#comparisons--;
     });
   }
@@ -166,8 +172,7 @@ export class Traffic {
     return {
       send: async (request, over) => {
         if (pod === undefined) return { kind: 'none', reason: 'it has no pod that serves' };
-        const addressed = { ...request, revision, why };
-        return over === 'http' ? this.#http[why].ask(pod.http, addressed) : this.#grpc.ask(pod.grpc, addressed);
+        return this.#ask(pod, { ...request, revision, why }, over);
       },
       // Whoever asks for the canary says nothing of what others would be answered.
       count: (verdict) => {
@@ -180,6 +185,11 @@ export class Traffic {
       patienceMilliseconds: this.#options.patienceMilliseconds,
       usualMilliseconds: this.#options.usualMilliseconds,
     };
+  }
+
+  #ask(pod: CanaryPod, request: CanaryRequest, over: keyof CanaryPod): Promise<CanaryAnswer> {
+    const canaries = over === 'http' ? this.#http : this.#grpc;
+    return canaries[request.why].ask(pod[over], request);
   }
 
   #end(why: 'share' | 'asked'): void {
