@@ -112,15 +112,18 @@ test('a canary waits for its route, for its weights, and for a Gateway that take
     await client.call('POST', pathOf(routeResources[kind], namespace), {
       body: { apiVersion: `${group}/v1`, kind, metadata: { name: 'iris' }, spec: { parentRefs, rules } },
     });
-  await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
-  const weights = [
-    ['iris', 70],
-    ['iris-canary', 30],
+  const weights = (weight: number) => [
+    ['iris', 100 - weight],
+    ['iris-canary', weight],
   ];
-  expect(await backends()).toEqual([weights, [['x', 1]]]);
-  await takeRoutes();
+  // A backend that gives nothing first: no Gateway sends requests to what it does not know yet.
+  for (const weight of [0, 30]) {
+    await eventually(backends, ([first]) => JSON.stringify(first) === JSON.stringify(weights(weight)));
+    await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
+    await takeRoutes();
+  }
   await eventually(canary, (record) => record?.state === 'Holding');
-  expect(await backends()).toEqual([weights, [['x', 1]]]);
+  expect(await backends()).toEqual([weights(30), [['x', 1]]]);
 });
 
 test('weights that somebody takes away come back', async () => {
@@ -129,6 +132,7 @@ test('weights that somebody takes away come back', async () => {
     body: [{ op: 'replace', path: '/spec/rules/0/backendRefs', value: [{ name: 'iris', port: 80 }] }],
   });
   await eventually(backends, ([first]) => first?.length === 2);
+  await takeRoutes();
 });
 
 test('a canary that is aborted goes once its route has let go of it', async () => {
@@ -137,6 +141,8 @@ test('a canary that is aborted goes once its route has let go of it', async () =
     contentType: 'application/merge-patch+json',
     body: { metadata: { annotations: { 'serving.slipway.dev/abort': `${revision}@1` } } },
   });
+  await eventually(backends, ([first]) => JSON.stringify(first) === '[["iris",100],["iris-canary",0]]');
+  await takeRoutes();
   await eventually(backends, ([first]) => first?.length === 1);
   expect(await backends()).toEqual([[['iris', 1]], [['x', 1]]]);
   expect((await models.child('CanaryDeployment', 'iris'))?.metadata.deletionTimestamp).toBeUndefined();

@@ -106,6 +106,8 @@ export interface Observed {
   readonly foreignAutoscalers: readonly ForeignAutoscaler[];
   /** The last applies to children that were there already. */
   readonly attempts: ReadonlyMap<ChildKind, Attempt>;
+  /** The last patches of routes, by their names. */
+  readonly routeRepairs: ReadonlyMap<string, Repairs>;
   /** Why the API server refuses writes, by what they are called (`nameOf` in controller/writes.ts). */
   readonly refusals: ReadonlyMap<string, Refusal>;
 }
@@ -162,16 +164,19 @@ export interface ForeignAutoscaler {
 }
 
 /** An apply to a child that was there already. */
-export interface Attempt {
-  /** Fingerprint of what was applied. */
-  readonly desired: string;
+export interface Attempt extends Repairs {
   /** Fingerprint of the answer. */
   readonly live: string;
   /** Whether the apply changed nothing or its answer still differed, and the object is as it was then. */
   readonly resisted: boolean;
-  /** How often the same has been applied in a row. */
+}
+
+/** How often something was made the same in a row. */
+export interface Repairs {
+  /** Tells it from anything else. */
+  readonly desired: string;
   readonly repairs: number;
-  /** In milliseconds since 1970. */
+  /** When it was last, in milliseconds since 1970. */
   readonly at: number;
 }
 

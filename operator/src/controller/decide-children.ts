@@ -41,7 +41,8 @@ export interface ChildDecision {
 }
 
 export interface Contested {
-  readonly child: ChildKind;
+  /** Its kind; of a route, its name as well. */
+  readonly child: string;
   readonly difference: string;
   readonly repairs: number;
 }

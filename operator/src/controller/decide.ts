@@ -7,7 +7,7 @@ import { notTaken } from '../rollout/canary-pods.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
-import { changeOfRoute, isSame as isSameRoute, ownRoutes } from '../rollout/routes.ts';
+import { ownRoutes } from '../rollout/routes.ts';
 import { tableFor } from '../rollout/traffic-share.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
 import { problemOfPod } from '../status/diagnosis.ts';
@@ -30,6 +30,7 @@ import {
   signatureWrites,
   unrecorded,
 } from './decide-records.ts';
+import { routeDecisions } from './decide-routes.ts';
 import type { Decision, Write } from './writes.ts';
 
 export interface Policy {
@@ -68,6 +69,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const wanted = wantedRevision(observed, target, now);
   const { progress, state } = rolloutOf(observed, wanted, now);
   const children = conflicts.length > 0 ? [] : childDecisions(observed, wanted, policy.publicKeys, now);
+  const routes = routeDecisions(observed, wanted, now);
   const evidence = (writes: readonly Write[]) =>
     writes.filter((write) => write.kind === 'take-over' && write.child === 'Deployment');
   const ofChildren = children.flatMap(({ writes }) => writes);
@@ -79,7 +81,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
       ? []
       : renumberWrites(wanted.canary?.target ?? wanted.revision, newest)),
     ...adoptWrites(observed),
-    ...routeWrites(observed, wanted),
+    ...routes.flatMap(({ writes }) => writes),
     ...ofChildren.filter((write) => !first.includes(write)),
     ...preflightWrites(observed, asked, gate, hasLink),
     ...healthWrites(wanted.revision, state, now),
@@ -103,7 +105,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     hasLink,
     isHeld: conflicts.length > 0 || damped.isHeld,
     refusals: damped.refusals,
-    contested: children.flatMap(({ contested }) => contested ?? []),
+    contested: [...children, ...routes].flatMap(({ contested }) => contested ?? []),
     now,
   });
   const statusWrites: Write[] = isSame(status, model.status) ? [] : [{ kind: 'write-status', status }];
@@ -118,7 +120,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...(isToldOfAll(observed, state) && gate.kind !== 'checking' ? [] : [unreadyRequeueMilliseconds]),
     ...deadlineRequeue(observed, progress, state, now),
     ...damped.requeueAfterMilliseconds,
-    ...children.flatMap(({ requeueAfterMilliseconds = [] }) => requeueAfterMilliseconds),
+    ...[...children, ...routes].flatMap(({ requeueAfterMilliseconds = [] }) => requeueAfterMilliseconds),
     ...canaryRequeue(observed, wanted, now),
   ];
   return {
@@ -163,20 +165,6 @@ function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): reado
   const isWaited = canary.record.state === 'Scaling' || notTaken(observed, canary) !== undefined;
   const isRouted = isWaited && ownRoutes(observed.model.spec).length > 0;
   return [...(milliseconds === undefined ? [] : [milliseconds]), ...(isRouted ? [routeRequeueMilliseconds] : [])];
-}
-
-/** Routes give the canary its share, and those that it does not use any more are let go of. */
-function routeWrites({ model, routes }: Observed, { canary }: Wanted): Write[] {
-  const own = canary === undefined ? [] : ownRoutes(model.spec);
-  return routes.flatMap((state): Write[] => {
-    if (state.kind !== 'found') return [];
-    const { reference, route } = state;
-    const weight = own.some((one) => isSameRoute(one, reference)) ? canary?.record.weight : undefined;
-    const change = changeOfRoute(route, model.metadata.name, weight);
-    if (change.kind === 'problem' || change.changes.length === 0) return [];
-    const { resourceVersion } = route.metadata;
-    return [{ kind: 'patch-route', route: reference, resourceVersion, changes: change.changes }];
-  });
 }
 
 function figuresOf({ canary }: Wanted) {

@@ -11,6 +11,7 @@ import type { LiveChild } from '../observed.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
 import { routeInWords } from '../rollout/routes.ts';
 import { modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
+import { desiredOfRoute } from './decide-routes.ts';
 import { StaleView } from './failure.ts';
 import { asLiveChild, guardedParts, withPartTaken } from './live-objects.ts';
 import { routeResources } from './observe-routes.ts';
@@ -120,7 +121,7 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
       case 'delete':
         return remove(pathOf(childResources[write.child], namespace, write.name), { uid: write.uid });
       case 'patch-route': {
-        const { route, resourceVersion, changes } = write;
+        const { route, weight, resourceVersion, changes } = write;
         // Rules and backends are lists that have one owner, so no apply could own a weight.
         const patched = client.call('PATCH', pathOf(routeResources[route.kind], namespace, route.name), {
           contentType: jsonPatch,
@@ -139,7 +140,7 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
           if (isConflict(error) || !(error instanceof ApiError)) throw error;
           throw new ApiError(422, error.reason, `${routeInWords(route)}: ${error.message}`);
         });
-        return;
+        return memory.routePatched(routeInWords(route), desiredOfRoute(weight), now());
       }
       case 'create-preflight': {
         const path = pathOf(podResource, namespace);

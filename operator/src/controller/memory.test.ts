@@ -28,6 +28,17 @@ describe('an apply to a child that is there', () => {
     expect(repairs()).toBe(1);
   });
 
+  test('patches of a route are counted for as long as they give it the same share', () => {
+    const memory = new ModelMemory();
+    const repairs = () => memory.routeRepairs.get('HTTPRoute iris')?.repairs;
+    for (const at of [0, 1000]) memory.routePatched('HTTPRoute iris', '20', at);
+    expect(repairs()).toBe(2);
+    memory.routePatched('HTTPRoute iris', '50', 2000);
+    expect(repairs()).toBe(1);
+    memory.decidedAnew();
+    expect(repairs()).toBeUndefined();
+  });
+
   test('was resisted when it changed nothing, or was changed back, until the object is another', () => {
     const memory = new ModelMemory();
     const resisted = () => memory.attempts.get('Deployment')?.resisted;

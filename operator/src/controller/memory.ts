@@ -2,7 +2,7 @@ import { fingerprint } from '../canonical.ts';
 import type { ChildKind } from '../desired/children.ts';
 import { findDifference } from '../desired/difference.ts';
 import { OwnWrites } from '../kube/own-writes.ts';
-import type { Attempt, LiveChild, Refusal } from '../observed.ts';
+import type { Attempt, LiveChild, Refusal, Repairs } from '../observed.ts';
 import { quarrelMilliseconds, refusalDelay } from './damping.ts';
 
 /** What is remembered of one ModelDeployment between passes. It is lost with the process, and found out again. */
@@ -17,6 +17,7 @@ export class ModelMemory {
   routesLookedAt: number | undefined;
   readonly #refusals = new Map<string, Refusal>();
   readonly #attempts = new Map<ChildKind, Attempt>();
+  readonly #routeRepairs = new Map<string, Repairs>();
 
   /** Why the API server refuses writes, by what they are called. */
   get refusals(): ReadonlyMap<string, Refusal> {
@@ -26,6 +27,11 @@ export class ModelMemory {
   /** The last applies to children that were there already. */
   get attempts(): ReadonlyMap<ChildKind, Attempt> {
     return this.#attempts;
+  }
+
+  /** The last patches of routes, by their names. */
+  get routeRepairs(): ReadonlyMap<string, Repairs> {
+    return this.#routeRepairs;
   }
 
   /** @returns whether this is the first refusal of the write, in whatever words */
@@ -46,16 +52,17 @@ export class ModelMemory {
    */
   applied(child: ChildKind, manifest: object, before: string, answer: LiveChild<unknown>, now: number): void {
     const desired = fingerprint(manifest);
-    const last = this.#attempts.get(child);
-    const isQuarrel = last?.desired === desired && now - last.at < quarrelMilliseconds;
     const changed = before !== answer.metadata.resourceVersion;
     this.#attempts.set(child, {
-      desired,
+      ...repairedAgain(this.#attempts.get(child), desired, now),
       live: liveFingerprint(answer),
       resisted: !changed || findDifference(manifest, answer, answer.applied) !== undefined,
-      repairs: isQuarrel ? last.repairs + 1 : 1,
-      at: now,
     });
+  }
+
+  /** Notes that a route was given weights. */
+  routePatched(route: string, desired: string, now: number): void {
+    this.#routeRepairs.set(route, repairedAgain(this.#routeRepairs.get(route), desired, now));
   }
 
   /** An attempt that was resisted may be repeated once the object is another than the answer was. */
@@ -69,12 +76,13 @@ export class ModelMemory {
   /** An undo, say, is answered however often there was one: that is no quarrel about what was wanted before. */
   decidedAnew(): void {
     this.#attempts.clear();
+    this.#routeRepairs.clear();
   }
 
   /** What was refused or resisted may be taken now. */
   specChanged(): void {
     this.#refusals.clear();
-    this.#attempts.clear();
+    this.decidedAnew();
   }
 }
 
@@ -91,6 +99,12 @@ export class Memory {
   forget({ metadata: { uid } }: { readonly metadata: { readonly uid: string } }): void {
     this.#models.delete(uid);
   }
+}
+
+/** Repairs of the same, soon after each other, are of one quarrel. */
+function repairedAgain(last: Repairs | undefined, desired: string, now: number): Repairs {
+  const isQuarrel = last?.desired === desired && now - last.at < quarrelMilliseconds;
+  return { desired, repairs: isQuarrel ? last.repairs + 1 : 1, at: now };
 }
 
 /** Of what an apply can change; not of the status, which changes all the time. */

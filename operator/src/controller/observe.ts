@@ -58,7 +58,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     canaryAutoscaler: ours(model, caches.HorizontalPodAutoscaler.get(keyOfChild(model, 'CanaryAutoscaler'))),
     disruptionBudget: ours(model, caches.PodDisruptionBudget.get(key)),
   };
-  const { attempts, refusals } = memory.of(model);
+  const { attempts, routeRepairs, refusals } = memory.of(model);
   const lookedUp = await lookUpOccupied(model, children, options);
   const { deployment, canaryDeployment } = { ...children, ...lookedUp };
   const replicaSets = deployment === undefined ? [] : caches.replicaSets.indexed(deployment.metadata.uid);
@@ -88,6 +88,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     loading: readLoading(model, [...pods, ...canaryPods], options),
     mountFailures: readMountFailures(model, [...pods, ...canaryPods, ...preflightPods], options),
     attempts,
+    routeRepairs,
     refusals,
   };
 }

@@ -37,6 +37,8 @@ export type Write =
   | {
       readonly kind: 'patch-route';
       readonly route: RouteReference;
+      /** The canary's share; undefined for a route that is let go of. */
+      readonly weight: number | undefined;
       readonly resourceVersion: string;
       readonly changes: readonly RuleChange[];
     }

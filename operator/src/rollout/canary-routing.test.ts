@@ -141,10 +141,32 @@ describe('routing Gateway', () => {
   test('no share is counted on that no Gateway has taken', () => {
     const life = two(rollout);
     life.ask('3').pass(60);
-    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 20, message: 'HTTPRoute iris was not read yet' });
+    expect(life.canary).toMatchObject({ state: 'Scaling', weight: 0, message: 'HTTPRoute iris was not read yet' });
     life.state = { ...life.state, routes: [{ kind: 'gone', reference: { kind: 'HTTPRoute', name: 'iris' } }] };
     life.settle();
     expect(life.canary?.message).toContain('there is no HTTPRoute iris');
+  });
+
+  test('weights that somebody takes away again and again come back less and less often, and that is told', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    const [taken] = withRoute(two(rollout)).state.routes;
+    if (taken === undefined) throw new Error('there is no route');
+    const fought = (repairs: number, desired = '20') => {
+      const last = { desired, repairs, at: life.time };
+      life.state = { ...life.state, routes: [taken], routeRepairs: new Map([['HTTPRoute iris', last]]) };
+      return life.decide();
+    };
+    expect(kinds(fought(4))).toContain('patch-route');
+    expect(kinds(fought(9, '5'))).toContain('patch-route');
+    const waiting = fought(9);
+    expect(kinds(waiting)).not.toContain('patch-route');
+    expect(waiting.requeueAfterMilliseconds).toBeLessThanOrEqual(600_000);
+    life.settle();
+    expect(life.status.conditions?.find(({ type }) => type === 'Stalled')).toMatchObject({
+      reason: 'DriftContested',
+      message: expect.stringContaining('backendRefs of the HTTPRoute iris was put back 9 times'),
+    });
+    expect(life.canary).toMatchObject({ state: 'Holding', weight: 20 });
   });
 
   test('a canary that is taken back keeps its pods until the route has let go of it', () => {
@@ -173,14 +195,15 @@ describe('routing Gateway', () => {
   });
 
   test('a share that is in force is judged, though no Gateway has taken the route', () => {
-    const life = withRoute(two(rollout));
+    const life = withRoute(two(rollout)).ask('3');
     const [state] = life.state.routes;
     if (state?.kind !== 'found') throw new Error('there is no route');
     const unresolved = { type: 'ResolvedRefs', status: 'False', observedGeneration: 1, message: 'no such Service' };
     const accepted = { type: 'Accepted', status: 'True', observedGeneration: 1 };
     const status = { parents: [{ conditions: [accepted, unresolved] }] };
     life.state = { ...life.state, routes: [{ ...state, route: { ...state.route, status } }] };
-    life.ask('3');
+    const more = [{ weight: 30, holdSeconds: 120 }];
+    life.ask('3', { rollout: { ...rollout, canary: { ...rollout.canary, steps: more } } as Rollout });
     expect(life.canary).toMatchObject({ state: 'Scaling', weight: 20 });
     life.pass(90, { failed: 100 });
     expect(life.status.rollback?.trigger).toBe('GateFailed');

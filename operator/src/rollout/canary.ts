@@ -15,6 +15,7 @@ import { figuresOf, gatesOf, gatesOpen, hasEnded, inWords, watchedSince, withNew
 import { type CommandName, newCommands } from './commands.ts';
 import { isComplete } from './progress.ts';
 import { isHealthy, newestHealthyBut, type Revision, templateRevision } from './revision.ts';
+import { ownRoutes } from './routes.ts';
 
 /** A revision that is tried beside the one that serves. */
 export interface Canary {
@@ -191,8 +192,9 @@ function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOut
   if (weight < record.weight) return underWay(canary, { ...record, weight });
   const { bad, measured } = judgedIn(observed, canary, record.weight, now);
   if (bad !== undefined) return failed(observed, canary, 'GateFailed', inWords(bad), measured, now);
-  const missing =
-    whatIsMissing(observed, canary) ?? (record.weight === weight ? notTaken(observed, canary) : undefined);
+  // A Gateway has to know a backend before it is given requests.
+  const isToBeTaken = record.weight === weight || ownRoutes(observed.model.spec).length > 0;
+  const missing = whatIsMissing(observed, canary) ?? (isToBeTaken ? notTaken(observed, canary) : undefined);
   const { message: _, ...rest } = record;
   if (missing === undefined && record.paused === undefined) {
     if (record.weight !== weight) return underWay(canary, { ...rest, weight });

@@ -42,8 +42,19 @@ describe('the weights of a route', () => {
     expect(problem(route, 25)).toBe('HTTPRoute iris has other weights yet');
   });
 
-  test('a route that is let go of has one backend again', () => {
-    const route = routeOf([backend('iris', { weight: 95 }), backend('iris-canary', { weight: 5 })], [backend('iris')]);
+  test('a route that is let go of gives nothing first, and has one backend once its Gateway has taken that', () => {
+    const idle = [backend('iris', { weight: 100 }), backend('iris-canary', { weight: 0 })];
+    for (const weight of [5, 100]) {
+      const share = [backend('iris', { weight: 100 - weight }), backend('iris-canary', { weight })];
+      expect(changeOfRoute(routeOf(share, [backend('iris')]), 'iris', undefined)).toEqual({
+        kind: 'changes',
+        changes: [{ rule: 0, backendRefs: idle }],
+      });
+    }
+    const route = routeOf(idle, [backend('iris')]);
+    const behind = { ...route, metadata: { ...route.metadata, generation: 3 } };
+    expect(changeOfRoute(behind, 'iris', undefined)).toEqual({ kind: 'changes', changes: [] });
+    expect(mayHaveShare(found(behind), 'iris')).toBe(true);
     expect(changeOfRoute(route, 'iris', undefined)).toEqual({
       kind: 'changes',
       changes: [{ rule: 0, backendRefs: [backend('iris', { weight: 1 })] }],

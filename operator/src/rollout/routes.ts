@@ -85,17 +85,23 @@ export function isSame(a: RouteReference, b: RouteReference): boolean {
  *
  * @param weight the percentage; undefined for a route that is let go of
  */
-export function changeOfRoute({ spec, metadata }: LiveRoute, model: string, weight: number | undefined): RouteChange {
+export function changeOfRoute(route: LiveRoute, model: string, weight: number | undefined): RouteChange {
+  const { spec, metadata } = route;
   const rules = (spec?.rules ?? []).flatMap(({ backendRefs = [] }, rule) => {
     const backends = backendsOf(backendRefs, model, metadata.namespace);
     return backends.stable.length === 0 ? [] : [{ rule, backendRefs, backends }];
   });
   if (weight === undefined) {
     const lent = rules.filter(({ backends }) => backends.canary.length > 0);
-    return {
-      kind: 'changes',
-      changes: lent.map(({ rule, backends }) => ({ rule, backendRefs: withoutCanary(backends) })),
-    };
+    const giving = lent.filter(({ backends }) => backends.canary.some(givesAny));
+    // A Gateway may forget a backend before it forgets to send requests there.
+    if (giving.length > 0)
+      return {
+        kind: 'changes',
+        changes: giving.map(({ rule, backends }) => ({ rule, backendRefs: withoutShare(backends) })),
+      };
+    const changes = lent.map(({ rule, backends }) => ({ rule, backendRefs: withoutCanary(backends) }));
+    return { kind: 'changes', changes: isBehind(route) ? [] : changes };
   }
   if (rules.length === 0)
     return { kind: 'problem', why: `none of its rules has the Service ${model} as a backend: add one` };
@@ -125,6 +131,13 @@ function backendsOf(references: readonly BackendReference[], model: string, name
   ];
   const canary = rest.filter((one) => isService(one, canaryName(model), namespace));
   return { stable, canary, others: rest.filter((one) => !canary.includes(one)) };
+}
+
+const givesAny = ({ weight = 1 }: BackendReference) => weight > 0;
+
+function withoutShare({ stable, canary, others }: Backends): readonly BackendReference[] {
+  const own = others.length === 0 && stable.length === 1 ? stable.map((one) => ({ ...one, weight: 100 })) : stable;
+  return [...own, ...canary.map((one) => ({ ...one, weight: 0 })), ...others];
 }
 
 /** Whoever has a rule to itself has the weight of one that has none. */
@@ -212,7 +225,7 @@ export function givesShare(state: RouteState, model: string): boolean {
     case 'found': {
       const references = (state.route.spec?.rules ?? []).flatMap(({ backendRefs = [] }) => backendRefs);
       const { namespace } = state.route.metadata;
-      const hasWeight = references.some((one) => isService(one, canaryName(model), namespace) && (one.weight ?? 1) > 0);
+      const hasWeight = references.some((one) => isService(one, canaryName(model), namespace) && givesAny(one));
       return hasWeight || isBehind(state.route);
     }
   }

@@ -42,6 +42,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     canaryConflict: undefined,
     foreignAutoscalers: [],
     attempts: new Map(),
+    routeRepairs: new Map(),
     refusals: new Map(),
     ...parts,
   };

@@ -1,0 +1,43 @@
+import type { Observed } from '../observed.ts';
+import { changeOfRoute, isSame, ownRoutes, routeInWords } from '../rollout/routes.ts';
+import type { Wanted } from '../rollout/wanted-revision.ts';
+import { repairDelay } from './damping.ts';
+import type { Contested } from './decide-children.ts';
+import type { Write } from './writes.ts';
+
+/** What is done about one route. */
+export interface RouteDecision {
+  readonly writes: readonly Write[];
+  /** Somebody gives it other weights again and again: the next repair waits. */
+  readonly contested?: Contested;
+  readonly requeueAfterMilliseconds?: number;
+}
+
+/** Routes give the canary its share, and those that it does not use any more are let go of. */
+export function routeDecisions(observed: Observed, { canary }: Wanted, now: Date): RouteDecision[] {
+  const { model, routes, routeRepairs, conflicts } = observed;
+  if (conflicts.length > 0) return [];
+  const own = canary === undefined ? [] : ownRoutes(model.spec);
+  return routes.flatMap((state): RouteDecision[] => {
+    if (state.kind !== 'found') return [];
+    const { reference, route } = state;
+    const weight = own.some((one) => isSame(one, reference)) ? canary?.record.weight : undefined;
+    const change = changeOfRoute(route, model.metadata.name, weight);
+    if (change.kind === 'problem' || change.changes.length === 0) return [];
+    const name = routeInWords(reference);
+    const last = routeRepairs.get(name);
+    const before = last?.desired === desiredOfRoute(weight) ? last : undefined;
+    const wait = before === undefined ? 0 : before.at + repairDelay(before.repairs) - now.getTime();
+    if (before !== undefined && wait > 0) {
+      const contested = { child: name, difference: 'backendRefs', repairs: before.repairs };
+      return [{ writes: [], contested, requeueAfterMilliseconds: wait }];
+    }
+    const { resourceVersion } = route.metadata;
+    return [{ writes: [{ kind: 'patch-route', route: reference, weight, resourceVersion, changes: change.changes }] }];
+  });
+}
+
+/** What repairs of a route are counted by: those of another weight are of no quarrel about this one. */
+export function desiredOfRoute(weight: number | undefined): string {
+  return weight === undefined ? 'let go of' : String(weight);
+}
