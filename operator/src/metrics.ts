@@ -20,7 +20,7 @@ export interface ModelKey {
 
 export interface CanaryFigures {
   readonly weight: number;
-  /** What its gates find now; the status tells it when a verdict changes. */
+  /** What its gates find now; the status tells it once in an interval. */
   readonly measured: readonly Measurement[];
 }
 

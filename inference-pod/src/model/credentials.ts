@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from './error-message.ts';
+import { StartupError } from './startup-error.ts';
 
 /**
  * What a store asks for, by the names that environment variables usually have: of the Secret that is mounted, and of the
@@ -19,12 +21,22 @@ export class Credentials {
     return this.ofSecret(name) ?? this.#environment[name];
   }
 
+  /** @throws StartupError InvalidConfiguration where the key is there and cannot be read */
   ofSecret(name: string): string | undefined {
     try {
       return readFileSync(join(this.#directory, name), 'utf8').trim();
-    } catch {
-      // It is not mounted, or has no such key.
-      return undefined;
+    } catch (error) {
+      // There is no Secret, or it has no such key.
+      if (isMissing(error)) return undefined;
+      throw new StartupError(
+        'InvalidConfiguration',
+        `the key ${name} of the Secret of spec.model.secretName cannot be read: ${messageOf(error)}`,
+        { cause: error },
+      );
     }
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }

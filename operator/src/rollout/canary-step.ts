@@ -9,6 +9,7 @@ import {
   type PolicyStep,
 } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
+import { canonical } from '../canonical.ts';
 import type { Observed } from '../observed.ts';
 import type { Canary } from './canary.ts';
 import type { Revision } from './revision.ts';
@@ -88,22 +89,22 @@ export function gatesOpen(open: readonly Measurement[]): string {
   return `inconclusive: ${open.map(({ gate, message }) => (message === undefined ? gate : `${gate} (${message})`)).join(', ')}`;
 }
 
-export function withNews(record: CanaryRecord, measured: readonly Measurement[], isNews: boolean): CanaryRecord {
-  return { ...record, measurements: newsOf(record.measurements, measured, isNews) };
-}
-
-/** Figures change all the time: they are written anew with a verdict, and not at each look. */
-function newsOf(
-  before: CanaryRecord['measurements'],
+/** Figures change all the time: they are written anew with a verdict, and otherwise no more than once in an interval. */
+export function withNews(
+  { model }: Pick<Observed, 'model'>,
+  record: CanaryRecord,
   measured: readonly Measurement[],
   isNews: boolean,
-): Measurement[] {
-  const isSame =
-    !isNews &&
-    before?.length === measured.length &&
-    measured.every(({ gate, verdict, message }, index) => {
-      const known = before[index];
-      return known?.gate === gate && known.verdict === verdict && known.message === message;
-    });
-  return isSame ? [...(before ?? [])] : [...measured];
+  now: Date,
+): CanaryRecord {
+  const { measurements = [], measuredTime } = record;
+  const { intervalSeconds } = canaryPolicyOf(model.spec).analysis;
+  const isDue = measuredTime === undefined || now.getTime() >= Date.parse(measuredTime) + intervalSeconds * 1000;
+  const changed = isDue ? canonical : verdictsOf;
+  if (!isNews && changed(measurements) === changed(measured)) return record;
+  return { ...record, measurements: [...measured], measuredTime: timestamp(now) };
+}
+
+function verdictsOf(measured: readonly Measurement[]): string {
+  return canonical(measured.map(({ gate, verdict, message }) => ({ gate, verdict, message })));
 }

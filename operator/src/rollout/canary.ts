@@ -23,7 +23,7 @@ export interface Canary {
   readonly stable: Revision;
   /** Where it stands now. */
   readonly record: CanaryRecord;
-  /** What its gates find now; the record has it when a verdict changes. */
+  /** What its gates find now; the record has it once in an interval. */
   readonly measured?: readonly Measurement[];
 }
 
@@ -232,7 +232,7 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   const isOver = hasEnded(step, record, judged.length > 0 ? figures : undefined, now);
   const mayGoOn = isResumed || (isOver && record.paused === undefined);
   const { message: _, ...rest } = record;
-  if (!mayGoOn) return underWay(canary, withNews(rest, measured, false), measured);
+  if (!mayGoOn) return underWay(canary, withNews(observed, rest, measured, false, now), measured);
   const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));
   const obstacle = isResumed ? undefined : obstacleOf(observed, canary, figures);
   // What a leader has not counted itself is no want of evidence.
@@ -242,7 +242,8 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   if (open.length > 0 && isWatched && analysis.onInconclusive === 'Rollback')
     return failed(observed, canary, 'GateFailed', open.map(inWords).join('; '), measured, now);
   const message = obstacle ?? gatesOpen(open);
-  return underWay(canary, withNews({ ...rest, message }, measured, record.message === undefined), measured);
+  const told = withNews(observed, { ...rest, message }, measured, record.message === undefined, now);
+  return underWay(canary, told, measured);
 }
 
 /** That a canary has not been able to serve for as long as a rollout may make no progress, in words. */
@@ -275,12 +276,15 @@ function judgedIn(observed: Observed, canary: Canary, weight: number, now: Date)
 
 const noRoom = 'the canary has no room for all requests that it is given';
 
-function nextStep({ measurements: _, message: __, ...record }: CanaryRecord, steps: number, now: Date): CanaryRecord {
+function nextStep(record: CanaryRecord, steps: number, now: Date): CanaryRecord {
   if (record.step >= steps) return promoting(record, now);
   return { ...scaling(record, now), step: record.step + 1 };
 }
 
-function scaling({ measurements: _, message: __, ...record }: CanaryRecord, now: Date): CanaryRecord {
+function scaling(
+  { measurements: _, measuredTime: __, message: ___, ...record }: CanaryRecord,
+  now: Date,
+): CanaryRecord {
   return { ...record, state: 'Scaling', time: timestamp(now) };
 }
 

@@ -8,9 +8,9 @@ import { decide } from '../controller/decide.ts';
 import type { Decision } from '../controller/writes.ts';
 import type { LinkState, LiveDeployment, LivePod, Observed } from '../observed.ts';
 import { templateRevision } from '../rollout/revision.ts';
-import { perform, policy, now as start } from './simulation.ts';
+import { perform, policy, settle, now as start } from './simulation.ts';
 import { completeDeployment, pod } from './test-objects.ts';
-import { asking, nameOf } from './versions.ts';
+import { afterVersions, asking, nameOf } from './versions.ts';
 
 /** What the pods of a canary give, in each interval and for each serving pod. */
 export interface Answers {
@@ -217,4 +217,24 @@ export class CanaryLife {
       pod(`${track}-${index}`, revision, { ready: true }, { conditions, ip: `10.0.${track.length}.${index}` }),
     );
   }
+}
+
+type Rollout = NonNullable<ModelDeploymentSpec['rollout']>;
+
+export const canarySteps: NonNullable<NonNullable<Rollout['canary']>['steps']> = [
+  { weight: 5, holdSeconds: 60 },
+  { weight: 50, holdSeconds: 120 },
+];
+
+export const canaryPolicy = (
+  rest: { [field in keyof Rollout]?: Rollout[field] | undefined } = {},
+): Partial<ModelDeploymentSpec> => ({
+  replicas: 4,
+  rollout: JSON.parse(JSON.stringify({ strategy: 'Canary', canary: { steps: canarySteps }, ...rest })),
+  validation: { contract: 'Ignore' },
+});
+
+/** Versions 1 and 2 were healthy, and 2 runs with four pods. */
+export function afterTwo(rest: Parameters<typeof canaryPolicy>[0] = {}): CanaryLife {
+  return new CanaryLife(settle(asking(afterVersions('1', '2'), '2', canaryPolicy(rest))).state);
 }

@@ -597,6 +597,10 @@ export interface IModelDeployment {
          */
         "message"?: string;
         /**
+         * When that was found that measurements has. It is written with each verdict and once in an interval.
+         */
+        "measuredTime"?: string;
+        /**
          * What each gate has found in this step.
          */
         "measurements"?: Array<{

@@ -16,7 +16,7 @@ const schema51 = {
       "$ref": "LUIMXPUuo7p44GzHbJJT1Mqa6kH4LARuRxNA76Cw"
     },
     "status": {
-      "$ref": "eBKuzIbsOBHpmYBAH38YgGKXtwAzXCDSkHLL5kOm6s4"
+      "$ref": "VunQL37JGlcKxHmAF2XkZbTTgLzOM84HZuf0mKXdw"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
@@ -8670,7 +8670,7 @@ const schema129 = {
       "$ref": "I3aUZnxbBUaKiMkUT8iLjM2x9NM9O8xnCG2KReYculc"
     },
     "rollout": {
-      "$ref": "wBRAI9024wmZj3lTZHcfaGqphwlVqkSAjlO2xR0jaUo"
+      "$ref": "jQ42ZVgbFsDJqkJdKqTXw5ZjYx7VK7Sg4dFz0NW8hM"
     },
     "preflight": {
       "$ref": "Dv8JzREnoQn72X3epeNNldUOZbnyt8CZEEnQ0buKE"
@@ -9535,7 +9535,7 @@ const schema135 = {
       "$ref": "bDWLWBFLxHHdpfvgzUTxUIsLM2wcJCYxz7MkB6wqk"
     },
     "canary": {
-      "$ref": "fBvf7ChpWhMf7ePehlxcb9wV8vFaekbozxI2mMu4zw"
+      "$ref": "SNuf5jMvnqzXsZypzmLtYk4A0f46ESXhgTE0ldlvc"
     }
   },
   "nullable": true
@@ -9960,6 +9960,9 @@ const schema140 = {
     "message": {
       "$ref": "dyi4acGsVktbK0LSuuCZ8lCmHiasH5Jexr7lN6sxQ"
     },
+    "measuredTime": {
+      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
+    },
     "measurements": {
       "$ref": "MwL9uasLEIZXIBTJIYYXvydLPmcvOOBelssDkMzpKr0"
     }
@@ -10169,7 +10172,7 @@ const schema144 = {
   "type": "string",
   "maxLength": 128
 };
-function validate338(data, {
+function validate339(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10210,7 +10213,7 @@ function validate338(data, {
     }
     errors++;
   }
-  validate338.errors = vErrors;
+  validate339.errors = vErrors;
   return errors === 0;
 }
 const schema145 = {
@@ -10218,7 +10221,7 @@ const schema145 = {
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate340(data, {
+function validate341(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10275,7 +10278,7 @@ function validate340(data, {
     }
     errors++;
   }
-  validate340.errors = vErrors;
+  validate341.errors = vErrors;
   return errors === 0;
 }
 const schema50 = {
@@ -10327,7 +10330,7 @@ function validate83(data, {
   validate83.errors = vErrors;
   return errors === 0;
 }
-function validate337(data, {
+function validate338(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10385,24 +10388,24 @@ function validate337(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate338(data.gate, {
+      if (!validate339(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate340(data.verdict, {
+      if (!validate341(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
+        vErrors = vErrors === null ? validate341.errors : vErrors.concat(validate341.errors);
         errors = vErrors.length;
       }
     }
@@ -10477,10 +10480,10 @@ function validate337(data, {
     }
     errors++;
   }
-  validate337.errors = vErrors;
+  validate338.errors = vErrors;
   return errors === 0;
 }
-function validate336(data, {
+function validate337(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10523,18 +10526,18 @@ function validate336(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate337(data[i0], {
+      if (!validate338(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate336.errors = vErrors;
+  validate337.errors = vErrors;
   return errors === 0;
 }
 function validate325(data, {
@@ -10757,14 +10760,25 @@ function validate325(data, {
         errors = vErrors.length;
       }
     }
+    if (data.measuredTime !== undefined) {
+      if (!validate74(data.measuredTime, {
+        instancePath: instancePath + "/measuredTime",
+        parentData: data,
+        parentDataProperty: "measuredTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.measurements !== undefined) {
-      if (!validate336(data.measurements, {
+      if (!validate337(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
+        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
         errors = vErrors.length;
       }
     }
@@ -10914,7 +10928,7 @@ const schema147 = {
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate353(data, {
+function validate354(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10971,10 +10985,10 @@ function validate353(data, {
     }
     errors++;
   }
-  validate353.errors = vErrors;
+  validate354.errors = vErrors;
   return errors === 0;
 }
-function validate351(data, {
+function validate352(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11091,13 +11105,13 @@ function validate351(data, {
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate353(data.verdict, {
+      if (!validate354(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
         errors = vErrors.length;
       }
     }
@@ -11168,7 +11182,7 @@ function validate351(data, {
       }
     }
   }
-  validate351.errors = vErrors;
+  validate352.errors = vErrors;
   return errors === 0;
 }
 const schema148 = {
@@ -11207,7 +11221,7 @@ const schema149 = {
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate365(data, {
+function validate366(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11264,7 +11278,7 @@ function validate365(data, {
     }
     errors++;
   }
-  validate365.errors = vErrors;
+  validate366.errors = vErrors;
   return errors === 0;
 }
 const schema150 = {
@@ -11272,7 +11286,7 @@ const schema150 = {
   "maxLength": 128,
   "nullable": true
 };
-function validate370(data, {
+function validate371(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11314,10 +11328,10 @@ function validate370(data, {
       errors++;
     }
   }
-  validate370.errors = vErrors;
+  validate371.errors = vErrors;
   return errors === 0;
 }
-function validate362(data, {
+function validate363(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11429,13 +11443,13 @@ function validate362(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate365(data.trigger, {
+      if (!validate366(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+        vErrors = vErrors === null ? validate366.errors : vErrors.concat(validate366.errors);
         errors = vErrors.length;
       }
     }
@@ -11473,13 +11487,13 @@ function validate362(data, {
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate370(data.fieldManager, {
+      if (!validate371(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate370.errors : vErrors.concat(validate370.errors);
+        vErrors = vErrors === null ? validate371.errors : vErrors.concat(validate371.errors);
         errors = vErrors.length;
       }
     }
@@ -11495,7 +11509,7 @@ function validate362(data, {
       }
     }
   }
-  validate362.errors = vErrors;
+  validate363.errors = vErrors;
   return errors === 0;
 }
 const schema151 = {
@@ -11516,7 +11530,7 @@ const schema151 = {
   },
   "nullable": true
 };
-function validate375(data, {
+function validate376(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11586,7 +11600,7 @@ function validate375(data, {
       }
     }
   }
-  validate375.errors = vErrors;
+  validate376.errors = vErrors;
   return errors === 0;
 }
 const schema152 = {
@@ -11618,7 +11632,7 @@ const schema153 = {
     }
   }
 };
-function validate382(data, {
+function validate383(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11746,10 +11760,10 @@ function validate382(data, {
     }
     errors++;
   }
-  validate382.errors = vErrors;
+  validate383.errors = vErrors;
   return errors === 0;
 }
-function validate381(data, {
+function validate382(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11792,18 +11806,18 @@ function validate381(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate382(data[i0], {
+      if (!validate383(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
+        vErrors = vErrors === null ? validate383.errors : vErrors.concat(validate383.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate381.errors = vErrors;
+  validate382.errors = vErrors;
   return errors === 0;
 }
 function validate288(data, {
@@ -11953,24 +11967,24 @@ function validate288(data, {
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate351(data.preflight, {
+      if (!validate352(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+        vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate362(data.rollback, {
+      if (!validate363(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate362.errors : vErrors.concat(validate362.errors);
+        vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
         errors = vErrors.length;
       }
     }
@@ -11986,24 +12000,24 @@ function validate288(data, {
       }
     }
     if (data.commands !== undefined) {
-      if (!validate375(data.commands, {
+      if (!validate376(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
+        vErrors = vErrors === null ? validate376.errors : vErrors.concat(validate376.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate381(data.history, {
+      if (!validate382(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+        vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
         errors = vErrors.length;
       }
     }
