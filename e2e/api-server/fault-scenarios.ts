@@ -1,10 +1,12 @@
 import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
+import { routeResources } from '../../operator/src/controller/observe-routes.ts';
 import { childResources } from '../../operator/src/desired/children.ts';
 import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
 import { modelDeployments } from './model-deployments.ts';
+import { backendsOf, grantRoutes, makeRoute, pathOfRoute, takeRoute } from './played-gateway.ts';
 import { brokenVersion } from './pod-life.ts';
 import { type AnyObject, getOrUndefined, testClient } from './test-cluster.ts';
 
@@ -202,6 +204,29 @@ export const scenarios: readonly FaultScenario[] = [
       (await rollbackOf(user)) !== undefined && !(await hasCanary(user, '3')) && (await trackOf(user)) === 'stable',
   },
   {
+    name: 'a canary that a Gateway gives its share begins',
+    async prepare(user) {
+      await hasRoute(user);
+      await createdTwice(user, routed);
+    },
+    act: (user) => user.change({ model: { version: '3' } }),
+    done: async (user) =>
+      (await hasCanary(user, '3')) && (await isRouted(user, 30)) && (await stateOf(user)) === 'Holding',
+  },
+  {
+    name: 'a canary that a Gateway gives its share is promoted',
+    prepare: (user) => tryingRouted(user, '3'),
+    act: (user) => user.command('promote'),
+    done: async (user) => (await isRouted(user)) && (await isComplete(user, '3')) && !(await hasCanary(user, '3')),
+  },
+  {
+    name: 'a canary that a Gateway gives its share is aborted',
+    prepare: (user) => tryingRouted(user, '3'),
+    act: (user) => user.command('abort'),
+    done: async (user) =>
+      (await isRouted(user)) && (await rollbackOf(user)) !== undefined && !(await hasCanary(user, '3')),
+  },
+  {
     name: 'undo while a canary is tried, and the operator is down',
     whileDown: true,
     prepare: (user) => trying(user, '3'),
@@ -222,6 +247,45 @@ const shared = {
   rollout: { strategy: 'Canary', canary: { routing: 'Replicas', steps: [{ weight: 20, hold: 'Manual' }] } },
   validation: { contract: 'Ignore' },
 };
+
+/** This one is given its share by a Gateway, which takes routes whenever they are asked about. */
+const routed = {
+  rollout: {
+    strategy: 'Canary',
+    canary: { routing: 'Gateway', gateway: { httpRoutes: ['iris'] }, steps: [{ weight: 30, hold: 'Manual' }] },
+  },
+  validation: { contract: 'Ignore' },
+};
+
+async function hasRoute({ client, namespace }: User): Promise<void> {
+  await grantRoutes(client, namespace);
+  await makeRoute(client, namespace, 'HTTPRoute', [{ backendRefs: [{ name: 'iris', port: 80 }] }]);
+}
+
+/** @param weight that a canary is given; undefined for a route that has no canary any more */
+async function isRouted({ client, namespace }: User, weight?: number): Promise<boolean> {
+  const path = pathOfRoute('HTTPRoute', namespace);
+  await takeRoute(client, path);
+  const alone = [['iris', 1]];
+  const both = [
+    ['iris', 100 - (weight ?? 0)],
+    ['iris-canary', weight],
+  ];
+  return JSON.stringify(await backendsOf(client, path)) === JSON.stringify([weight === undefined ? alone : both]);
+}
+
+async function stateOf({ models }: User): Promise<string | undefined> {
+  return (await models.get('iris')).status?.rollout?.canary?.state;
+}
+
+async function tryingRouted(user: User, version: string): Promise<void> {
+  await hasRoute(user);
+  await trying(user, version, routed);
+  await eventually(
+    async () => (await isRouted(user, 30)) && (await stateOf(user)) === 'Holding',
+    (isHolding) => isHolding,
+  );
+}
 
 async function trackOf({ models }: User): Promise<string> {
   const service = await models.requireChild('Service', 'iris');
@@ -364,6 +428,7 @@ export async function endState({ namespace, client, models }: User): Promise<obj
     deployments: await list(pathOf(childResources.Deployment, namespace)),
     services: await list(pathOf(childResources.Service, namespace)),
     autoscalers: await list(pathOf(childResources.HorizontalPodAutoscaler, namespace)),
+    routes: await list(pathOf(routeResources.HTTPRoute, namespace)),
     disruptionBudgets: await list(pathOf(childResources.PodDisruptionBudget, namespace)),
     replicaSets: await list(`/apis/apps/v1/namespaces/${namespace}/replicasets`),
   };

@@ -4,6 +4,7 @@ import { inParallel } from '../in-parallel.ts';
 import type { AnsweredWrite, Fate, FaultProxy } from './fault-proxy.ts';
 import { endState, type FaultScenario, scenarios, type User, userOf } from './fault-scenarios.ts';
 import { type InProcessOperator, startInProcessOperator } from './in-process-operator.ts';
+import { installGatewayApi } from './played-gateway.ts';
 import { startPodLife } from './pod-life.ts';
 import { makeNamespace, testClient } from './test-cluster.ts';
 
@@ -37,7 +38,8 @@ interface Life {
 
 const client = testClient();
 let podLife: ReturnType<typeof startPodLife>;
-beforeAll(() => {
+beforeAll(async () => {
+  await installGatewayApi();
   podLife = startPodLife();
 });
 afterAll(() => podLife.stop());

@@ -1,81 +1,23 @@
-import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { routeResources } from '../../operator/src/controller/observe-routes.ts';
-import { pathOf } from '../../operator/src/kube/objects.ts';
-import { ensureBinaries } from '../cluster/binaries.ts';
-import { gatewayApiFiles } from '../cluster/gateway-api.ts';
 import { eventually } from '../eventually.ts';
-import { operatorRules, operatorUser, renderRights } from './operator-rights.ts';
 import { operatorSuite } from './operator-suite.ts';
+import { backendsOf, grantRoutes, installGatewayApi, makeRoute, pathOfRoute, takeRoute } from './played-gateway.ts';
 import { startPodLife } from './pod-life.ts';
-import { type AnyObject, testKubeconfig } from './test-cluster.ts';
 
-/** Routes as a real API server keeps them; a Gateway is played, which no test here needs to route anything. */
 const { client, models, namespace } = operatorSuite();
-const group = 'gateway.networking.k8s.io';
 const kinds = ['HTTPRoute', 'GRPCRoute'] as const;
-const pathOfRoute = (kind: (typeof kinds)[number]) => pathOf(routeResources[kind], namespace, 'iris');
-const routePath = pathOfRoute('HTTPRoute');
+const routePath = pathOfRoute('HTTPRoute', namespace);
 let podLife: ReturnType<typeof startPodLife>;
 
-async function installGatewayApi(): Promise<void> {
-  const { kubectl } = await ensureBinaries('kubernetes');
-  const args = ['--kubeconfig', testKubeconfig(), 'apply', '--server-side', ...(await gatewayApiFiles('standard'))];
-  execFileSync(kubectl, args, { stdio: 'pipe' });
-  await eventually(
-    () =>
-      client.call(`GET`, pathOf(routeResources.HTTPRoute, namespace)).then(
-        () => true,
-        () => false,
-      ),
-    (isServed) => isServed,
-  );
-}
-
-/** What the chart gives with gatewayApi.enabled, in this namespace. */
-async function grantRoutes(): Promise<void> {
-  const rules = operatorRules(await renderRights('--set', 'gatewayApi.enabled=true'));
-  const path = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}`;
-  const metadata = { name: 'routes' };
-  const [, , , name] = operatorUser.split(':');
-  await client.call('POST', `${path}/roles`, {
-    body: { metadata, rules: rules.filter(({ apiGroups }) => apiGroups.includes(group)) },
-  });
-  await client.call('POST', `${path}/rolebindings`, {
-    body: {
-      metadata,
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'routes' },
-      subjects: [{ kind: 'ServiceAccount', name, namespace: 'slipway-system' }],
-    },
-  });
-}
-
-const backends = async () => {
-  const { spec }: AnyObject = await client.call('GET', routePath);
-  return spec.rules.map(({ backendRefs }: { backendRefs: { name: string; weight: number }[] }) =>
-    backendRefs.map(({ name, weight }) => [name, weight]),
-  );
-};
+const backends = () => backendsOf(client, routePath);
 const canary = async () => (await models.get('iris')).status?.rollout?.canary;
 async function takeRoutes(): Promise<void> {
-  for (const kind of kinds) await takeRoute(pathOfRoute(kind));
-}
-
-/** Takes a route as it is now. */
-async function takeRoute(path: string): Promise<void> {
-  const { metadata }: AnyObject = await client.call('GET', path);
-  const condition = { status: 'True', reason: 'Taken', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
-  const conditions = [{ ...condition, type: 'Accepted', observedGeneration: metadata.generation }];
-  const parents = [{ parentRef: { name: 'gateway' }, controllerName: 'example.com/gateway', conditions }];
-  await client.call('PATCH', `${path}/status`, {
-    contentType: 'application/merge-patch+json',
-    body: { status: { parents } },
-  });
+  for (const kind of kinds) await takeRoute(client, pathOfRoute(kind, namespace));
 }
 
 beforeAll(async () => {
   await installGatewayApi();
-  await grantRoutes();
+  await grantRoutes(client, namespace);
   podLife = startPodLife();
   await models.create('iris', {
     replicas: 4,
@@ -104,14 +46,9 @@ test('a canary waits for its route, for its weights, and for a Gateway that take
   await eventually(canary, (record) => record?.message?.startsWith('there is no HTTPRoute iris') === true);
   const rule = { backendRefs: [{ name: 'iris', port: 80 }] };
   const other = { matches: [{ path: { type: 'PathPrefix', value: '/x' } }], backendRefs: [{ name: 'x', port: 80 }] };
-  const parentRefs = [{ name: 'gateway' }];
-  for (const [kind, rules] of [
-    ['HTTPRoute', [rule, other]],
-    ['GRPCRoute', [{ backendRefs: [{ name: 'iris', port: 9000 }] }]],
-  ] as const)
-    await client.call('POST', pathOf(routeResources[kind], namespace), {
-      body: { apiVersion: `${group}/v1`, kind, metadata: { name: 'iris' }, spec: { parentRefs, rules } },
-    });
+  await makeRoute(client, namespace, 'HTTPRoute', [rule, other]);
+  await makeRoute(client, namespace, 'GRPCRoute', [{ backendRefs: [{ name: 'iris', port: 9000 }] }]);
+  await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
   const weights = (weight: number) => [
     ['iris', 100 - weight],
     ['iris-canary', weight],
