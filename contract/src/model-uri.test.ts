@@ -4,6 +4,33 @@ import { InvalidModelUri, parseModelUri, shownUri } from './model-uri.ts';
 test.each([
   ['https://models.example/iris.onnx', { scheme: 'https' }],
   ['s3://my.models/iris/1 (a).onnx', { scheme: 's3', bucket: 'my.models', key: 'iris/1 (a).onnx' }],
+  ['gs://my_models/iris/1.onnx', { scheme: 'gs', bucket: 'my_models', key: 'iris/1.onnx' }],
+  [
+    'azblob://account/models/iris/1.onnx',
+    { scheme: 'azblob', account: 'account', container: 'models', blob: 'iris/1.onnx' },
+  ],
+  [
+    'hf://org/iris-2@main/onnx/model.onnx',
+    { scheme: 'hf', repository: 'org/iris-2', revision: 'main', path: 'onnx/model.onnx' },
+  ],
+  [
+    'hf://org/iris@refs%2Fpr%2F1/model.onnx',
+    { scheme: 'hf', repository: 'org/iris', revision: 'refs/pr/1', path: 'model.onnx' },
+  ],
+  [
+    'oci://registry.example:5000/models/iris:1.0/onnx/model.onnx',
+    {
+      scheme: 'oci',
+      registry: 'registry.example:5000',
+      repository: 'models/iris',
+      reference: '1.0',
+      path: 'onnx/model.onnx',
+    },
+  ],
+  [
+    `oci://127.0.0.1:5000/iris@sha256:${'a'.repeat(64)}`,
+    { scheme: 'oci', registry: '127.0.0.1:5000', repository: 'iris', reference: `sha256:${'a'.repeat(64)}` },
+  ],
   ['pvc://models/iris/1.onnx', { scheme: 'pvc', volume: 'models', path: 'iris/1.onnx' }],
   ['configmap://iris-1/model.onnx', { scheme: 'configmap', volume: 'iris-1', path: 'model.onnx' }],
   ['file:///tmp/a%20b.onnx', { scheme: 'file', path: '/tmp/a b.onnx' }],
@@ -15,9 +42,26 @@ test.each([
 test.each([
   ['pvc://models', 'names no file in the volume'],
   ['s3://models', 'is not s3://BUCKET/KEY'],
-  ['s3://models/../others/iris.onnx', 'has a segment . or .. in its key: name the object as it is stored'],
+  ['s3://models/../others/iris.onnx', 'has a step . or .. in it: name the model as it is stored'],
   ['s3://Models/iris.onnx', 'is not s3://BUCKET/KEY'],
-  ['ftp://models.example/iris.onnx', 'has the scheme ftp; known are https, http, s3, pvc, configmap and file'],
+  [
+    'oci://registry.example/models/iris',
+    'is not oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST',
+  ],
+  [
+    'oci://registry.example/../iris:1',
+    'is not oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST',
+  ],
+  ['gs://m/iris.onnx', 'is not gs://BUCKET/OBJECT'],
+  ['azblob://account/models', 'is not azblob://ACCOUNT/CONTAINER/BLOB'],
+  ['azblob://account.example.com/models/iris.onnx', 'is not azblob://ACCOUNT/CONTAINER/BLOB'],
+  ['hf://org/iris/model.onnx', 'is not hf://ORG/NAME@REVISION/PATH'],
+  ['hf://org/iris@..%2f..%2fother/model.onnx', 'has a step . or .. in it: name the model as it is stored'],
+  ['hf://org/iris@%/model.onnx', 'has a revision that is not percent-encoded rightly'],
+  [
+    'ftp://models.example/iris.onnx',
+    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, pvc, configmap, file',
+  ],
 ])('%s is refused', (uri, problem) => {
   expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
 });

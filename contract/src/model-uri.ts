@@ -1,8 +1,20 @@
 /** A model URI, taken apart. */
 export type ModelUri =
   | { readonly scheme: 'https' | 'http' }
-  /** An object of a store that speaks Amazon's S3. */
-  | { readonly scheme: 's3'; readonly bucket: string; readonly key: string }
+  /** An object of a store that speaks Amazon's S3, or of Google Cloud Storage. */
+  | { readonly scheme: 's3' | 'gs'; readonly bucket: string; readonly key: string }
+  /** A blob of Azure Storage. */
+  | { readonly scheme: 'azblob'; readonly account: string; readonly container: string; readonly blob: string }
+  /** A file of an artifact in an OCI registry, by its tag or its digest; without a path, the only one. */
+  | {
+      readonly scheme: 'oci';
+      readonly registry: string;
+      readonly repository: string;
+      readonly reference: string;
+      readonly path?: string;
+    }
+  /** A file of a repository on a hub, at a commit, a tag or a branch. */
+  | { readonly scheme: 'hf'; readonly repository: string; readonly revision: string; readonly path: string }
   /** A file in a volume that is mounted: of a claim, or of a ConfigMap. */
   | { readonly scheme: 'pvc' | 'configmap'; readonly volume: string; readonly path: string }
   | { readonly scheme: 'file'; readonly path: string };
@@ -23,36 +35,102 @@ export class InvalidModelUri extends Error {
 }
 
 /**
- * Reads a model URI: `https://…`, `http://…`, `s3://BUCKET/KEY`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or
- * a plain path.
+ * Reads a model URI: `https://…`, `http://…`, `s3://BUCKET/KEY`, `gs://BUCKET/OBJECT`, `azblob://ACCOUNT/CONTAINER/BLOB`,
+ * `oci://REGISTRY/REPOSITORY:TAG/FILE`, `oci://REGISTRY/REPOSITORY@sha256:DIGEST/FILE`, `hf://ORG/NAME@REVISION/PATH`,
+ * `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
  *
  * @throws InvalidModelUri
  */
 export function parseModelUri(uri: string): ModelUri {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(uri)?.[1];
-  switch (scheme) {
-    case undefined:
-      return { scheme: 'file', path: uri };
-    case 'file':
-      return { scheme, path: decodeURIComponent(uri.slice('file://'.length)) };
-    case 'http':
-    case 'https':
-      return { scheme };
-    case 's3': {
-      const [, bucket, key] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/(.+)$/s.exec(uri) ?? [];
-      if (bucket === undefined || key === undefined) throw new InvalidModelUri(uri, 'is not s3://BUCKET/KEY');
-      // URLs resolve them, and another bucket would be asked.
-      if (key.split('/').some((segment) => segment === '.' || segment === '..'))
-        throw new InvalidModelUri(uri, 'has a segment . or .. in its key: name the object as it is stored');
-      return { scheme, bucket, key };
-    }
-    case 'pvc':
-    case 'configmap': {
-      const [, volume, path] = /^[a-z]+:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
-      if (volume === undefined || path === undefined) throw new InvalidModelUri(uri, 'names no file in the volume');
-      return { scheme, volume, path };
-    }
-    default:
-      throw new InvalidModelUri(uri, `has the scheme ${scheme}; known are https, http, s3, pvc, configmap and file`);
+  if (scheme === undefined) return { scheme: 'file', path: uri };
+  const reader = readers.get(scheme);
+  if (reader === undefined)
+    throw new InvalidModelUri(uri, `has the scheme ${scheme}; known are ${Array.from(readers.keys()).join(', ')}`);
+  return reader(uri);
+}
+
+const readers: ReadonlyMap<string, (uri: string) => ModelUri> = new Map<string, (uri: string) => ModelUri>([
+  ['https', () => ({ scheme: 'https' })],
+  ['http', () => ({ scheme: 'http' })],
+  ['s3', readS3],
+  ['gs', readGoogle],
+  ['azblob', readAzure],
+  ['oci', readArtifact],
+  ['hf', readHub],
+  ['pvc', (uri) => ({ scheme: 'pvc', ...readVolume(uri) })],
+  ['configmap', (uri) => ({ scheme: 'configmap', ...readVolume(uri) })],
+  ['file', (uri) => ({ scheme: 'file', path: decodeURIComponent(uri.slice('file://'.length)) })],
+]);
+
+function readS3(uri: string): ModelUri {
+  const pattern = /^s3:\/\/(?<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/(?<key>.+)$/s;
+  const { bucket = '', key = '' } = partsOf(uri, pattern, 's3://BUCKET/KEY');
+  return { scheme: 's3', bucket, key: withoutSteps(key, uri) };
+}
+
+function readGoogle(uri: string): ModelUri {
+  const pattern = /^gs:\/\/(?<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])\/(?<key>.+)$/s;
+  const { bucket = '', key = '' } = partsOf(uri, pattern, 'gs://BUCKET/OBJECT');
+  return { scheme: 'gs', bucket, key: withoutSteps(key, uri) };
+}
+
+function readAzure(uri: string): ModelUri {
+  const pattern =
+    /^azblob:\/\/(?<account>[a-z0-9]{3,24})\/(?<container>[a-z0-9][a-z0-9-]{2,62}|\$root|\$web)\/(?<blob>.+)$/s;
+  const { account = '', container = '', blob = '' } = partsOf(uri, pattern, 'azblob://ACCOUNT/CONTAINER/BLOB');
+  return { scheme: 'azblob', account, container, blob: withoutSteps(blob, uri) };
+}
+
+function readArtifact(uri: string): ModelUri {
+  const host = String.raw`(?<registry>(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?)`;
+  const repository = '(?<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)';
+  const reference = String.raw`(?::(?<tag>\w[\w.-]{0,127})|@(?<digest>sha256:[0-9a-f]{64}))`;
+  const pattern = new RegExp(`^oci://${host}/${repository}${reference}(?:/(?<path>.+))?$`, 's');
+  const form = 'oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST';
+  const found = partsOf(uri, pattern, form);
+  const { registry = '', tag = '', digest, path } = found;
+  const file = path === undefined ? {} : { path: withoutSteps(path, uri) };
+  return { scheme: 'oci', registry, repository: found['repository'] ?? '', reference: digest ?? tag, ...file };
+}
+
+function readHub(uri: string): ModelUri {
+  const name = String.raw`[A-Za-z0-9][\w.-]{0,95}`;
+  const pattern = new RegExp(
+    String.raw`^hf://(?<repository>${name}/${name})@(?<revision>[^/@?#\s]+)/(?<path>.+)$`,
+    's',
+  );
+  const { repository = '', revision = '', path = '' } = partsOf(uri, pattern, 'hf://ORG/NAME@REVISION/PATH');
+  return { scheme: 'hf', repository, revision: decodedRevision(revision, uri), path: withoutSteps(path, uri) };
+}
+
+function readVolume(uri: string) {
+  const [, volume, path] = /^[a-z]+:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+  if (volume === undefined || path === undefined) throw new InvalidModelUri(uri, 'names no file in the volume');
+  return { volume, path };
+}
+
+/** The parts of a URI by the groups of a pattern; the optional ones may be missing. */
+function partsOf(uri: string, pattern: RegExp, form: string): Readonly<Record<string, string | undefined>> {
+  const { groups } = pattern.exec(uri) ?? {};
+  if (groups === undefined) throw new InvalidModelUri(uri, `is not ${form}`);
+  return groups;
+}
+
+/** URLs resolve them, and something else would be asked for, of another owner maybe. */
+function withoutSteps(path: string, uri: string): string {
+  if (path.split('/').some((segment) => segment === '.' || segment === '..'))
+    throw new InvalidModelUri(uri, 'has a step . or .. in it: name the model as it is stored');
+  return path;
+}
+
+/** A branch may have slashes in its name: they are percent-encoded. */
+function decodedRevision(revision: string, uri: string): string {
+  let name: string;
+  try {
+    name = decodeURIComponent(revision);
+  } catch {
+    throw new InvalidModelUri(uri, 'has a revision that is not percent-encoded rightly');
   }
+  return withoutSteps(name, uri);
 }

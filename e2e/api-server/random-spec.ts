@@ -26,6 +26,10 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     'pvc://models/iris/1.onnx',
     'https://models.example/iris.onnx',
     's3://models/iris.onnx',
+    'gs://models/iris.onnx',
+    'azblob://account/models/iris.onnx',
+    'oci://registry.example/iris:1',
+    'hf://org/iris@main/iris.onnx',
   ],
   'model.secretName': ['store', 'another.store'],
   // Pods of an unpinned model would be asked what they have loaded, and there are none here.
@@ -96,7 +100,8 @@ interface Spec {
 /** What a person would not write, because the API refuses it with a message, is left out. */
 function consistent({ replicas, autoscaling, ...spec }: Spec): object {
   const { secretName, ...rest } = spec.model;
-  const credentials = secretName !== undefined && rest.uri?.startsWith('s3://') ? { secretName } : {};
+  const credentials =
+    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf):/.test(rest.uri ?? '') ? { secretName } : {};
   const model = { sha256: 'a'.repeat(64), ...rest, ...credentials };
   // The number is always given: an update that removes autoscaling has to set it.
   if (autoscaling === undefined) return { ...spec, model, replicas: replicas ?? 1 };

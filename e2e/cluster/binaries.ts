@@ -31,8 +31,10 @@ const modules = {
   helm: { binaries: { helm: 'helm' }, minutes: 3 },
   coredns: { binaries: { coredns: 'coredns' }, minutes: 3 },
   'metrics-server': { binaries: { 'metrics-server': 'metrics-server' }, minutes: 3 },
-  // A server that speaks S3, for the pod's tests.
+  // Servers of objects and artifacts, for the pod's tests.
   versitygw: { binaries: { versitygw: 'versitygw' }, minutes: 2 },
+  crane: { binaries: { crane: 'crane' }, minutes: 1 },
+  'fake-gcs-server': { binaries: { 'fake-gcs-server': 'fake-gcs-server' }, minutes: 2 },
   // For npm run test:integrations alone.
   prometheus: { binaries: { prometheus: 'prometheus' }, minutes: 5 },
   contour: { binaries: { contour: 'contour' }, minutes: 4 },

@@ -295,6 +295,7 @@ async function loadModel(
     directory: settings.workDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
+    credentials,
     timeoutSeconds: settings.fetchTimeoutSeconds,
     onProgress: (bytes, totalBytes) => loading.fetched(bytes, totalBytes),
   });

@@ -21,10 +21,15 @@ export class Credentials {
     return this.ofSecret(name) ?? this.#environment[name];
   }
 
+  /** Where a key of the Secret is mounted, for whoever reads it itself. */
+  pathOf(name: string): string {
+    return join(this.#directory, name);
+  }
+
   /** @throws StartupError InvalidConfiguration where the key is there and cannot be read */
   ofSecret(name: string): string | undefined {
     try {
-      return readFileSync(join(this.#directory, name), 'utf8').trim();
+      return readFileSync(this.pathOf(name), 'utf8').trim();
     } catch (error) {
       // There is no Secret, or it has no such key.
       if (isMissing(error)) return undefined;

@@ -1,35 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
-import { guardedLookup, refusedHost } from './address-guard.ts';
+import type { Credentials } from './credentials.ts';
+import { getFollowing } from './redirects.ts';
+import { type RefusedAnswer, type Remote, type RemoteRequest, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
-
-/** Where the bytes of a model are to be had by GET: that is all that a store is here. */
-export interface Remote {
-  /** As it may be shown: without what may be secret. */
-  readonly name: string;
-  /** What is asked for; made anew for each try, because signatures and tokens run out. */
-  request(): Promise<RemoteRequest>;
-  /** What an answer other than the model means; undefined where it is as with any store. */
-  explain?(answer: RefusedAnswer): Explanation | undefined;
-}
-
-export interface RefusedAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** The beginning of it. */
-  readonly body: string;
-}
-
-export interface Explanation {
-  readonly isMissing: boolean;
-  /** What to look at. */
-  readonly advice: string;
-}
-
-export interface RemoteRequest {
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
-}
+import { storeDispatcher } from './store-dispatcher.ts';
 
 /** What the bytes are written to. */
 export interface Sink {
@@ -39,15 +14,13 @@ export interface Sink {
 }
 
 export interface DownloadOptions {
+  readonly credentials: Credentials;
   readonly maxBytes: number;
   /** Told as bytes come; the total is undefined where the store does not tell it. */
   readonly onProgress: (bytes: number, totalBytes: number | undefined) => void;
   readonly signal: AbortSignal;
 }
 
-const maxRedirects = 5;
-/** A store that sends nothing for so long has stalled. */
-const stallMilliseconds = 60_000;
 /** So often in a row may it fail without having sent anything new. */
 const mostFailures = 5;
 const retryMilliseconds = { first: 500, most: 8000, asked: 60_000 };
@@ -74,6 +47,8 @@ interface State {
   most: number;
   /** A strong validator of what they are of; undefined where nothing shows that the rest would be of the same. */
   etag: string | undefined;
+  /** What the store says that its bytes have. */
+  sha256: string | undefined;
   failures: number;
 }
 
@@ -81,23 +56,18 @@ interface State {
  * Reads a model from a store, going on where it was cut off if the store says by its ETag that it is still the same (RFC 9110,
  * sections 13.1.5 and 14), and from the beginning otherwise.
  *
+ * @returns the SHA-256 that the store says the bytes have, in lower-case hexadecimal; undefined where it says nothing
  * @throws StartupError ModelNotFound, ModelTooLarge, ModelFetchFailed; what the sink throws; the reason of the signal
  */
-export async function download(remote: Remote, sink: Sink, options: DownloadOptions): Promise<void> {
-  // A pod whose model lies on a volume does without it, and without its memory.
-  const { Agent } = await import('undici');
-  const dispatcher = new Agent({
-    connect: { lookup: guardedLookup, timeout: 10_000 },
-    headersTimeout: stallMilliseconds,
-    bodyTimeout: stallMilliseconds,
-  });
-  const state: State = { bytes: 0, most: 0, etag: undefined, failures: 0 };
+export async function download(remote: Remote, sink: Sink, options: DownloadOptions): Promise<string | undefined> {
+  const dispatcher = await storeDispatcher(options.credentials);
+  const state: State = { bytes: 0, most: 0, etag: undefined, sha256: undefined, failures: 0 };
   try {
     for (;;) {
       const before = state.most;
       try {
         await attempt(remote, dispatcher, state, sink, options);
-        return;
+        return state.sha256;
       } catch (error) {
         if (!(error instanceof Passing) || options.signal.aborted) throw error;
         state.failures = state.most > before ? 1 : state.failures + 1;
@@ -134,7 +104,7 @@ async function attempt(
   const isResumed = state.bytes > 0 && state.etag !== undefined;
   if (state.bytes > 0 && !isResumed) await restart(state, sink);
   const range = isResumed ? { range: `bytes=${state.bytes}-`, 'if-range': state.etag ?? '' } : {};
-  const response = await open(remote, dispatcher, range, options.signal).catch((error: unknown) => {
+  const { response, request } = await open(remote, dispatcher, range, options.signal).catch((error: unknown) => {
     if (error instanceof RangeRefused) state.etag = undefined;
     throw error;
   });
@@ -155,6 +125,7 @@ async function attempt(
     throw tooLarge(remote.name, options.maxBytes, total);
   }
   state.etag = strongTag(headers['etag']);
+  state.sha256 = request.sha256;
   await readBody(remote, body, total, state, sink, options);
 }
 
@@ -200,42 +171,27 @@ async function readBody(
     throw new Passing(`it ended after ${state.bytes} of ${total} bytes`);
 }
 
-/** Follows redirects by hand, because each target has to be allowed: https never goes back to http. */
+/** @returns an answer with the model, or with the part of it that was asked for */
 async function open(
   remote: Remote,
   dispatcher: Dispatcher,
   range: Readonly<Record<string, string>>,
   signal: AbortSignal,
-): Promise<Dispatcher.ResponseData> {
-  const { request } = await import('undici');
-  const start = await remote.request();
-  let { url } = start;
-  for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-    const refusal = refusedHost(url);
-    if (refusal !== undefined)
-      throw new StartupError('ModelFetchFailed', `the model at ${shown(url)} is refused: ${refusal}`);
-    // Whoever it is redirected to is not to be shown credentials that are for another.
-    const own = url.origin === start.url.origin ? start.headers : {};
-    const headers = { accept: 'application/octet-stream, */*', ...own, ...range };
-    const response = await request(url, { dispatcher, signal, headers }).catch((error: unknown) => {
-      if (signal.aborted || isRefused(error)) throw error;
-      throw new Passing(describe(error), undefined, { cause: error });
-    });
-    const { statusCode, body } = response;
-    const { location } = response.headers;
-    if (statusCode >= 300 && statusCode < 400 && typeof location === 'string') {
-      await body.dump();
-      url = redirectTarget(url, location);
-      continue;
-    }
-    if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return response;
-    const text = await beginningOf(body);
-    throw refusalOf({ status: statusCode, headers: response.headers, body: text }, url, remote);
-  }
-  throw new StartupError(
-    'ModelFetchFailed',
-    `the model at ${remote.name} is behind more than ${maxRedirects} redirects`,
-  );
+): Promise<{ readonly response: Dispatcher.ResponseData; readonly request: RemoteRequest }> {
+  const headers = { accept: 'application/octet-stream, */*', ...range };
+  const context = { headers, dispatcher, signal };
+  const mayPass = (error: unknown) => {
+    if (signal.aborted || error instanceof StartupError || isRefused(error)) throw error;
+    throw new Passing(describe(error), undefined, { cause: error });
+  };
+  const request = await remote.request(context).catch(mayPass);
+  const { response, url } = await getFollowing(request, context).catch((error: unknown) => {
+    throw certificateProblem(request.url, error) ?? mayPass(error);
+  });
+  const { statusCode, body } = response;
+  if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return { response, request };
+  const text = await beginningOf(body);
+  throw refusalOf({ status: statusCode, headers: response.headers, body: text }, url, remote);
 }
 
 /** Statuses of a store that may answer otherwise in a while. */
@@ -275,16 +231,32 @@ function isRefused(error: unknown): boolean {
   return error instanceof Error && error.message.includes(' is refused: ');
 }
 
-function redirectTarget(from: URL, location: string): URL {
-  const target = new URL(location, from);
-  const allowed = target.protocol === from.protocol || (from.protocol === 'http:' && target.protocol === 'https:');
-  if (!allowed) {
-    throw new StartupError(
-      'ModelFetchFailed',
-      `the server of ${shown(from)} redirects from ${from.protocol}// to ${target.protocol}//, which is refused`,
-    );
-  }
-  return target;
+/** The codes of OpenSSL for a certificate that is signed by nobody who is known (man openssl-verification-options). */
+const unknownAuthority: readonly unknown[] = [
+  'CERT_SIGNATURE_FAILURE',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+];
+const otherFaults: readonly unknown[] = [
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_REVOKED',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+];
+
+/** What is wrong with a certificate, which it will be the next time as well; undefined for other failures. */
+function certificateProblem({ host }: URL, cause: unknown): StartupError | undefined {
+  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined;
+  const problem = unknownAuthority.includes(code)
+    ? 'is signed by no authority that is known: give that as the key ca.crt of the Secret of spec.model.secretName'
+    : otherFaults.includes(code)
+      ? `is refused: ${describe(cause)}`
+      : undefined;
+  if (problem === undefined) return undefined;
+  return new StartupError('ModelFetchFailed', `the certificate of ${host} ${problem}`, { cause });
 }
 
 export function tooLarge(from: string, maxBytes: number, size?: number): StartupError {
@@ -293,11 +265,6 @@ export function tooLarge(from: string, maxBytes: number, size?: number): Startup
     'ModelTooLarge',
     `the model at ${from} has ${found}, and at most ${maxBytes} bytes are accepted: raise spec.model.maxBytes`,
   );
-}
-
-/** A URL without what may be secret: redirects often lead to signed ones. */
-export function shown(url: URL): string {
-  return `${url.origin}${url.pathname}`;
 }
 
 export function describe(error: unknown): string {

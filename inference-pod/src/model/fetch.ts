@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Credentials } from './credentials.ts';
 import { describe, download, type Sink, tooLarge } from './download.ts';
 import type { ModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
@@ -12,6 +13,8 @@ export interface FetchOptions {
   readonly maxBytes: number;
   /** Lower-case hexadecimal; undefined accepts any bytes. */
   readonly sha256: string | undefined;
+  /** For the store, and for the way there. */
+  readonly credentials: Credentials;
   /** After which it is given up. */
   readonly timeoutSeconds: number;
   /** Told as bytes come; the total is undefined where the store does not tell it. */
@@ -49,6 +52,11 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
     // The file that is copied may be the very one that was kept.
     if (source.kind !== 'file') await rm(path, { force: true });
     const file = await copy(source, partial, options, signal);
+    if (file.promised !== undefined && file.promised !== file.sha256)
+      throw new StartupError(
+        'ModelDigestMismatch',
+        `the model at ${from} has sha256 ${file.sha256}, and its store says ${file.promised}: the store, or somebody on the way, has changed it`,
+      );
     if (options.sha256 !== undefined && options.sha256 !== file.sha256) {
       throw new StartupError(
         'ModelDigestMismatch',
@@ -59,7 +67,7 @@ export async function fetchModel(source: ModelSource, options: FetchOptions): Pr
     const kept: KeptRecord = { origin: digestOf(source.origin), sha256: file.sha256 };
     // Without it the next container fetches again, which is no reason not to serve.
     await writeFile(record, JSON.stringify(kept)).catch(() => undefined);
-    return { ...file, path, isFetched: true };
+    return { path, bytes: file.bytes, sha256: file.sha256, isFetched: true };
   } catch (error) {
     await rm(partial, { force: true });
     if (error instanceof StartupError) throw error;
@@ -191,13 +199,19 @@ class CountedFile implements Sink {
   }
 }
 
+interface Copied extends Pick<ModelFile, 'bytes' | 'sha256'> {
+  /** The digest that the store says they have. */
+  readonly promised: string | undefined;
+}
+
 async function copy(
   source: ModelSource,
   path: string,
   { maxBytes, onProgress = () => undefined, ...options }: FetchOptions,
   signal: AbortSignal,
-): Promise<Omit<ModelFile, 'isFetched'>> {
+): Promise<Copied> {
   const sink = new CountedFile(path);
+  let promised: string | undefined;
   try {
     if (source.kind === 'file') {
       const size = await sizeOf(source, { maxBytes, ...options });
@@ -207,8 +221,14 @@ async function copy(
         await sink.write(chunk);
         onProgress(sink.bytes, size);
       }
-    } else await download(source.remote, sink, { maxBytes, onProgress, signal });
-    return { path, bytes: sink.bytes, sha256: await sink.finish() };
+    } else
+      promised = await download(source.remote, sink, {
+        maxBytes,
+        onProgress,
+        signal,
+        credentials: options.credentials,
+      });
+    return { bytes: sink.bytes, sha256: await sink.finish(), promised };
   } finally {
     await sink.close();
   }

@@ -1,6 +1,13 @@
 import { createHash, createHmac } from 'node:crypto';
 import type { Credentials } from './credentials.ts';
-import type { Explanation, RefusedAnswer, Remote, RemoteRequest } from './download.ts';
+import {
+  type Explanation,
+  encodedPath,
+  endpointOf,
+  type RefusedAnswer,
+  type Remote,
+  type RemoteRequest,
+} from './remote.ts';
 import { StartupError } from './startup-error.ts';
 
 interface Keys {
@@ -35,22 +42,14 @@ export function s3Remote(bucket: string, key: string, credentials: Credentials):
 
 /** @throws StartupError InvalidConfiguration */
 function objectUrl(bucket: string, key: string, region: string, credentials: Credentials): URL {
-  const path = key.split('/').map(encoded).join('/');
-  const endpoint = credentials.get('AWS_ENDPOINT_URL_S3') ?? credentials.get('AWS_ENDPOINT_URL');
-  if (endpoint !== undefined) {
-    if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : ''))
-      throw new StartupError('InvalidConfiguration', 'AWS_ENDPOINT_URL must be a URL, such as https://s3.example.com');
-    return new URL(`${endpoint.replace(/\/+$/, '')}/${bucket}/${path}`);
-  }
+  // As AWS signs it.
+  const path = encodedPath(key);
+  const endpoint = endpointOf(credentials, 'AWS_ENDPOINT_URL_S3') ?? endpointOf(credentials, 'AWS_ENDPOINT_URL');
+  if (endpoint !== undefined) return new URL(`${endpoint}/${bucket}/${path}`);
   // Of a name with dots, no certificate is good for the host that has it in front.
   return bucket.includes('.')
     ? new URL(`https://s3.${region}.amazonaws.com/${bucket}/${path}`)
     : new URL(`https://${bucket}.s3.${region}.amazonaws.com/${path}`);
-}
-
-/** As AWS signs it: everything but unreserved characters (RFC 3986, section 2.3). */
-function encoded(text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 /**

@@ -1,7 +1,12 @@
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import { InvalidModelUri, parseModelUri } from '../../../contract/src/model-uri.ts';
+import { azureRemote } from './azure-remote.ts';
 import type { Credentials } from './credentials.ts';
-import { type Remote, shown } from './download.ts';
+import { googleRemote } from './google-remote.ts';
+import { httpRemote } from './http-remote.ts';
+import { hubRemote } from './hub-remote.ts';
+import { registryRemote } from './registry-remote.ts';
+import type { Remote } from './remote.ts';
 import { s3Remote } from './s3-remote.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -33,9 +38,17 @@ export function parseModelSource(uri: string, mountDirectory: string, credential
       case 'http':
       case 'https':
         if (!URL.canParse(uri)) throw new InvalidModelUri(uri, 'is not a URL');
-        return { kind: 'remote', origin: new URL(uri).href, remote: httpRemote(new URL(uri)) };
+        return { kind: 'remote', origin: new URL(uri).href, remote: httpRemote(new URL(uri), credentials) };
       case 's3':
         return { kind: 'remote', origin: uri, remote: s3Remote(parts.bucket, parts.key, credentials) };
+      case 'gs':
+        return { kind: 'remote', origin: uri, remote: googleRemote(parts.bucket, parts.key, credentials) };
+      case 'azblob':
+        return { kind: 'remote', origin: uri, remote: azureRemote(parts, credentials) };
+      case 'oci':
+        return { kind: 'remote', origin: uri, remote: registryRemote(parts, credentials) };
+      case 'hf':
+        return { kind: 'remote', origin: uri, remote: hubRemote(parts, credentials) };
       case 'file':
         return { kind: 'file', origin: parts.path, path: parts.path, volume: undefined };
       case 'pvc':
@@ -46,10 +59,6 @@ export function parseModelSource(uri: string, mountDirectory: string, credential
     if (!(error instanceof InvalidModelUri)) throw error;
     throw new StartupError('InvalidConfiguration', error.message, { cause: error });
   }
-}
-
-function httpRemote(url: URL): Remote {
-  return { name: shown(url), request: async () => ({ url, headers: {} }) };
 }
 
 function fileIn(volume: string, path: string): ModelSource {

@@ -27,11 +27,11 @@ export interface IModelDeployment {
        */
       "version": string;
       /**
-       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, pvc://CLAIM/PATH or configmap://NAME/KEY.
+       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, pvc://CLAIM/PATH or configmap://NAME/KEY.
        */
       "uri": string;
       /**
-       * A Secret of the namespace with the credentials for the store, by the names of the usual environment variables - AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL. Without it, those of the pod's service account.
+       * A Secret of the namespace with the credentials for the store, by the names of the usual environment variables, such as AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_KEY, HF_TOKEN (docs/models.md has all), AUTHORIZATION for a web server, and ca.crt for an authority of one's own. Without it, those of the pod's service account.
        */
       "secretName"?: string;
       /**

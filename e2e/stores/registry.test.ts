@@ -1,0 +1,174 @@
+import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ensureBinaries } from '../cluster/binaries.ts';
+import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
+
+/**
+ * Models of an OCI registry (the one of crane). That lets everybody in, so before it stands what does not: it asks for a token, and
+ * gives one to the account that it knows.
+ */
+const token = 'a-token-of-the-registry';
+const account = Buffer.from('user:the-password-of-the-user').toString('base64');
+const bytes = readFileSync(iris);
+
+let work: Workplace;
+let registry: ChildProcess;
+let guard: { readonly server: Server; readonly url: string };
+let open: string;
+let closed: string;
+/** How the registry asks who it is. */
+let scheme: 'Bearer' | 'Basic' = 'Bearer';
+const scopes: (string | null)[] = [];
+
+const digestOf = (content: Buffer) => `sha256:${createHash('sha256').update(content).digest('hex')}`;
+
+async function pushBlob(
+  repository: string,
+  content: Buffer,
+): Promise<{ readonly digest: string; readonly size: number }> {
+  const begun = await fetch(`http://${open}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
+  const url = new URL(begun.headers.get('location') ?? '', `http://${open}`);
+  url.searchParams.set('digest', digestOf(content));
+  expect((await fetch(url, { method: 'PUT', body: new Uint8Array(content) })).status).toBe(201);
+  return { digest: digestOf(content), size: content.length };
+}
+
+/** Pushes files as `oras push` does, each a layer with its name. */
+async function push(
+  repository: string,
+  tag: string,
+  files: Readonly<Record<string, Buffer>>,
+  type = 'application/octet-stream',
+): Promise<string> {
+  const layers = [];
+  for (const [name, content] of Object.entries(files))
+    layers.push({
+      mediaType: type,
+      ...(await pushBlob(repository, content)),
+      annotations: { 'org.opencontainers.image.title': name },
+    });
+  const config = { mediaType: 'application/vnd.oci.empty.v1+json', ...(await pushBlob(repository, Buffer.from('{}'))) };
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifest = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType, artifactType: 'application/vnd.example.model', config, layers }),
+  );
+  const put = { method: 'PUT', headers: { 'content-type': mediaType }, body: new Uint8Array(manifest) };
+  expect((await fetch(`http://${open}/v2/${repository}/manifests/${tag}`, put)).status).toBe(201);
+  return digestOf(manifest);
+}
+
+function answer({ url = '', headers }: IncomingMessage, response: ServerResponse): void {
+  const { pathname, searchParams } = new URL(url, 'http://registry');
+  if (pathname === '/token') {
+    scopes.push(searchParams.get('scope'));
+    if (headers.authorization !== `Basic ${account}`) return void response.writeHead(401).end('{}');
+    return void response.end(JSON.stringify({ token, expires_in: 60 }));
+  }
+  if (headers.authorization !== (scheme === 'Bearer' ? `Bearer ${token}` : `Basic ${account}`)) {
+    const challenge =
+      scheme === 'Bearer' ? `Bearer realm="${guard.url}/token",service="registry"` : 'Basic realm="registry"';
+    return void response.writeHead(401, { 'www-authenticate': challenge }).end('{"errors":[{"code":"UNAUTHORIZED"}]}');
+  }
+  const [host = '', port = ''] = open.split(':');
+  forward({ host, port, path: url, headers: { ...headers, host: open } }, (told) => {
+    response.writeHead(told.statusCode ?? 500, told.headers);
+    // Bytes that somebody on the way has changed.
+    if (pathname.startsWith('/v2/changed/blobs/'))
+      told.resume().on('end', () => response.end(Buffer.alloc(bytes.length)));
+    else told.pipe(response);
+  }).end();
+}
+
+beforeAll(async () => {
+  const { crane } = await ensureBinaries('crane');
+  work = await Workplace.make('registry');
+  open = `127.0.0.1:${await freePort()}`;
+  registry = await startStore(crane, ['registry', 'serve', '--address', open], `http://${open}/v2/`);
+  guard = await listen(answer);
+  closed = guard.url.replace('http://', '');
+}, 600_000);
+afterAll(async () => {
+  registry.kill();
+  guard.server.close();
+  await work.remove();
+});
+
+const dockerConfig = (auth: string = account, host = closed) => ({
+  '.dockerconfigjson': JSON.stringify({ auths: { [host]: { auth } } }),
+});
+
+describe('a model comes from an OCI registry', () => {
+  test('by a tag and by a digest, alone and among others', async () => {
+    const digest = await push('models/iris', '1.0', { 'model.onnx': bytes });
+    await push('models/iris', 'both', { 'README.md': Buffer.from('Iris.'), 'onnx/model.onnx': bytes });
+    const secret = await work.secretOf(dockerConfig());
+    await work.expectLoaded(`oci://${open}/models/iris:1.0`, []);
+    await work.expectLoaded(`oci://${closed}/models/iris@${digest}`, secret);
+    await work.expectLoaded(`oci://${closed}/models/iris:both/onnx/model.onnx`, secret);
+    expect(new Set(scopes)).toEqual(new Set(['repository:models/iris:pull']));
+    await work.expectRefused(
+      `oci://${open}/models/iris:both`,
+      [],
+      ['ModelNotFound', 'has 2 files: add /FILE to spec.model.uri; it has README.md, onnx/model.onnx'],
+    );
+    await work.expectRefused(
+      `oci://${open}/models/iris:both/none.onnx`,
+      [],
+      ['ModelNotFound', 'has no such file; it has README.md'],
+    );
+  });
+
+  test('with a password, where the registry asks for that', async () => {
+    await push('models/plain', '1', { 'model.onnx': bytes });
+    scheme = 'Basic';
+    try {
+      await work.expectLoaded(
+        `oci://${closed}/models/plain:1`,
+        await work.secretOf(dockerConfig(account, `https://${closed}/v1/`)),
+      );
+    } finally {
+      scheme = 'Bearer';
+    }
+  });
+
+  test('not when it may not be read, or is not there', async () => {
+    await push('models/iris', '1', { 'model.onnx': bytes });
+    const uri = `oci://${closed}/models/iris:1`;
+    const advice = `check the account of ${closed} in .dockerconfigjson of the Secret of spec.model.secretName`;
+    await work.expectRefused(uri, [], ['ModelFetchFailed', advice]);
+    await work.expectRefused(
+      uri,
+      await work.secretOf(dockerConfig(Buffer.from('user:another-password').toString('base64'))),
+      ['ModelFetchFailed', advice],
+    );
+    await work.expectRefused(uri, await work.secretOf({ '.dockerconfigjson': 'user:password' }), [
+      'InvalidConfiguration',
+      '.dockerconfigjson of the Secret',
+    ]);
+    await work.expectRefused(
+      `oci://${open}/models/iris:none`,
+      [],
+      ['ModelNotFound', 'answered 404: check spec.model.uri'],
+    );
+  });
+
+  test('not when the bytes are others than the manifest says, or the manifest another than the URI says', async () => {
+    const digest = await push('changed', '1', { 'model.onnx': bytes });
+    await work.expectRefused(`oci://${closed}/changed@${digest}`, await work.secretOf(dockerConfig()), [
+      'ModelDigestMismatch',
+      `and its store says ${digestOf(bytes).slice(7)}`,
+    ]);
+  });
+
+  test('not when it is an archive, or no artifact', async () => {
+    await push('models/archive', '1', { 'model.tar.gz': bytes }, 'application/vnd.oci.image.layer.v1.tar+gzip');
+    await work.expectRefused(
+      `oci://${open}/models/archive:1`,
+      [],
+      ['ModelFetchFailed', 'is an archive (application/vnd.oci.image.layer.v1.tar+gzip)'],
+    );
+  });
+});

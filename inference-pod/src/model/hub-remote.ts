@@ -1,0 +1,49 @@
+import type { ModelUri } from '../../../contract/src/model-uri.ts';
+import type { Credentials } from './credentials.ts';
+import { type Explanation, encoded, encodedPath, endpointOf, type RefusedAnswer, type Remote } from './remote.ts';
+
+const hub = 'https://huggingface.co';
+
+/**
+ * A file of a repository on a hub that has the layout of Hugging Face's: ENDPOINT/ORG/NAME/resolve/REVISION/PATH, with the token
+ * HF_TOKEN where that is given, at HF_ENDPOINT where the hub is another. Large files are redirected to a store of their own.
+ */
+export function hubRemote(
+  { repository, revision, path }: Extract<ModelUri, { readonly scheme: 'hf' }>,
+  credentials: Credentials,
+): Remote {
+  return {
+    name: `hf://${repository}@${encoded(revision)}/${path}`,
+    async request() {
+      const endpoint = endpointOf(credentials, 'HF_ENDPOINT') ?? hub;
+      const token = credentials.get('HF_TOKEN');
+      return {
+        url: new URL(`${endpoint}/${repository}/resolve/${encoded(revision)}/${encodedPath(path)}`),
+        headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      };
+    },
+    explain: (answer) => explained(answer, credentials),
+  };
+}
+
+/** What the hub means by its codes (of huggingface_hub: utils/_http.py, hf_raise_for_status). */
+function explained({ status, headers }: RefusedAnswer, credentials: Credentials): Explanation | undefined {
+  const who = credentials.get('HF_TOKEN') === undefined ? 'without HF_TOKEN' : 'for HF_TOKEN';
+  switch (headers['x-error-code']) {
+    case 'RevisionNotFound':
+      return { isMissing: true, advice: 'the repository has no such revision: check spec.model.uri' };
+    case 'EntryNotFound':
+      return { isMissing: true, advice: 'the repository has no such file at that revision: check spec.model.uri' };
+    case 'GatedRepo':
+      return { isMissing: false, advice: `the repository is gated: ask for access on its page, ${who} it has none` };
+    case 'RepoNotFound':
+      return { isMissing: true, advice: `there is no such repository ${who}: check spec.model.uri and HF_TOKEN` };
+    default:
+      return status === 401 || status === 403
+        ? {
+            isMissing: false,
+            advice: `it may not be read ${who}: check HF_TOKEN of the Secret of spec.model.secretName`,
+          }
+        : undefined;
+  }
+}

@@ -1,0 +1,75 @@
+import type { Dispatcher } from 'undici';
+import type { Credentials } from './credentials.ts';
+import { StartupError } from './startup-error.ts';
+
+/** Where the bytes of a model are to be had by GET: that is all that a store is here. */
+export interface Remote {
+  /** As it may be shown: without what may be secret. */
+  readonly name: string;
+  /**
+   * What is asked for; made anew for each try, because signatures and tokens run out.
+   *
+   * @throws StartupError where that will fail again; anything else where it may pass
+   */
+  request(context: RequestContext): Promise<RemoteRequest>;
+  /** What an answer other than the model means; undefined where it is as with any store. */
+  explain?(answer: RefusedAnswer): Explanation | undefined;
+}
+
+/** What a request may be made of. */
+export interface RequestContext {
+  /** Sent beside its own. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** For what has to be asked before. */
+  readonly dispatcher: Dispatcher;
+  readonly signal: AbortSignal;
+}
+
+export interface RefusedAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** The beginning of it. */
+  readonly body: string;
+}
+
+export interface Explanation {
+  readonly isMissing: boolean;
+  /** What to look at. */
+  readonly advice: string;
+}
+
+export interface RemoteRequest {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** What the store says that the bytes have, in lower-case hexadecimal. */
+  readonly sha256?: string;
+}
+
+/** A URL without what may be secret: redirects often lead to signed ones. */
+export function shown(url: URL): string {
+  return `${url.origin}${url.pathname}`;
+}
+
+/** A path as it stands in URLs, whatever is in its segments: everything but unreserved characters (RFC 3986, section 2.3). */
+export function encodedPath(path: string): string {
+  return path.split('/').map(encoded).join('/');
+}
+
+/** One segment of a path. */
+export function encoded(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/**
+ * Where a store is that is not at its usual address.
+ *
+ * @param name of what names it, in the Secret or in the environment
+ * @throws StartupError InvalidConfiguration
+ */
+export function endpointOf(credentials: Credentials, name: string): string | undefined {
+  const endpoint = credentials.get(name);
+  if (endpoint === undefined) return undefined;
+  if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : ''))
+    throw new StartupError('InvalidConfiguration', `${name} must be a URL, such as https://store.example.com`);
+  return endpoint.replace(/\/+$/, '');
+}
