@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
+import { digestOf, pushArtifact } from './pushed-artifact.ts';
 
 /**
  * Models of an OCI registry (the one of crane). That lets everybody in, so before it stands what does not: it asks for a token, and
@@ -23,42 +23,8 @@ let closed: string;
 let scheme: 'Bearer' | 'Basic' = 'Bearer';
 const scopes: (string | null)[] = [];
 
-const digestOf = (content: Buffer) => `sha256:${createHash('sha256').update(content).digest('hex')}`;
-
-async function pushBlob(
-  repository: string,
-  content: Buffer,
-): Promise<{ readonly digest: string; readonly size: number }> {
-  const begun = await fetch(`http://${open}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
-  const url = new URL(begun.headers.get('location') ?? '', `http://${open}`);
-  url.searchParams.set('digest', digestOf(content));
-  expect((await fetch(url, { method: 'PUT', body: new Uint8Array(content) })).status).toBe(201);
-  return { digest: digestOf(content), size: content.length };
-}
-
-/** Pushes files as `oras push` does, each a layer with its name. */
-async function push(
-  repository: string,
-  tag: string,
-  files: Readonly<Record<string, Buffer>>,
-  type = 'application/octet-stream',
-): Promise<string> {
-  const layers = [];
-  for (const [name, content] of Object.entries(files))
-    layers.push({
-      mediaType: type,
-      ...(await pushBlob(repository, content)),
-      annotations: { 'org.opencontainers.image.title': name },
-    });
-  const config = { mediaType: 'application/vnd.oci.empty.v1+json', ...(await pushBlob(repository, Buffer.from('{}'))) };
-  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = Buffer.from(
-    JSON.stringify({ schemaVersion: 2, mediaType, artifactType: 'application/vnd.example.model', config, layers }),
-  );
-  const put = { method: 'PUT', headers: { 'content-type': mediaType }, body: new Uint8Array(manifest) };
-  expect((await fetch(`http://${open}/v2/${repository}/manifests/${tag}`, put)).status).toBe(201);
-  return digestOf(manifest);
-}
+const push = (repository: string, tag: string, files: Readonly<Record<string, Buffer>>, type?: string) =>
+  pushArtifact(open, repository, tag, files, type);
 
 function answer({ url = '', headers }: IncomingMessage, response: ServerResponse): void {
   const { pathname, searchParams } = new URL(url, 'http://registry');
