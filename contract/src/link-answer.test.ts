@@ -5,7 +5,14 @@ import { parseLinkAnswer, parseModelSignature } from './link-answer.ts';
 
 const greeting = { version: 1, pod: 'u', nonce: 'n', clock: 12.5 };
 const signature = { inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, 4] }], outputs: [] };
-const model = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature, goldenSet: 'Passed' };
+const model = {
+  name: 'iris',
+  version: '1',
+  digest: `sha256:${'a'.repeat(64)}`,
+  signature,
+  resolvedUri: 'oci://registry.example/iris@sha256:1',
+  goldenSet: 'Passed',
+};
 const counters = { requests: 1, refused: 0, failed: 0, abandoned: 0 };
 const figures = {
   ...greeting,
@@ -20,9 +27,9 @@ test('what a pod of ours tells is read, and nothing else of it', () => {
   expect(parseLinkAnswer({ ...figures, more: 'x', model: { ...model, more: 'x' } })).toEqual(figures);
   expect(parseLinkAnswer({ ...greeting, kind: 'greeting' })).toEqual({ ...greeting, kind: 'greeting' });
   expect(parseLinkAnswer({ ...greeting, kind: 'refused', refusal: 'Late' })).toMatchObject({ refusal: 'Late' });
-  const unchecked = { ...model, goldenSet: undefined };
+  const unchecked = { ...model, goldenSet: undefined, resolvedUri: undefined };
   expect(parseLinkAnswer({ ...figures, model: unchecked })).toEqual({ ...figures, model: unchecked });
-  const later = { ...model, goldenSet: 'AsAnImageToCome' };
+  const later = { ...model, goldenSet: 'AsAnImageToCome', resolvedUri: null };
   expect(parseLinkAnswer({ ...figures, model: later })).toEqual({ ...figures, model: unchecked });
   expect(parseLinkAnswer({ ...figures, model: null, table: null })).toMatchObject({
     model: undefined,
@@ -37,6 +44,7 @@ describe('what a hostile pod tells is refused:', () => {
     ['a text', 'figures'],
     ['another kind', { ...greeting, kind: 'other' }],
     ['another refusal', { ...greeting, kind: 'refused', refusal: '__proto__' }],
+    ['a URI without end', { ...figures, model: { ...model, resolvedUri: 'x'.repeat(2049) } }],
     ['no measures', { ...figures, measures: undefined }],
     ['buckets that only seem to be many', measuring({ latency: { buckets: { length: 4e9 }, sum: 0 } })],
     ['too many buckets', measuring({ latency: { buckets: new Array(10_000).fill(0), sum: 0 } })],

@@ -16,7 +16,7 @@ import {
 import type { PassedOn } from './traffic.ts';
 
 /** What a pod may tell at most: it may run any image, and what it tells is kept, added up and shown. */
-const most = { text: 256, tensors: 4096, dimensions: 64 } as const;
+const most = { text: 256, uri: 2048, tensors: 4096, dimensions: 64 } as const;
 
 /**
  * Reads an answer of a pod, which may run any image: every field is checked, and what is not known is left out.
@@ -64,7 +64,7 @@ function figures(answer: Fields): PodFigures {
   };
 }
 
-function linkedModel({ name, version, digest, signature, goldenSet }: Fields): LinkedModel {
+function linkedModel({ name, version, digest, signature, resolvedUri, goldenSet }: Fields): LinkedModel {
   const bytes = text(digest, 'digest');
   if (!/^sha256:[a-f0-9]{64}$/.test(bytes)) throw wrong('digest');
   return {
@@ -72,6 +72,7 @@ function linkedModel({ name, version, digest, signature, goldenSet }: Fields): L
     version: text(version, 'version'),
     digest: bytes,
     signature: parseModelSignature(signature),
+    resolvedUri: isNothing(resolvedUri) ? undefined : uri(resolvedUri, 'resolvedUri'),
     // A verdict that a later image may tell is none that is known here.
     goldenSet: goldenVerdicts.find((verdict) => verdict === goldenSet),
   };
@@ -141,6 +142,11 @@ function list(value: unknown, longest: number, what: string): readonly unknown[]
 
 function text(value: unknown, what: string): string {
   if (typeof value !== 'string' || value.length > most.text || !value.isWellFormed()) throw wrong(what);
+  return value;
+}
+
+function uri(value: unknown, what: string): string {
+  if (typeof value !== 'string' || value.length > most.uri) throw wrong(what);
   return value;
 }
 

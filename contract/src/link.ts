@@ -15,6 +15,9 @@ export const publicKeysFile = 'keys.json';
 /** The key of that ConfigMap with the names of revisions that were healthy once, as a JSON list. */
 export const healthyRevisionsFile = 'healthy-revisions.json';
 
+/** The key of that ConfigMap with what URIs that may move have led to, by the names of revisions, as a JSON object. */
+export const resolvedUrisFile = 'resolved-uris.json';
+
 /** The most that a call and an answer may hold. */
 export const maxCallBytes = 64 * 1024;
 export const maxAnswerBytes = 64 * 1024;
@@ -102,6 +105,8 @@ export interface LinkedModel {
   /** `sha256:` and 64 hexadecimal digits: of the bytes that were really loaded. */
   readonly digest: string;
   readonly signature: ModelSignature;
+  /** What its URI led to, where that may move; undefined where it does not, or nothing is known of it. */
+  readonly resolvedUri: string | undefined;
   /** Whether it answers as the golden set says; undefined when the pod has checked none. */
   readonly goldenSet: GoldenVerdict | undefined;
 }

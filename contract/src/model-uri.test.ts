@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { InvalidModelUri, parseModelUri, shownUri } from './model-uri.ts';
+import { fileNameOf, InvalidModelUri, parseModelUri, shownUri, uriBeside } from './model-uri.ts';
 
 test.each([
   ['https://models.example/iris.onnx', { scheme: 'https' }],
@@ -72,4 +72,24 @@ test.each([
   ['a folder/what?.onnx', 'a folder/what?.onnx'],
 ])('%s is shown without what may be secret', (uri, shown) => {
   expect(shownUri(uri)).toBe(shown);
+});
+
+test.each([
+  ['https://models.example/a%20b/m%2B.onnx?v=1', 'm+.onnx', 'https://models.example/a%20b/data/w%201?v=1'],
+  ['s3://models/iris/1.onnx', '1.onnx', 's3://models/iris/data/w 1'],
+  ['gs://models/1.onnx', '1.onnx', 'gs://models/data/w 1'],
+  ['azblob://account/models/iris/1.onnx', '1.onnx', 'azblob://account/models/iris/data/w 1'],
+  ['oci://r.example/iris:1/onnx/m.onnx', 'm.onnx', 'oci://r.example/iris:1/onnx/data/w 1'],
+  ['hf://org/iris@main/onnx/m.onnx', 'm.onnx', 'hf://org/iris@main/onnx/data/w 1'],
+  ['pvc://models/iris/1.onnx', '1.onnx', 'pvc://models/iris/data/w 1'],
+  ['configmap://iris/1.onnx', '1.onnx', 'configmap://iris/data/w 1'],
+  ['file:///tmp/a%20b/1.onnx', '1.onnx', '/tmp/a b/data/w 1'],
+  ['1.onnx', '1.onnx', 'data/w 1'],
+])('%s is the file %s, and beside it is %s', (uri, name, beside) => {
+  expect(fileNameOf(uri)).toBe(name);
+  expect(uriBeside(uri, 'data/w 1')).toBe(beside);
+});
+
+test('beside an artifact that is one file there is nothing', () => {
+  expect(() => uriBeside('oci://r.example/iris:1', 'w')).toThrow('add /FILE to it');
 });

@@ -117,6 +117,70 @@ function partsOf(uri: string, pattern: RegExp, form: string): Readonly<Record<st
   return groups;
 }
 
+/** The name of the file that a URI names, without the folder that it is in. */
+export function fileNameOf(uri: string): string {
+  const parts = parseModelUri(uri);
+  switch (parts.scheme) {
+    case 'http':
+    case 'https':
+      return decodedName(lastOf(new URL(uri).pathname));
+    case 's3':
+    case 'gs':
+      return lastOf(parts.key);
+    case 'azblob':
+      return lastOf(parts.blob);
+    case 'oci':
+      return lastOf(parts.path ?? '');
+    case 'hf':
+    case 'pvc':
+    case 'configmap':
+    case 'file':
+      return lastOf(parts.path);
+  }
+}
+
+const lastOf = (path: string) => path.slice(path.lastIndexOf('/') + 1);
+
+function decodedName(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+/**
+ * The URI of a file in the folder that another is in.
+ *
+ * @param location its path from there, within that folder
+ * @throws InvalidModelUri where the other is in no folder
+ */
+export function uriBeside(uri: string, location: string): string {
+  const parts = parseModelUri(uri);
+  switch (parts.scheme) {
+    case 'http':
+    case 'https': {
+      const url = new URL(uri);
+      const path = location.split('/').map(encodeURIComponent).join('/');
+      url.pathname = `${url.pathname.slice(0, url.pathname.lastIndexOf('/') + 1)}${path}`;
+      return url.href;
+    }
+    case 'file':
+      return `${parts.path.slice(0, parts.path.lastIndexOf('/') + 1)}${location}`;
+    case 'oci':
+      if (parts.path === undefined)
+        throw new InvalidModelUri(uri, `has its data in ${location}: add /FILE to it, so that this is found beside it`);
+      return `${uri.slice(0, uri.lastIndexOf('/') + 1)}${location}`;
+    case 's3':
+    case 'gs':
+    case 'azblob':
+    case 'hf':
+    case 'pvc':
+    case 'configmap':
+      return `${uri.slice(0, uri.lastIndexOf('/') + 1)}${location}`;
+  }
+}
+
 /** URLs resolve them, and something else would be asked for, of another owner maybe. */
 function withoutSteps(path: string, uri: string): string {
   if (path.split('/').some((segment) => segment === '.' || segment === '..'))

@@ -27,6 +27,7 @@ const model = {
   version: '1',
   digest: `sha256:${'a'.repeat(64)}`,
   signature: { inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, 4] }], outputs: [] },
+  resolvedUri: undefined,
   goldenSet: undefined,
 };
 

@@ -94,6 +94,19 @@ test('the model of a bucket is served, and then the one of a registry', async ()
   await expectServed('2');
 }, 400_000);
 
+test('a tag that moves is not followed by the pods of its revision', async () => {
+  const resolved = await eventually(
+    () => scenario.field('mdeploy/iris', '{.status.resolvedUri}'),
+    (uri) => uri.startsWith(`oci://${registry}/models/iris@sha256:`),
+  );
+  await pushArtifact(registry, 'models/iris', '2', { 'model.onnx': readFileSync(exampleModel('iris', '1').path) });
+  await scenario.kubectl(['delete', 'pods', '-l', 'serving.slipway.dev/track=stable', '--wait']);
+  await scenario.waitReady('iris', 120);
+  await expectServed('2');
+  expect(await scenario.field('mdeploy/iris', '{.status.resolvedUri}')).toBe(resolved);
+  expect(await condition('iris', 'ModelLoaded')).toContain('which a rollback brings back');
+}, 200_000);
+
 test('an undo brings the one of the bucket back, by the Secret that it had', async () => {
   await scenario.kubectl(['rollout', 'undo', 'deployment/iris']);
   await eventually(

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { iris, listen, Workplace } from './played-store.ts';
 
 /** Models of a hub: static files in its layout, its codes, and a store of its own for large ones. */
 const token = 'hf_the-token-of-the-user';
+const commit = '0123456789abcdef0123456789abcdef01234567';
 const files = new Map([
-  ['/org/iris/resolve/main/model.onnx', readFileSync(iris)],
+  [`/org/iris/resolve/${commit}/model.onnx`, readFileSync(iris)],
   ['/org/iris/resolve/refs%2Fpr%2F1/onnx/the%20model%2Bone.onnx', readFileSync(iris)],
 ]);
 
@@ -23,9 +25,13 @@ beforeAll(async () => {
   hub = await listen(({ headers, url = '' }, response) => {
     const refuse = (status: number, code: string) => response.writeHead(status, { 'x-error-code': code }).end('no');
     if (url.startsWith('/org/gated/')) return refuse(403, 'GatedRepo');
-    if (!url.startsWith('/org/iris/') || headers.authorization !== `Bearer ${token}`)
+    if (!/^\/(api\/models\/)?org\/iris\//.test(url) || headers.authorization !== `Bearer ${token}`)
       return refuse(401, 'RepoNotFound');
-    if (!/\/resolve\/(main|refs%2Fpr%2F1)\//.test(url)) return refuse(404, 'RevisionNotFound');
+    // What a branch leads to; of another, this hub does not tell.
+    if (url === '/api/models/org/iris/revision/main') return response.end(JSON.stringify({ sha: commit }));
+    if (url.startsWith('/api/')) return refuse(404, 'RevisionNotFound');
+    if (!/\/resolve\/(0123456789abcdef0123456789abcdef01234567|refs%2Fpr%2F1)\//.test(url))
+      return refuse(404, 'RevisionNotFound');
     if (!files.has(url)) return refuse(404, 'EntryNotFound');
     return response.writeHead(302, { location: `${store.url}/${encodeURIComponent(url)}` }).end();
   });
@@ -47,6 +53,14 @@ describe('a model comes from a hub', () => {
       expect(new Set(shownToTheStore)).toEqual(new Set([undefined]));
     },
   );
+
+  test('of which it tells what its branch led to', async () => {
+    const args = ['--model-uri', 'hf://org/iris@main/model.onnx', '--model-name', 'iris', ...(await secret())];
+    const pod = await startPodIn({}, ...args);
+    await pod.stop();
+    const resolvedUri = `hf://org/iris@${commit}/model.onnx`;
+    expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', resolvedUri }));
+  });
 
   test('with the variables of the pod', async () => {
     await work.expectLoaded('hf://org/iris@main/model.onnx', [], { HF_ENDPOINT: hub.url, HF_TOKEN: token });

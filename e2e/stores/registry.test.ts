@@ -1,6 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
@@ -85,6 +87,21 @@ describe('a model comes from an OCI registry', () => {
       [],
       ['ModelNotFound', 'has no such file; it has README.md'],
     );
+  });
+
+  test('by the digest that its tag led another pod of its revision to, however the tag has moved', async () => {
+    const digest = await push('models/moved', '1', { 'model.onnx': bytes });
+    await push('models/moved', '1', { 'model.onnx': Buffer.from('something else') });
+    const uri = `oci://${open}/models/moved:1`;
+    const told = await mkdtemp(join(work.folder, 'link-'));
+    const withKnown = async (known: string) => {
+      await writeFile(join(told, 'resolved-uris.json'), JSON.stringify({ 'iris-1': known }));
+      return ['--revision', 'iris-1', '--link-directory', told];
+    };
+    await work.expectLoaded(uri, await withKnown(`oci://${open}/models/moved@${digest}`));
+    // What leads elsewhere is not followed.
+    const elsewhere = await withKnown(`oci://${open}/models/iris@${digest}`);
+    await work.expectRefused(uri, elsewhere, ['ModelInvalid', '']);
   });
 
   test('with a password, where the registry asks for that', async () => {

@@ -7,8 +7,8 @@ import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { Credentials } from './model/credentials.ts';
 import { fetchModel } from './model/fetch.ts';
+import { knownUri } from './model/known-uri.ts';
 import { localeVariables } from './model/locale.ts';
-import { parseModelSource } from './model/source.ts';
 import { shorten } from './protocol/json-reader.ts';
 import type { ModelIdentity } from './protocol/open-inference.ts';
 import { createControlApp } from './serving/control-app.ts';
@@ -277,7 +277,8 @@ function portOf(server: HttpServer): number {
 
 function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   if (model === undefined) return undefined;
-  return { ...model.report, signature: model.scheduler.model.signature, goldenSet: model.goldenSet };
+  const { report, scheduler, resolvedUri, goldenSet } = model;
+  return { ...report, signature: scheduler.model.signature, resolvedUri, goldenSet };
 }
 
 async function loadModel(
@@ -290,9 +291,10 @@ async function loadModel(
   await mkdir(settings.workDirectory, { recursive: true });
   Object.assign(process.env, await localeVariables(settings.workDirectory, log));
   const credentials = new Credentials(settings.credentialsDirectory, process.env);
-  const source = parseModelSource(settings.modelUri, settings.mountDirectory, credentials);
-  const file = await fetchModel(source, {
+  const uri = await knownUri(settings);
+  const file = await fetchModel(uri, {
     directory: settings.workDirectory,
+    mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
     credentials,
@@ -300,7 +302,8 @@ async function loadModel(
     onProgress: (bytes, totalBytes) => loading.fetched(bytes, totalBytes),
   });
   loading.enter('opening');
-  log.info({ bytes: file.bytes, sha256: file.sha256, fetched: file.isFetched }, 'the model file is here');
+  const { resolvedUri } = file;
+  log.info({ bytes: file.bytes, sha256: file.sha256, fetched: file.isFetched, resolvedUri }, 'the model file is here');
   const model = identityOf(settings);
   const limits = {
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
@@ -333,5 +336,5 @@ async function loadModel(
     log[level]({ batching: inWords(scheduler.batching) }, 'requests that come together');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
-  return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` }, goldenSet };
+  return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` }, resolvedUri, goldenSet };
 }

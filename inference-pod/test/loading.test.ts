@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { symlinkSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readFileSync, symlinkSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,6 +12,7 @@ import { exampleModel, testModel } from './models.ts';
 import { failToStart, startPod } from './running-pod.ts';
 
 const iris = exampleModel('iris', '1').path;
+const modelsFolder = join(import.meta.dirname, 'models');
 let directory: string;
 let bytes: Buffer;
 let sha256: string;
@@ -30,6 +32,92 @@ async function expectLoaded(...args: string[]): Promise<void> {
     await pod.stop();
   }
 }
+
+describe('a model with its data in files beside it', () => {
+  const names = ['nested.onnx', 'external.onnx_data', 'weights/w 1.bin'];
+  const listed = names.toSorted().map((name) => {
+    const hash = createHash('sha256')
+      .update(readFileSync(join(modelsFolder, name)))
+      .digest('hex');
+    return `${hash}  ${name}\n`;
+  });
+  const together = createHash('sha256').update(listed.join('')).digest('hex');
+  let server: Server;
+  const asked: string[] = [];
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      const path = decodeURIComponent((request.url ?? '').replace(/\?.*$/, ''));
+      if (names.includes(path.slice(1))) response.end(readFileSync(join(modelsFolder, path)));
+      else response.writeHead(404).end();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}/nested.onnx?version=3`;
+
+  test.each([
+    ['a volume', () => ['--model-uri', 'pvc://models/nested.onnx', '--mount-directory', modelsFolder]],
+    ['a web server', () => ['--model-uri', url()]],
+  ])('is fetched whole from %s, and checked whole', async (_, args) => {
+    const pod = await startPod(...args(), '--model-name', 'nested', '--model-sha256', together);
+    try {
+      const data = [1, 1, 1, 1];
+      const inputs = [{ name: 'x', datatype: 'FP32', shape: [4], data }];
+      const answer = await post(`${pod.url}/v2/models/nested/infer`, { inputs });
+      expect(outputData(answer)).toEqual({ y: [3, 5, 7, 9] });
+      expect((await get(`${pod.controlUrl}/model`)).json).toMatchObject({ digest: `sha256:${together}` });
+    } finally {
+      await pod.stop();
+    }
+  });
+
+  test('is asked for beside it, with the same query', () => {
+    expect(asked).toEqual(['/nested.onnx?version=3', '/external.onnx_data?version=3', '/weights/w%201.bin?version=3']);
+  });
+
+  test('is copied once for all containers of a pod, and again when a file has changed', async () => {
+    const work = await mkdtemp(join(directory, 'work-'));
+    const args = [
+      '--model-uri',
+      'pvc://models/nested.onnx',
+      '--mount-directory',
+      modelsFolder,
+      '--work-directory',
+      work,
+    ];
+    const isFetched = async () => {
+      const pod = await startPod(...args, '--model-name', 'nested');
+      await pod.stop();
+      return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+    };
+    expect([await isFetched(), await isFetched()]).toEqual([true, false]);
+    await writeFile(join(work, 'model/weights/w 1.bin'), Buffer.alloc(16));
+    expect([await isFetched(), await isFetched()]).toEqual([true, false]);
+  });
+
+  test.each([
+    ['is refused where it is outside of its folder', 'outside.onnx', [], 'ModelInvalid', "data in '../outside.bin'"],
+    ['is refused where it is missing', 'external.onnx', [], 'ModelNotFound', 'external.onnx_data'],
+    ['counts', 'nested.onnx', ['--model-max-bytes', '390'], 'ModelTooLarge', 'at most'],
+    [
+      'is checked',
+      'nested.onnx',
+      ['--model-sha256', 'a'.repeat(64)],
+      'ModelDigestMismatch',
+      'and the files beside it, nested.onnx, external.onnx_data, weights/w 1.bin, have together',
+    ],
+  ])('%s', async (_, name, more, reason, message) => {
+    const mount = name === 'external.onnx' ? await mkdtemp(join(directory, 'alone-')) : modelsFolder;
+    if (mount !== modelsFolder) await copyFile(join(modelsFolder, name), join(mount, name));
+    const args = ['--model-uri', `pvc://models/${name}`, '--mount-directory', mount, '--model-name', 'm', ...more];
+    const { terminationMessage } = await failToStart(...args);
+    expect(terminationMessage).toMatchObject({ reason, message: expect.stringContaining(message) });
+  });
+});
 
 describe('a model comes from', () => {
   test('a file of a claim', async () => {
@@ -102,7 +190,7 @@ describe('a model comes from', () => {
             return response.write(bytes.subarray(0, 100));
           case '/to-full-disk':
             // All that is written there is answered as a full disk does.
-            symlinkSync('/dev/full', join(directory, 'full/model.onnx.partial'));
+            symlinkSync('/dev/full', join(directory, 'full/model.partial/model.onnx'));
             return response.end(bytes);
           case '/model.onnx?sig=secret':
             return response.end(bytes);
@@ -178,7 +266,7 @@ describe('a model comes from', () => {
       const before = times();
       expect([await start(), await start(), await start('--model-sha256', sha256)]).toEqual([true, false, false]);
       expect(times()).toBe(before + 1);
-      await truncate(join(work, 'model.onnx'), 100);
+      await truncate(join(work, 'model/model.onnx'), 100);
       expect(await start()).toBe(true);
       await writeFile(join(work, 'model.json'), 'null');
       expect(await start()).toBe(true);

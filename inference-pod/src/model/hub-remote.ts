@@ -1,6 +1,15 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
-import { type Explanation, encoded, encodedPath, endpointOf, type RefusedAnswer, type Remote } from './remote.ts';
+import { bodyOf, getFollowing } from './redirects.ts';
+import {
+  type Explanation,
+  encoded,
+  encodedPath,
+  endpointOf,
+  type RefusedAnswer,
+  type Remote,
+  type RequestContext,
+} from './remote.ts';
 
 const hub = 'https://huggingface.co';
 
@@ -12,18 +21,46 @@ export function hubRemote(
   { repository, revision, path }: Extract<ModelUri, { readonly scheme: 'hf' }>,
   credentials: Credentials,
 ): Remote {
+  let commit = isCommit.test(revision) ? revision : undefined;
   return {
     name: `hf://${repository}@${encoded(revision)}/${path}`,
-    async request() {
+    async request(context) {
       const endpoint = endpointOf(credentials, 'HF_ENDPOINT') ?? hub;
       const token = credentials.get('HF_TOKEN');
-      return {
-        url: new URL(`${endpoint}/${repository}/resolve/${encoded(revision)}/${encodedPath(path)}`),
-        headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-      };
+      const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+      // Once it is known, it is the same for all tries.
+      commit ??= await commitOf(`${endpoint}/api/models/${repository}/revision/${encoded(revision)}`, headers, context);
+      const at = commit ?? revision;
+      return { url: new URL(`${endpoint}/${repository}/resolve/${encoded(at)}/${encodedPath(path)}`), headers };
     },
+    resolvedUri: () => (commit === undefined ? undefined : `hf://${repository}@${commit}/${path}`),
     explain: (answer) => explained(answer, credentials),
   };
+}
+
+const isCommit = /^[0-9a-f]{40}$/;
+const mostBytes = 4 * 2 ** 20;
+
+/** What a branch or a tag leads to; undefined where the hub does not tell. */
+async function commitOf(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  context: RequestContext,
+): Promise<string | undefined> {
+  const { response } = await getFollowing({ url: new URL(url), headers }, { ...context, headers: {} });
+  const body = await bodyOf(response, mostBytes);
+  return response.statusCode === 200 ? shaOf(body.toString()) : undefined;
+}
+
+function shaOf(text: string): string | undefined {
+  let told: unknown;
+  try {
+    told = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const sha = typeof told === 'object' && told !== null && 'sha' in told ? told.sha : undefined;
+  return typeof sha === 'string' && isCommit.test(sha) ? sha : undefined;
 }
 
 /** What the hub means by its codes (of huggingface_hub: utils/_http.py, hf_raise_for_status). */

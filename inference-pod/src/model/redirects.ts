@@ -43,3 +43,23 @@ function redirectTarget(from: URL, location: string): URL {
   }
   return target;
 }
+
+/**
+ * The whole body of an answer that has something small.
+ *
+ * @throws StartupError ModelFetchFailed when it has more
+ */
+export async function bodyOf({ body }: Pick<Dispatcher.ResponseData, 'body'>, mostBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > mostBytes)
+      throw new StartupError(
+        'ModelFetchFailed',
+        `the store answers with more than ${mostBytes} bytes where little is asked`,
+      );
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

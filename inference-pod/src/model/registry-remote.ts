@@ -30,30 +30,37 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
   const { registry, repository, reference, path } = artifact;
   const session = new RegistrySession(registry, repository, credentials);
   const separator = reference.startsWith('sha256:') ? '@' : ':';
-  const name = `oci://${registry}/${repository}${separator}${reference}${path === undefined ? '' : `/${path}`}`;
+  const file = path === undefined ? '' : `/${path}`;
+  const name = `oci://${registry}/${repository}${separator}${reference}${file}`;
   let layer: Layer | undefined;
+  let resolved: string | undefined;
   return {
     name,
     async request(context) {
       await session.renew(context);
-      layer ??= layerOf(await layersOf(session, reference, context, name), path, name);
+      if (layer === undefined) {
+        const manifest = await manifestOf(session, reference, context, name);
+        layer = layerOf(manifest.layers, path, name);
+        resolved = `oci://${registry}/${repository}@${manifest.digest}${file}`;
+      }
       return {
         url: session.urlOf(`blobs/${layer.digest}`),
         headers: session.headers,
         sha256: layer.digest.slice('sha256:'.length),
       };
     },
+    resolvedUri: () => resolved,
     explain: (answer) => explained(answer, registry),
   };
 }
 
 /** @throws StartupError for what is no manifest of a model; Error for what may pass */
-async function layersOf(
+async function manifestOf(
   session: RegistrySession,
   reference: string,
   context: RequestContext,
   name: string,
-): Promise<readonly Layer[]> {
+): Promise<{ readonly digest: string; readonly layers: readonly Layer[] }> {
   const { contentType, body } = await session.get(`manifests/${reference}`, manifestTypes.join(', '), context);
   const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
   if (reference.startsWith('sha256:') && digest !== reference)
@@ -67,7 +74,7 @@ async function layersOf(
       'ModelFetchFailed',
       `${name} is no artifact with layers but ${manifest.mediaType ?? contentType}: name one manifest, by its digest where a tag is for several platforms`,
     );
-  return manifest.layers;
+  return { digest, layers: manifest.layers };
 }
 
 function layerOf(layers: readonly Layer[], path: string | undefined, name: string): Layer {

@@ -1,6 +1,5 @@
-import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
-import { getFollowing } from './redirects.ts';
+import { bodyOf, getFollowing } from './redirects.ts';
 import { type RequestContext, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -148,18 +147,6 @@ async function ask(url: URL, headers: Readonly<Record<string, string>>, context:
     status: response.statusCode,
     challenge: typeof asked === 'string' ? asked : undefined,
     contentType: String(type ?? '').replace(/;.*$/, ''),
-    body: await bounded(response.body, url),
+    body: await bodyOf(response, mostBytes),
   };
-}
-
-async function bounded(body: Dispatcher.ResponseData['body'], url: URL): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > mostBytes)
-      throw new StartupError('ModelFetchFailed', `the answer of ${shown(url)} has more than ${mostBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

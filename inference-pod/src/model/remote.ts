@@ -12,6 +12,8 @@ export interface Remote {
    * @throws StartupError where that will fail again; anything else where it may pass
    */
   request(context: RequestContext): Promise<RemoteRequest>;
+  /** What the URI has led to, where it may move, for whoever wants the same bytes again; undefined until that is known. */
+  resolvedUri?(): string | undefined;
   /** What an answer other than the model means; undefined where it is as with any store. */
   explain?(answer: RefusedAnswer): Explanation | undefined;
 }

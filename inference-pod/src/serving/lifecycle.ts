@@ -6,6 +6,8 @@ import type { Scheduler } from '../execution/scheduler.ts';
 export interface ServedModel {
   readonly scheduler: Scheduler;
   readonly report: ModelReport;
+  /** What its URI has led to, where that may move. */
+  readonly resolvedUri: string | undefined;
   /** Undefined when there is no golden set. */
   readonly goldenSet: GoldenVerdict | undefined;
 }

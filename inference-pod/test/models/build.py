@@ -14,6 +14,9 @@ offset.onnx   looks up rows 10 to 13 of a table of four: it refuses zeros
 greedy.onnx   wants more memory for each run than there can be
 echo.onnx     hands its input on, by operators that would not have to copy it
 through.onnx  has its input among its outputs
+external.onnx  adds four numbers, which lie in the file beside it that torch and tensorflow put such in
+nested.onnx    the same, of a folder beside it, and in a graph within an operator
+outside.onnx   has its numbers in a file outside of its folder
 iris-slow.onnx    takes and gives what the iris example does, in tens of milliseconds
 iris-failing.onnx takes and gives what the iris example does, and fails: it wants more memory than there can be
 """
@@ -302,3 +305,50 @@ iris_like(
         numpy_helper.from_array(np.array([1], dtype=np.int64), "one"),
     ],
 )
+
+
+def external(name, locations):
+    """Adds 1, 2, 3 and 4 once for each file that those are in; all but the first within an operator."""
+    data = np.arange(1, 5, dtype=np.float32)
+
+    def weight(index, location):
+        tensor = numpy_helper.from_array(data, f"w{index}")
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": location, "offset": 0, "length": data.nbytes}.items():
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, str(value)
+        return tensor
+
+    first, *others = [weight(index, location) for index, location in enumerate(locations)]
+    nodes = [helper.make_node("Add", ["x", "w0"], ["y0" if others else "y"])]
+    for index, tensor in enumerate(others, 1):
+        result = "y" if index == len(others) else f"y{index}"
+        branch = helper.make_graph(
+            [helper.make_node("Add", [f"y{index - 1}", tensor.name], [f"b{index}"])],
+            f"branch{index}",
+            [],
+            [info(f"b{index}", TensorProto.FLOAT, [4])],
+            [tensor],
+        )
+        other = helper.make_graph(
+            [helper.make_node("Identity", [f"y{index - 1}"], [f"e{index}"])],
+            f"else{index}",
+            [],
+            [info(f"e{index}", TensorProto.FLOAT, [4])],
+        )
+        nodes.append(helper.make_node("If", ["yes"], [result], then_branch=branch, else_branch=other))
+    initializers = [first] + ([helper.make_tensor("yes", TensorProto.BOOL, [], [True])] if others else [])
+    graph = helper.make_graph(
+        nodes, name, [info("x", TensorProto.FLOAT, [4])], [info("y", TensorProto.FLOAT, [4])], initializers
+    )
+    save(name, graph, is_checked=False)
+    for location in locations:
+        if not location.startswith(".."):
+            (here / location).parent.mkdir(exist_ok=True)
+            (here / location).write_bytes(data.tobytes())
+
+
+external("external", ["external.onnx_data"])
+external("nested", ["external.onnx_data", "weights/w 1.bin"])
+external("outside", ["../outside.bin"])

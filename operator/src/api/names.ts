@@ -21,6 +21,8 @@ export const annotations = {
   healthySince: 'serving.slipway.dev/healthy-since',
   /** On a ControllerRevision: the signature of its model, as JSON, once a pod has told it. */
   signature: 'serving.slipway.dev/signature',
+  /** On a ControllerRevision: what the URI of its model has led to, where that may move, once a pod has told it. */
+  resolvedUri: 'serving.slipway.dev/resolved-uri',
   /** On a Deployment: what `kubectl rollout history` shows. */
   changeCause: 'kubernetes.io/change-cause',
   /** On a pod template: written by `kubectl rollout restart`, and never by the operator. */

@@ -21,7 +21,7 @@ import {
 } from '../observed.ts';
 import type { Canary } from '../rollout/canary.ts';
 import { canaryReplicas, isOf, isServing } from '../rollout/canary-pods.ts';
-import { changeCause, healthyDespiteGoldenSet, templateRevision } from '../rollout/revision.ts';
+import { changeCause, healthyDespiteGoldenSet, resolvedUris, templateRevision } from '../rollout/revision.ts';
 import { givesShare, mayHaveShare, ownRoutes } from '../rollout/routes.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
@@ -84,7 +84,12 @@ function render(
   const isAutoscaled = observed.foreignAutoscalers.length === 0;
   switch (child) {
     case 'ConfigMap':
-      return renderLink(model, healthyDespiteGoldenSet(observed.revisions), publicKeys);
+      return renderLink(
+        model,
+        healthyDespiteGoldenSet(observed.revisions),
+        resolvedUris(observed.revisions),
+        publicKeys,
+      );
     case 'Service':
       return renderService(model, servingTracks(observed, canary));
     case 'CanaryService':

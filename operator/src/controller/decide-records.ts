@@ -1,9 +1,18 @@
+import { isResolved, mayMove } from '../../../contract/src/resolved-uri.ts';
 import { contractOf, rolloutPolicyOf } from '../api/model-deployment.ts';
 import { timestamp } from '../api/time.ts';
 import type { LiveDeployment, Observed } from '../observed.ts';
+import { isOf } from '../rollout/canary-pods.ts';
 import { driftLeftovers } from '../rollout/drift-leftovers.ts';
 import { signatureToKeep } from '../rollout/preflight.ts';
-import { isHealthy, prunable, type Revision, renderRevision, templateRevision } from '../rollout/revision.ts';
+import {
+  isHealthy,
+  prunable,
+  type Revision,
+  renderRevision,
+  resolvedUri,
+  templateRevision,
+} from '../rollout/revision.ts';
 import type { RolloutState } from '../status/rollout-state.ts';
 import type { RevisionManifest, Write } from './writes.ts';
 
@@ -50,6 +59,21 @@ export function signatureWrites(observed: Observed, current: Revision): Write[] 
   if (contractOf(observed.model.spec) !== 'Backward') return [];
   const signature = signatureToKeep(observed, current);
   return signature === undefined ? [] : [{ kind: 'keep-signature', name: current.metadata.name, signature }];
+}
+
+/** What the first pod of a revision was led to by a URI that may move: its other pods, and an undo, have the same then. */
+export function resolvedWrites({ revisions, pods, canaryPods, preflightPods, links }: Observed): Write[] {
+  return revisions.flatMap((revision): Write[] => {
+    const { uri } = revision.data.inputs.model;
+    if (!mayMove(uri) || resolvedUri(revision) !== undefined) return [];
+    const told = [...preflightPods, ...pods, ...canaryPods]
+      .filter((pod) => isOf(pod, revision))
+      .map(({ metadata }) => links.get(metadata.name))
+      .map((state) => (state?.kind === 'linked' ? state.figures.model?.resolvedUri : undefined))
+      // A pod may run any image: what it tells leads to no other place.
+      .find((found) => found !== undefined && isResolved(uri, found));
+    return told === undefined ? [] : [{ kind: 'keep-resolved-uri', name: revision.metadata.name, uri: told }];
+  });
 }
 
 /** The mark of a revision that was complete, with pods. */

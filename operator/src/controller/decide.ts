@@ -27,6 +27,7 @@ import {
   healthWrites,
   pruneWrites,
   renumberWrites,
+  resolvedWrites,
   signatureWrites,
   unrecorded,
 } from './decide-records.ts';
@@ -53,7 +54,7 @@ const unreadyRequeueMilliseconds = 10_000;
  * 5. the weights of routes, before what they send requests to goes;
  * 6. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now;
  * 7. the pod that is asked before a rollout;
- * 8. the mark of a revision that is healthy, and its signature;
+ * 8. the mark of a revision that is healthy, its signature, and what its URI has led to;
  * 9. what is not needed any more.
  */
 export function decide(observed: Observed, now: Date, policy: Policy): Decision {
@@ -86,6 +87,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...preflightWrites(observed, asked, gate, hasLink),
     ...healthWrites(wanted.revision, state, now),
     ...signatureWrites(observed, current),
+    ...resolvedWrites(observed),
     ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name, name]),
   ];
   // The names are not ours: nothing is made or changed until they are free.

@@ -156,6 +156,8 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
         return remove(pathOf(podResource, namespace, write.name), { uid: write.uid });
       case 'keep-signature':
         return patchRevision(write.name, { metadata: { annotations: { [annotations.signature]: write.signature } } });
+      case 'keep-resolved-uri':
+        return patchRevision(write.name, { metadata: { annotations: { [annotations.resolvedUri]: write.uri } } });
       case 'delete-replica-set':
         return remove(pathOf(replicaSetResource, namespace, write.name), { uid: write.uid });
     }

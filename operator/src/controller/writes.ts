@@ -47,6 +47,8 @@ export type Write =
   | { readonly kind: 'delete-preflight'; readonly name: string; readonly uid: string }
   /** Keeps what a pod has told of the model of a revision. */
   | { readonly kind: 'keep-signature'; readonly name: string; readonly signature: string }
+  /** Keeps what the URI of a revision has led to. */
+  | { readonly kind: 'keep-resolved-uri'; readonly name: string; readonly uri: string }
   | { readonly kind: 'delete-replica-set'; readonly name: string; readonly uid: string };
 
 /** What a pass does. */

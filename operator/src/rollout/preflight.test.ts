@@ -23,6 +23,7 @@ const linked = (inputName: string): LinkState => {
     version: '1',
     digest: `sha256:${'a'.repeat(64)}`,
     signature,
+    resolvedUri: undefined,
     goldenSet: undefined,
   };
   return {

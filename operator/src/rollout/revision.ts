@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isResolved } from '../../../contract/src/resolved-uri.ts';
 import type { HistoryEntry, ModelDeployment, ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
 import { canonical } from '../canonical.ts';
@@ -136,6 +137,22 @@ export function isHealthy(revision: Revision): boolean {
 export function healthyDespiteGoldenSet(revisions: readonly Revision[]): readonly string[] {
   const checked = revisions.filter((revision) => revision.data.inputs.goldenSet !== undefined && isHealthy(revision));
   return checked.map(({ metadata }) => metadata.name).sort();
+}
+
+/** What the URI of a revision has led to first, where it may move; undefined while nothing is known of it. */
+export function resolvedUri({ metadata, data }: Revision): string | undefined {
+  const kept = metadata.annotations?.[annotations.resolvedUri];
+  // Somebody may have changed the record.
+  return kept !== undefined && isResolved(data.inputs.model.uri, kept) ? kept : undefined;
+}
+
+/** The same of all, by their names. */
+export function resolvedUris(revisions: readonly Revision[]): Readonly<Record<string, string>> {
+  const known = revisions.flatMap((revision) => {
+    const uri = resolvedUri(revision);
+    return uri === undefined ? [] : [[revision.metadata.name, uri] as const];
+  });
+  return Object.fromEntries(known.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 export function healthySince(revision: Revision): string | undefined {

@@ -5,7 +5,7 @@ import { type ChildKind, childInWords } from '../desired/children.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { Intruder, Observed } from '../observed.ts';
 import { type CommandName, newCommands } from '../rollout/commands.ts';
-import { inWords, type Revision, templateRevision } from '../rollout/revision.ts';
+import { inWords, type Revision, resolvedUri, templateRevision } from '../rollout/revision.ts';
 import { numberOfOtherRevision, restartedAt, type Undo } from '../rollout/undo.ts';
 import { undoOf, type Wanted } from '../rollout/wanted-revision.ts';
 import type { EventReason } from './reasons.ts';
@@ -70,7 +70,7 @@ function lostHoldEvent(lost: string, revision: Revision): ModelEvent {
 
 function adoptedEvent({ revision, fieldManager }: Undo, target: Revision): ModelEvent {
   const unpinned =
-    revision.data.inputs.model.sha256 === undefined
+    revision.data.inputs.model.sha256 === undefined && resolvedUri(revision) === undefined
       ? '; it has no spec.model.sha256, so nothing guarantees that the bytes are the same'
       : '';
   const message = `${fieldManager} undid the Deployment: ${inWords(revision)} is kept in the place of ${inWords(target)} until the spec asks for another${unpinned}`;

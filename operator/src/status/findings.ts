@@ -2,7 +2,7 @@ import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
 import { annotations } from '../api/names.ts';
 import type { Observed, WhyUnlinked } from '../observed.ts';
-import type { Revision } from '../rollout/revision.ts';
+import { type Revision, resolvedUri } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';
 import { loadingInWords } from './loading.ts';
 import { reportedDigests } from './reported-digests.ts';
@@ -30,6 +30,9 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
   }
   const golden = goldenFinding(observed, current);
   if (golden !== undefined) return golden;
+  const resolved = resolvedUri(current);
+  if (sha256 === undefined && resolved !== undefined)
+    return found('True', 'Resolved', `the model is loaded; ${uri} led to ${resolved}, which a rollback brings back`);
   return sha256 === undefined
     ? found(
         'True',

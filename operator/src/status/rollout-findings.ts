@@ -233,6 +233,7 @@ function inWordsOf(write: string): string {
     case 'adopt-revision':
     case 'mark-healthy':
     case 'keep-signature':
+    case 'keep-resolved-uri':
       return 'a change of a ControllerRevision';
     case 'patch-route':
       return `other weights of the ${write.slice(kind.length + 1)}`;

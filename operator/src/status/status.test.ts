@@ -32,7 +32,14 @@ describe('the conditions', () => {
     const { state } = settle(observed({ model: modelDeployment({ validation: { goldenSet } }) }));
     const linked = (verdict: GoldenVerdict | undefined): LinkState => {
       const signature = { inputs: [], outputs: [] };
-      const model = { name: 'iris', version: '1', digest: `sha256:${'a'.repeat(64)}`, signature, goldenSet: verdict };
+      const model = {
+        name: 'iris',
+        version: '1',
+        digest: `sha256:${'a'.repeat(64)}`,
+        signature,
+        resolvedUri: undefined,
+        goldenSet: verdict,
+      };
       return {
         kind: 'linked',
         figures: { revision: undefined, model, measures: noMeasures, passedOn: undefined, table: undefined },

@@ -7,7 +7,7 @@ import { type Canary, runningRevision } from '../rollout/canary.ts';
 import { commandsGiven } from '../rollout/commands.ts';
 import type { Gate } from '../rollout/preflight.ts';
 import type { Progress } from '../rollout/progress.ts';
-import { historyOf, type Revision } from '../rollout/revision.ts';
+import { historyOf, type Revision, resolvedUri } from '../rollout/revision.ts';
 import { usedRoutes } from '../rollout/routes.ts';
 import { restartedAt } from '../rollout/undo.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
@@ -94,6 +94,7 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
     updateRevision: held ? (before.updateRevision ?? targetName) : targetName,
     modelVersion: current.data.inputs.model.version,
     modelDigest: digestOf(observed, current),
+    ...resolvedOf(current),
     rollout: {
       message: rolloutMessage(input),
       ...progress,
@@ -180,6 +181,11 @@ function canaryColumn({ record: { state, weight, paused, message } }: Canary, wh
     case 'Failed':
       return `${what} failed`;
   }
+}
+
+function resolvedOf(current: Revision): Pick<ModelDeploymentStatus, 'resolvedUri'> {
+  const uri = resolvedUri(current);
+  return uri === undefined ? {} : { resolvedUri: uri };
 }
 
 function digestOf(observed: Observed, current: Revision): string {

@@ -68,6 +68,8 @@ export function perform(state: Observed, write: Write): Observed {
       return annotate(state, write.name, { [annotations.healthySince]: write.since });
     case 'keep-signature':
       return annotate(state, write.name, { [annotations.signature]: write.signature });
+    case 'keep-resolved-uri':
+      return annotate(state, write.name, { [annotations.resolvedUri]: write.uri });
     case 'delete-revision':
       return { ...state, revisions: state.revisions.filter(({ metadata }) => metadata.name !== write.name) };
     case 'write-status':

@@ -529,6 +529,10 @@ export interface IModelDeployment {
      */
     "modelDigest"?: string;
     /**
+     * What the tag or branch in the URI of the model that serves led to; absent where the URI has none.
+     */
+    "resolvedUri"?: string;
+    /**
      * Where the rollout stands.
      */
     "rollout"?: {

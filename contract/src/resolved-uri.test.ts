@@ -1,0 +1,31 @@
+import { expect, test } from '@jest/globals';
+import { isResolved, mayMove } from './resolved-uri.ts';
+
+const digest = `sha256:${'a'.repeat(64)}`;
+const commit = '0123456789abcdef0123456789abcdef01234567';
+
+test.each([
+  ['oci://registry.example/iris:1/model.onnx', true],
+  [`oci://registry.example/iris@${digest}/model.onnx`, false],
+  ['hf://org/iris@main/model.onnx', true],
+  [`hf://org/iris@${commit}/model.onnx`, false],
+  ['https://models.example/iris.onnx', false],
+  ['nonsense://', false],
+])('%s may move: %s', (uri, moves) => {
+  expect(mayMove(uri)).toBe(moves);
+});
+
+test.each([
+  ['oci://r.example/iris:1/m.onnx', `oci://r.example/iris@${digest}/m.onnx`, true],
+  ['oci://r.example/iris:1', `oci://r.example/iris@${digest}`, true],
+  ['oci://r.example/iris:1/m.onnx', `oci://r.example/iris@${digest}`, false],
+  ['oci://r.example/iris:1/m.onnx', `oci://r.example/other@${digest}/m.onnx`, false],
+  ['oci://r.example/iris:1/m.onnx', `oci://evil.example/iris@${digest}/m.onnx`, false],
+  ['oci://r.example/iris:1/m.onnx', 'oci://r.example/iris:2/m.onnx', false],
+  ['hf://org/iris@main/m.onnx', `hf://org/iris@${commit}/m.onnx`, true],
+  ['hf://org/iris@main/m.onnx', `hf://org/other@${commit}/m.onnx`, false],
+  ['hf://org/iris@main/m.onnx', 'https://evil.example/m.onnx', false],
+  ['https://models.example/m.onnx', 'https://models.example/m.onnx', false],
+])('%s may have led to %s: %s', (uri, resolved, is) => {
+  expect(isResolved(uri, resolved)).toBe(is);
+});

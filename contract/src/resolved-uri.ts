@@ -1,0 +1,36 @@
+import { InvalidModelUri, type ModelUri, parseModelUri } from './model-uri.ts';
+
+/** A commit of Git. */
+const commit = /^[0-9a-f]{40}$/;
+
+/** Whether a URI may lead to other bytes tomorrow because it has a name in it that moves: a tag, or a branch. */
+export function mayMove(uri: string): boolean {
+  const parts = partsOf(uri);
+  switch (parts?.scheme) {
+    case 'oci':
+      return !parts.reference.startsWith('sha256:');
+    case 'hf':
+      return !commit.test(parts.revision);
+    default:
+      return false;
+  }
+}
+
+/** Whether a URI is what another may have led to: the same file, with a digest or a commit in the place of what moves. */
+export function isResolved(uri: string, resolved: string): boolean {
+  const [from, to] = [partsOf(uri), partsOf(resolved)];
+  if (!mayMove(uri) || mayMove(resolved)) return false;
+  if (from?.scheme === 'oci' && to?.scheme === 'oci')
+    return from.registry === to.registry && from.repository === to.repository && from.path === to.path;
+  if (from?.scheme === 'hf' && to?.scheme === 'hf') return from.repository === to.repository && from.path === to.path;
+  return false;
+}
+
+function partsOf(uri: string): ModelUri | undefined {
+  try {
+    return parseModelUri(uri);
+  } catch (error) {
+    if (error instanceof InvalidModelUri) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,89 @@
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { ProtobufWriter } from '../protocol/protobuf.ts';
+import { externalDataOf } from './external-data.ts';
+import { StartupError } from './startup-error.ts';
+
+const models = join(import.meta.dirname, '../../test/models');
+const folder = mkdtempSync(join(tmpdir(), 'slipway-external-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const fileOf = (bytes: Uint8Array): string => {
+  const path = join(folder, 'model.onnx');
+  writeFileSync(path, bytes);
+  return path;
+};
+/** A tensor with its data elsewhere, as onnx.proto has it. */
+const tensor = (location: string, isExternal = true) => {
+  const entry = (key: string, value: string) => new ProtobufWriter().text(1, key).text(2, value);
+  return new ProtobufWriter()
+    .message(13, entry('offset', '0'))
+    .message(13, entry('location', location))
+    .number(14, isExternal ? 1 : 0);
+};
+const modelWith = (...tensors: readonly ProtobufWriter[]) => {
+  const graph = new ProtobufWriter();
+  for (const one of tensors) graph.message(5, one);
+  return Buffer.concat(new ProtobufWriter().number(1, 8).message(7, graph).finish());
+};
+
+test.each([
+  ['external.onnx', ['external.onnx_data']],
+  ['nested.onnx', ['external.onnx_data', 'weights/w 1.bin']],
+  ['average.onnx', []],
+  ['build.py', []],
+])('%s has %j beside it', (name, found) => {
+  expect(externalDataOf(join(models, name))).toEqual(found);
+});
+
+test('each file once, and only where a tensor says that it is elsewhere', () => {
+  const path = fileOf(modelWith(tensor('./w'), tensor('w'), tensor('a/../b'), tensor('none', false)));
+  expect(externalDataOf(path)).toEqual(['b', 'w']);
+});
+
+test.each(['../w', '/etc/passwd', 'a/../../w', '..', '.', '', 'a\\b', 'a/', 'w\0'])('%j is refused', (location) => {
+  expect(() => externalDataOf(fileOf(modelWith(tensor(location))))).toThrow('which is no file within its folder');
+});
+
+test('no more files than anybody has', () => {
+  const many = Array.from({ length: 1025 }, (_, index) => tensor(`w${index}`));
+  expect(() => externalDataOf(fileOf(modelWith(...many)))).toThrow('more than 1024 files');
+});
+
+test('what is not asked about is not read, however large it is', () => {
+  const gigabytes = 3 * 2 ** 30;
+  const writer = new ProtobufWriter().message(5, tensor('w'));
+  const graph = Buffer.concat(writer.finish());
+  // A graph with a tensor of raw data, which are a hole in the file.
+  const varint = (value: number): number[] =>
+    value < 128 ? [value] : [(value % 128) + 128, ...varint(Math.floor(value / 128))];
+  const raw = Buffer.from([9 * 8 + 2, ...varint(gigabytes)]);
+  const head = Buffer.from([5 * 8 + 2, ...varint(raw.length + gigabytes)]);
+  const size = graph.length + head.length + raw.length + gigabytes;
+  const path = fileOf(Buffer.concat([Buffer.from([7 * 8 + 2, ...varint(size)]), graph, head, raw]));
+  truncateSync(path, readFileSync(path).length + gigabytes);
+  const before = process.memoryUsage().rss;
+  expect(externalDataOf(path)).toEqual(['w']);
+  expect(process.memoryUsage().rss - before).toBeLessThan(50e6);
+  truncateSync(path, 0);
+});
+
+test('any bytes are read or refused', () => {
+  const bytes = readFileSync(join(models, 'nested.onnx'));
+  const change = fc.tuple(fc.nat(bytes.length - 1), fc.nat(255));
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 8 }), (changes) => {
+      const changed = Buffer.from(bytes);
+      for (const [at, byte] of changes) changed[at] = byte;
+      try {
+        externalDataOf(fileOf(changed));
+      } catch (error) {
+        if (!(error instanceof StartupError)) throw error;
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});

@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CopiedFile } from './copied-file.ts';
+
+/** A file of a model that was copied. */
+export interface KeptFile extends CopiedFile {
+  /** Where it is in the folder. */
+  readonly path: string;
+  /** Its name where it came from. */
+  readonly name: string;
+}
+
+/** A model that was copied whole. */
+export interface KeptModel {
+  /** The model itself first. */
+  readonly files: readonly [KeptFile, ...KeptFile[]];
+  readonly sha256: string;
+  readonly resolvedUri: string | undefined;
+}
+
+/** What is written beside the copy. */
+interface KeptRecord {
+  /** SHA-256 of where it came from, which may have a secret in it. */
+  readonly origin: string;
+  readonly sha256: string;
+  readonly resolvedUri?: string;
+  readonly files: readonly Pick<KeptFile, 'path' | 'name'>[];
+}
+
+/**
+ * The digest of a model that has several files: the SHA-256 of what `sha256sum` prints of them, in the order of their names. One
+ * file alone has its own.
+ *
+ * @returns lower-case hexadecimal
+ */
+export function digestOfFiles(files: readonly Pick<KeptFile, 'name' | 'sha256'>[]): string {
+  const [only, ...others] = files;
+  if (only !== undefined && others.length === 0) return only.sha256;
+  const sorted = files.toSorted((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
+  return digestOf(sorted.map(({ name, sha256 }) => `${sha256}  ${name}\n`).join(''));
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+const recordOf = (folder: string) => `${folder}.json`;
+
+/** Notes what a copy is of. Without it the next container fetches again, which is no reason not to serve. */
+export async function keepRecord(folder: string, origin: string, model: KeptModel): Promise<void> {
+  const { files, sha256, resolvedUri } = model;
+  const record: KeptRecord = {
+    origin: digestOf(origin),
+    sha256,
+    ...(resolvedUri === undefined ? {} : { resolvedUri }),
+    files: files.map(({ path, name }) => ({ path, name })),
+  };
+  await writeFile(recordOf(folder), JSON.stringify(record)).catch(() => undefined);
+}
+
+/** The copy of an earlier container, if it is the model that is asked for, and as it was. */
+export async function keptModel(
+  folder: string,
+  origin: string,
+  { sha256: asked, maxBytes }: { readonly sha256: string | undefined; readonly maxBytes: number },
+): Promise<KeptModel | undefined> {
+  try {
+    const record: KeptRecord | null = JSON.parse(await readFile(recordOf(folder), 'utf8'));
+    if (record?.origin !== digestOf(origin)) return undefined;
+    const [first, ...others] = record.files;
+    if (first === undefined) return undefined;
+    const model = await readKept(folder, first);
+    const files: [KeptFile, ...KeptFile[]] = [model];
+    for (const file of others) files.push(await readKept(folder, file));
+    const sha256 = digestOfFiles(files);
+    const isSame = sha256 === record.sha256 && (asked === undefined || asked === sha256);
+    return isSame && bytesOf(files) <= maxBytes ? { files, sha256, resolvedUri: record.resolvedUri } : undefined;
+  } catch {
+    // It is not there, or not whole.
+    return undefined;
+  }
+}
+
+export function bytesOf(files: readonly CopiedFile[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+async function readKept(folder: string, { path, name }: Pick<KeptFile, 'path' | 'name'>): Promise<KeptFile> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of createReadStream(join(folder, path)) as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    hash.update(chunk);
+  }
+  return { path, name, bytes, sha256: hash.digest('hex') };
+}

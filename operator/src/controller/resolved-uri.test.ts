@@ -1,0 +1,80 @@
+import { describe, expect, test } from '@jest/globals';
+import { noMeasures } from '../../../contract/src/measures.ts';
+import type { LinkState, Observed } from '../observed.ts';
+import { kinds, pass, settle, undo } from '../testing/simulation.ts';
+import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
+
+const uri = 'oci://registry.example/iris:1/model.onnx';
+const pinned = `oci://registry.example/iris@sha256:${'a'.repeat(64)}/model.onnx`;
+
+const linked = (resolvedUri: string | undefined): LinkState => {
+  const digest = `sha256:${'b'.repeat(64)}`;
+  const model = {
+    name: 'iris',
+    version: '1',
+    digest,
+    signature: { inputs: [], outputs: [] },
+    resolvedUri,
+    goldenSet: undefined,
+  };
+  return {
+    kind: 'linked',
+    figures: { revision: undefined, model, measures: noMeasures, passedOn: undefined, table: undefined },
+  };
+};
+/** Pods of the revision that runs, each with what it tells. */
+const telling = (state: Observed, ...told: (string | undefined)[]): Observed => {
+  const revision = state.model.status?.currentRevision ?? '';
+  return {
+    ...state,
+    pods: told.map((_, index) => pod(`iris-${index}`, revision)),
+    links: new Map(told.map((one, index) => [`iris-${index}`, linked(one)])),
+  };
+};
+const served = (of = uri) => settle(observed({ model: modelDeployment({ model: { version: '1', uri: of } }) })).state;
+const toldToPods = ({ link }: Observed): unknown => {
+  const data = link !== undefined && 'data' in link ? link.data : undefined;
+  const [, text] = Object.entries(data ?? {}).find(([file]) => file === 'resolved-uris.json') ?? [];
+  return JSON.parse(String(text));
+};
+
+describe('what a tag has led to', () => {
+  test('is kept as the first pod tells it, and told to the others', () => {
+    const { state } = settle(telling(served(), undefined, pinned, pinned.replace('a', 'c')));
+    const revision = state.model.status?.currentRevision ?? '';
+    expect(state.model.status?.resolvedUri).toBe(pinned);
+    expect(toldToPods(state)).toEqual({ [revision]: pinned });
+    const loaded = state.model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+    expect(loaded).toMatchObject({ reason: 'Resolved', message: expect.stringContaining(`${uri} led to ${pinned}`) });
+    // However it moves, nothing follows.
+    expect(kinds(pass(telling(state, pinned.replace('a', 'c'))))).not.toContain('keep-resolved-uri');
+  });
+
+  test('stays with its revision, whatever comes after it, and an undo has it', () => {
+    const first = settle(telling(served(), pinned)).state;
+    const old = first.model.status?.currentRevision ?? '';
+    const model = modelDeployment({ model: { version: '2', uri: 'oci://registry.example/iris:2/model.onnx' } });
+    const second = settle({
+      ...first,
+      pods: [],
+      links: new Map(),
+      model: { ...model, metadata: { ...model.metadata, generation: 2 }, status: first.model.status ?? {} },
+    }).state;
+    expect(second.model.status?.resolvedUri).toBeUndefined();
+    expect(toldToPods(second)).toEqual({ [old]: pinned });
+    const undone = settle(undo(second, old)).state;
+    expect(undone.model.status).toMatchObject({ currentRevision: old, resolvedUri: pinned });
+  });
+
+  test.each([
+    ['another place', `oci://evil.example/iris@sha256:${'a'.repeat(64)}/model.onnx`],
+    ['another file', `oci://registry.example/iris@sha256:${'a'.repeat(64)}/other.onnx`],
+    ['a tag', uri],
+  ])('is nothing that leads to %s, whatever a pod tells', (_, told) => {
+    expect(kinds(pass(telling(served(), told)))).not.toContain('keep-resolved-uri');
+  });
+
+  test('is of no interest where nothing moves', () => {
+    expect(kinds(pass(telling(served(pinned), pinned)))).not.toContain('keep-resolved-uri');
+  });
+});
