@@ -31,6 +31,14 @@ test.each([
     `oci://127.0.0.1:5000/iris@sha256:${'a'.repeat(64)}`,
     { scheme: 'oci', registry: '127.0.0.1:5000', repository: 'iris', reference: `sha256:${'a'.repeat(64)}` },
   ],
+  [
+    'mlflow://the%20iris/3/model.onnx',
+    { scheme: 'mlflow', model: 'the iris', reference: { kind: 'version', version: '3' }, path: 'model.onnx' },
+  ],
+  [
+    'mlflow://iris@champion/onnx/model.onnx',
+    { scheme: 'mlflow', model: 'iris', reference: { kind: 'alias', alias: 'champion' }, path: 'onnx/model.onnx' },
+  ],
   ['pvc://models/iris/1.onnx', { scheme: 'pvc', volume: 'models', path: 'iris/1.onnx' }],
   ['configmap://iris-1/model.onnx', { scheme: 'configmap', volume: 'iris-1', path: 'model.onnx' }],
   ['file:///tmp/a%20b.onnx', { scheme: 'file', path: '/tmp/a b.onnx' }],
@@ -52,15 +60,17 @@ test.each([
     'oci://registry.example/../iris:1',
     'is not oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST',
   ],
+  ['mlflow://iris/latest/model.onnx', 'is not mlflow://MODEL/VERSION/PATH or mlflow://MODEL@ALIAS/PATH'],
+  ['mlflow://iris/3', 'is not mlflow://MODEL/VERSION/PATH or mlflow://MODEL@ALIAS/PATH'],
   ['gs://m/iris.onnx', 'is not gs://BUCKET/OBJECT'],
   ['azblob://account/models', 'is not azblob://ACCOUNT/CONTAINER/BLOB'],
   ['azblob://account.example.com/models/iris.onnx', 'is not azblob://ACCOUNT/CONTAINER/BLOB'],
   ['hf://org/iris/model.onnx', 'is not hf://ORG/NAME@REVISION/PATH'],
   ['hf://org/iris@..%2f..%2fother/model.onnx', 'has a step . or .. in it: name the model as it is stored'],
-  ['hf://org/iris@%/model.onnx', 'has a revision that is not percent-encoded rightly'],
+  ['hf://org/iris@%/model.onnx', 'has a name in it that is not percent-encoded rightly'],
   [
     'ftp://models.example/iris.onnx',
-    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, pvc, configmap, file',
+    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, mlflow, pvc, configmap, file',
   ],
 ])('%s is refused', (uri, problem) => {
   expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
@@ -81,6 +91,7 @@ test.each([
   ['azblob://account/models/iris/1.onnx', '1.onnx', 'azblob://account/models/iris/data/w 1'],
   ['oci://r.example/iris:1/onnx/m.onnx', 'm.onnx', 'oci://r.example/iris:1/onnx/data/w 1'],
   ['hf://org/iris@main/onnx/m.onnx', 'm.onnx', 'hf://org/iris@main/onnx/data/w 1'],
+  ['mlflow://iris/3/onnx/m.onnx', 'm.onnx', 'mlflow://iris/3/onnx/data/w 1'],
   ['pvc://models/iris/1.onnx', '1.onnx', 'pvc://models/iris/data/w 1'],
   ['configmap://iris/1.onnx', '1.onnx', 'configmap://iris/data/w 1'],
   ['file:///tmp/a%20b/1.onnx', '1.onnx', '/tmp/a b/data/w 1'],

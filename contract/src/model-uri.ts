@@ -15,6 +15,15 @@ export type ModelUri =
     }
   /** A file of a repository on a hub, at a commit, a tag or a branch. */
   | { readonly scheme: 'hf'; readonly repository: string; readonly revision: string; readonly path: string }
+  /** A file of a model version in MLflow's registry, by its number or by an alias. */
+  | {
+      readonly scheme: 'mlflow';
+      readonly model: string;
+      readonly reference:
+        | { readonly kind: 'version'; readonly version: string }
+        | { readonly kind: 'alias'; readonly alias: string };
+      readonly path: string;
+    }
   /** A file in a volume that is mounted: of a claim, or of a ConfigMap. */
   | { readonly scheme: 'pvc' | 'configmap'; readonly volume: string; readonly path: string }
   | { readonly scheme: 'file'; readonly path: string };
@@ -37,7 +46,7 @@ export class InvalidModelUri extends Error {
 /**
  * Reads a model URI: `https://…`, `http://…`, `s3://BUCKET/KEY`, `gs://BUCKET/OBJECT`, `azblob://ACCOUNT/CONTAINER/BLOB`,
  * `oci://REGISTRY/REPOSITORY:TAG/FILE`, `oci://REGISTRY/REPOSITORY@sha256:DIGEST/FILE`, `hf://ORG/NAME@REVISION/PATH`,
- * `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
+ * `mlflow://MODEL/VERSION/PATH`, `mlflow://MODEL@ALIAS/PATH`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
  *
  * @throws InvalidModelUri
  */
@@ -58,6 +67,7 @@ const readers: ReadonlyMap<string, (uri: string) => ModelUri> = new Map<string, 
   ['azblob', readAzure],
   ['oci', readArtifact],
   ['hf', readHub],
+  ['mlflow', readRegisteredModel],
   ['pvc', (uri) => ({ scheme: 'pvc', ...readVolume(uri) })],
   ['configmap', (uri) => ({ scheme: 'configmap', ...readVolume(uri) })],
   ['file', (uri) => ({ scheme: 'file', path: decodeURIComponent(uri.slice('file://'.length)) })],
@@ -101,7 +111,24 @@ function readHub(uri: string): ModelUri {
     's',
   );
   const { repository = '', revision = '', path = '' } = partsOf(uri, pattern, 'hf://ORG/NAME@REVISION/PATH');
-  return { scheme: 'hf', repository, revision: decodedRevision(revision, uri), path: withoutSteps(path, uri) };
+  // A branch may have slashes in its name: they are percent-encoded.
+  return {
+    scheme: 'hf',
+    repository,
+    revision: withoutSteps(decoded(revision, uri), uri),
+    path: withoutSteps(path, uri),
+  };
+}
+
+function readRegisteredModel(uri: string): ModelUri {
+  const pattern = /^mlflow:\/\/(?<model>[^/@?#\s]+)(?:\/(?<version>\d{1,10})|@(?<alias>[^/@?#\s]+))\/(?<path>.+)$/s;
+  const form = 'mlflow://MODEL/VERSION/PATH or mlflow://MODEL@ALIAS/PATH';
+  const { model = '', version, alias = '', path = '' } = partsOf(uri, pattern, form);
+  const reference =
+    version === undefined
+      ? ({ kind: 'alias', alias: decoded(alias, uri) } as const)
+      : ({ kind: 'version', version } as const);
+  return { scheme: 'mlflow', model: decoded(model, uri), reference, path: withoutSteps(path, uri) };
 }
 
 function readVolume(uri: string) {
@@ -132,6 +159,7 @@ export function fileNameOf(uri: string): string {
     case 'oci':
       return lastOf(parts.path ?? '');
     case 'hf':
+    case 'mlflow':
     case 'pvc':
     case 'configmap':
     case 'file':
@@ -175,6 +203,7 @@ export function uriBeside(uri: string, location: string): string {
     case 'gs':
     case 'azblob':
     case 'hf':
+    case 'mlflow':
     case 'pvc':
     case 'configmap':
       return `${uri.slice(0, uri.lastIndexOf('/') + 1)}${location}`;
@@ -188,13 +217,10 @@ function withoutSteps(path: string, uri: string): string {
   return path;
 }
 
-/** A branch may have slashes in its name: they are percent-encoded. */
-function decodedRevision(revision: string, uri: string): string {
-  let name: string;
+function decoded(name: string, uri: string): string {
   try {
-    name = decodeURIComponent(revision);
+    return decodeURIComponent(name);
   } catch {
-    throw new InvalidModelUri(uri, 'has a revision that is not percent-encoded rightly');
+    throw new InvalidModelUri(uri, 'has a name in it that is not percent-encoded rightly');
   }
-  return withoutSteps(name, uri);
 }

@@ -9,6 +9,8 @@ test.each([
   [`oci://registry.example/iris@${digest}/model.onnx`, false],
   ['hf://org/iris@main/model.onnx', true],
   [`hf://org/iris@${commit}/model.onnx`, false],
+  ['mlflow://iris@champion/m.onnx', true],
+  ['mlflow://iris/3/m.onnx', false],
   ['https://models.example/iris.onnx', false],
   ['nonsense://', false],
 ])('%s may move: %s', (uri, moves) => {
@@ -24,6 +26,8 @@ test.each([
   ['oci://r.example/iris:1/m.onnx', 'oci://r.example/iris:2/m.onnx', false],
   ['hf://org/iris@main/m.onnx', `hf://org/iris@${commit}/m.onnx`, true],
   ['hf://org/iris@main/m.onnx', `hf://org/other@${commit}/m.onnx`, false],
+  ['mlflow://iris@champion/m.onnx', 'mlflow://iris/3/m.onnx', true],
+  ['mlflow://iris@champion/m.onnx', 'mlflow://other/3/m.onnx', false],
   ['hf://org/iris@main/m.onnx', 'https://evil.example/m.onnx', false],
   ['https://models.example/m.onnx', 'https://models.example/m.onnx', false],
 ])('%s may have led to %s: %s', (uri, resolved, is) => {

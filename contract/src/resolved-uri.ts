@@ -3,7 +3,7 @@ import { InvalidModelUri, type ModelUri, parseModelUri } from './model-uri.ts';
 /** A commit of Git. */
 const commit = /^[0-9a-f]{40}$/;
 
-/** Whether a URI may lead to other bytes tomorrow because it has a name in it that moves: a tag, or a branch. */
+/** Whether a URI may lead to other bytes tomorrow because it has a name in it that moves: a tag, a branch or an alias. */
 export function mayMove(uri: string): boolean {
   const parts = partsOf(uri);
   switch (parts?.scheme) {
@@ -11,19 +11,21 @@ export function mayMove(uri: string): boolean {
       return !parts.reference.startsWith('sha256:');
     case 'hf':
       return !commit.test(parts.revision);
+    case 'mlflow':
+      return parts.reference.kind === 'alias';
     default:
       return false;
   }
 }
 
-/** Whether a URI is what another may have led to: the same file, with a digest or a commit in the place of what moves. */
+/** Whether a URI is what another may have led to: the same file, with a digest, a commit or a number in the place of what moves. */
 export function isResolved(uri: string, resolved: string): boolean {
   const [from, to] = [partsOf(uri), partsOf(resolved)];
   if (!mayMove(uri) || mayMove(resolved)) return false;
   if (from?.scheme === 'oci' && to?.scheme === 'oci')
     return from.registry === to.registry && from.repository === to.repository && from.path === to.path;
   if (from?.scheme === 'hf' && to?.scheme === 'hf') return from.repository === to.repository && from.path === to.path;
-  return false;
+  return from?.scheme === 'mlflow' && to?.scheme === 'mlflow' && from.model === to.model && from.path === to.path;
 }
 
 function partsOf(uri: string): ModelUri | undefined {

@@ -66,12 +66,12 @@ describe('bad manifests are refused with a message that names the field and the 
       withUri('ftp://models.example/m.onnx'),
       [
         'spec.model.uri',
-        'must start with https://, http://, s3://, gs://, azblob://, oci://, hf://, pvc:// or configmap://',
+        'must start with https://, http://, s3://, gs://, azblob://, oci://, hf://, mlflow://, pvc:// or configmap://',
       ],
     ],
     [
       'a uri of a scheme that comes later',
-      withUri('mlflow://models/iris/1'),
+      withUri('git+https://models.example/iris.git'),
       ['spec.model.uri', 'must start with https://'],
     ],
     ['a plain path', withUri('/models/m.onnx'), ['spec.model.uri', 'must start with https://']],
@@ -120,6 +120,17 @@ describe('bad manifests are refused with a message that names the field and the 
       'an artifact without a tag',
       withUri('oci://registry.example/iris'),
       ['spec.model.uri', 'must be oci://REGISTRY/'],
+    ],
+    [
+      'a model without a version',
+      withUri('mlflow://iris/m.onnx'),
+      ['spec.model.uri', 'must be mlflow://MODEL/VERSION'],
+    ],
+    ['a revision with a step', withUri('hf://org/iris@a%2F../m.onnx'), ['spec.model.uri', 'must be hf://ORG/NAME@REV']],
+    [
+      'a path that leads back',
+      withUri('https://models.example/a/../m.onnx'),
+      ['spec.model.uri', "must not hold a '.' or '..' step"],
     ],
     [
       'a repository without a revision',
@@ -728,6 +739,8 @@ describe('good manifests are accepted', () => {
     'azblob://account2/$root/m.onnx',
     'oci://registry.example:5000/models/iris:1.0',
     `oci://registry.example/models/iris@sha256:${'a'.repeat(64)}/onnx/model.onnx`,
+    'mlflow://iris/3/model.onnx',
+    'mlflow://the%20iris@champion/onnx/model.onnx',
     'hf://org/iris-2.1@0123456789abcdef0123456789abcdef01234567/onnx/model.onnx',
     'hf://org/iris@refs%2Fpr%2F1/..data/model.onnx',
     'pvc://models/iris/3/model.onnx',

@@ -29,6 +29,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     'gs://models/iris.onnx',
     'azblob://account/models/iris.onnx',
     'oci://registry.example/iris:1',
+    'mlflow://iris@champion/iris.onnx',
     'hf://org/iris@main/iris.onnx',
   ],
   'model.secretName': ['store', 'another.store'],
@@ -101,7 +102,7 @@ interface Spec {
 function consistent({ replicas, autoscaling, ...spec }: Spec): object {
   const { secretName, ...rest } = spec.model;
   const credentials =
-    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf):/.test(rest.uri ?? '') ? { secretName } : {};
+    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|mlflow):/.test(rest.uri ?? '') ? { secretName } : {};
   const model = { sha256: 'a'.repeat(64), ...rest, ...credentials };
   // The number is always given: an update that removes autoscaling has to set it.
   if (autoscaling === undefined) return { ...spec, model, replicas: replicas ?? 1 };

@@ -4,13 +4,14 @@ import { once } from 'node:events';
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
+import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { makeCertificates } from './certificates.ts';
 import { type PlayedProxy, startProxy } from './played-proxy.ts';
-import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
+import { freePort, iris, listen, portOf, startStore, Workplace } from './played-store.ts';
 
 /**
  * Models of Google Cloud Storage (fake-gcs-server). That lets everybody in, so before it stands what does not: it gives tokens for what
@@ -132,6 +133,17 @@ describe('a model comes from Google Cloud Storage', () => {
 
   test('without any, where anybody may read it', async () => {
     await work.expectLoaded(uri, await work.secretOf({ STORAGE_EMULATOR_HOST: `127.0.0.1:${storePort}` }), noNode);
+  });
+
+  test('no later than it may take, though whoever gives tokens does not answer', async () => {
+    const silent = createTcpServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const environment = { ...toGoogle(), HTTPS_PROXY: `http://127.0.0.1:${portOf(silent)}` };
+    const secret = [...(await withSecret(accountFile())), '--fetch-timeout-seconds', '2'];
+    const start = performance.now();
+    await work.expectRefused(uri, secret, ['ModelFetchFailed', 'was not there after 2 s'], environment);
+    expect(performance.now() - start).toBeLessThan(30_000);
+    silent.close();
   });
 
   test('not where nobody may read it', async () => {

@@ -7,7 +7,7 @@ export const digestOf = (content: Buffer) => `sha256:${createHash('sha256').upda
 /**
  * Pushes files to a registry as `oras push` does, each a layer with its name.
  *
- * @param type of the layers
+ * @param type of the layers; oras gives files this one
  * @returns the digest of the manifest
  */
 export async function pushArtifact(
@@ -15,7 +15,7 @@ export async function pushArtifact(
   repository: string,
   tag: string,
   files: Readonly<Record<string, Buffer>>,
-  type = 'application/octet-stream',
+  type = 'application/vnd.oci.image.layer.v1.tar',
 ): Promise<string> {
   const layers = [];
   for (const [name, content] of Object.entries(files)) {

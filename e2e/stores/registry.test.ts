@@ -19,26 +19,36 @@ const bytes = readFileSync(iris);
 let work: Workplace;
 let registry: ChildProcess;
 let guard: { readonly server: Server; readonly url: string };
+/** Where a registry redirects to, which asks who it is as well. */
+let thief: { readonly server: Server; readonly url: string };
+const shownToTheThief: unknown[] = [];
 let open: string;
 let closed: string;
 /** How the registry asks who it is. */
-let scheme: 'Bearer' | 'Basic' = 'Bearer';
+let scheme: 'Bearer' | 'Basic' | 'both' = 'Bearer';
 const scopes: (string | null)[] = [];
 
 const push = (repository: string, tag: string, files: Readonly<Record<string, Buffer>>, type?: string) =>
   pushArtifact(open, repository, tag, files, type);
 
+let refusals = 0;
 function answer({ url = '', headers }: IncomingMessage, response: ServerResponse): void {
   const { pathname, searchParams } = new URL(url, 'http://registry');
+  if (pathname.startsWith('/v2/elsewhere/'))
+    return void response.writeHead(307, { location: `${thief.url}${url}` }).end();
+  if (pathname.startsWith('/v2/busy/') && refusals-- > 0)
+    return void response.writeHead(503, { 'retry-after': '2' }).end();
   if (pathname === '/token') {
     scopes.push(searchParams.get('scope'));
     if (headers.authorization !== `Basic ${account}`) return void response.writeHead(401).end('{}');
     return void response.end(JSON.stringify({ token, expires_in: 60 }));
   }
-  if (headers.authorization !== (scheme === 'Bearer' ? `Bearer ${token}` : `Basic ${account}`)) {
-    const challenge =
-      scheme === 'Bearer' ? `Bearer realm="${guard.url}/token",service="registry"` : 'Basic realm="registry"';
-    return void response.writeHead(401, { 'www-authenticate': challenge }).end('{"errors":[{"code":"UNAUTHORIZED"}]}');
+  if (headers.authorization !== (scheme === 'Basic' ? `Basic ${account}` : `Bearer ${token}`)) {
+    const bearer = `Bearer realm="${guard.url}/token",service="registry"`;
+    const challenge = { Bearer: [bearer], Basic: ['Basic realm="registry"'], both: ['Basic realm="registry"', bearer] };
+    return void response
+      .writeHead(401, { 'www-authenticate': challenge[scheme] })
+      .end('{"errors":[{"code":"UNAUTHORIZED"}]}');
   }
   const [host = '', port = ''] = open.split(':');
   forward({ host, port, path: url, headers: { ...headers, host: open } }, (told) => {
@@ -56,11 +66,16 @@ beforeAll(async () => {
   open = `127.0.0.1:${await freePort()}`;
   registry = await startStore(crane, ['registry', 'serve', '--address', open], `http://${open}/v2/`);
   guard = await listen(answer);
+  thief = await listen(({ headers }, response) => {
+    shownToTheThief.push(headers.authorization);
+    response.writeHead(401, { 'www-authenticate': `Bearer realm="${thief.url}/token"` }).end();
+  });
   closed = guard.url.replace('http://', '');
 }, 600_000);
 afterAll(async () => {
   registry.kill();
   guard.server.close();
+  thief.server.close();
   await work.remove();
 });
 
@@ -117,6 +132,42 @@ describe('a model comes from an OCI registry', () => {
     }
   });
 
+  test('with a token, where the registry asks for that or a password', async () => {
+    await push('models/both', '1', { 'model.onnx': bytes });
+    scheme = 'both';
+    try {
+      await work.expectLoaded(`oci://${closed}/models/both:1`, await work.secretOf(dockerConfig()));
+    } finally {
+      scheme = 'Bearer';
+    }
+  });
+
+  test('with the account that is for its repository', async () => {
+    await push('team-a/iris', '1', { 'model.onnx': bytes });
+    const other = Buffer.from('team-b:the-password-of-b').toString('base64');
+    const auths = {
+      [closed]: { auth: other },
+      [`${closed}/team-a`]: { auth: account },
+      [`${closed}/team`]: { auth: other },
+    };
+    const secret = await work.secretOf({ '.dockerconfigjson': JSON.stringify({ auths }) });
+    await work.expectLoaded(`oci://${closed}/team-a/iris:1`, secret);
+  });
+
+  test('later, when the registry asks for that', async () => {
+    await push('busy/iris', '1', { 'model.onnx': bytes });
+    refusals = 1;
+    const start = performance.now();
+    await work.expectLoaded(`oci://${closed}/busy/iris:1`, await work.secretOf(dockerConfig()));
+    expect(performance.now() - start).toBeGreaterThan(2000);
+  });
+
+  test('and whoever it is redirected to is not told who asks', async () => {
+    const secret = await work.secretOf(dockerConfig());
+    await work.expectRefused(`oci://${closed}/elsewhere/iris:1`, secret, ['ModelFetchFailed', 'answered 401']);
+    expect(new Set(shownToTheThief)).toEqual(new Set([undefined]));
+  });
+
   test('not when it may not be read, or is not there', async () => {
     await push('models/iris', '1', { 'model.onnx': bytes });
     const uri = `oci://${closed}/models/iris:1`;
@@ -144,6 +195,11 @@ describe('a model comes from an OCI registry', () => {
       'ModelDigestMismatch',
       `and its store says ${digestOf(bytes).slice(7)}`,
     ]);
+  });
+
+  test('not when its title is no text', async () => {
+    await push('models/hostile', '1', { ['\u0001'.repeat(2000)]: bytes, other: bytes });
+    await work.expectRefused(`oci://${open}/models/hostile:1`, [], ['ModelNotFound', 'has 2 files']);
   });
 
   test('not when it is an archive, or no artifact', async () => {

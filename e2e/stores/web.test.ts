@@ -65,13 +65,32 @@ describe('a model comes from a web server', () => {
     ]);
   });
 
+  test('that a header cannot be sent to is told by the key', async () => {
+    const secret = await work.secretOf({ 'ca.crt': authority, AUTHORIZATION: 'Bearer a\nb' });
+    await work.expectRefused(uri('/model.onnx'), secret, [
+      'InvalidConfiguration',
+      'characters that no header may have',
+    ]);
+  });
+
   test('through a proxy, which looks up its name, but for the hosts that need none', async () => {
     const secret = await work.secretOf({ 'ca.crt': authority });
-    const environment = { HTTPS_PROXY: proxy.url, NO_PROXY: '127.0.0.1' };
+    // As curl has it, without a scheme.
+    const environment = { HTTPS_PROXY: proxy.url.replace('http://', ''), NO_PROXY: '127.0.0.1' };
     await work.expectLoaded('https://models.example/model.onnx', secret, environment);
     expect(proxy.tunnels).toEqual(['models.example:443']);
     await work.expectLoaded(uri('/model.onnx'), secret, environment);
     expect(proxy.tunnels).toHaveLength(1);
+  });
+
+  test('not through a proxy that is none', async () => {
+    const environment = { HTTPS_PROXY: 'socks5://proxy' };
+    await work.expectRefused(
+      uri('/model.onnx'),
+      [],
+      ['InvalidConfiguration', 'HTTPS_PROXY must be the URL'],
+      environment,
+    );
   });
 
   test('through a proxy, but not from where no model is fetched', async () => {

@@ -151,6 +151,11 @@ describe('a model comes from', () => {
       const { range } = headers;
       ranges.push(range);
       const from = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0);
+      // A server that sends what follows of another version, whatever it is asked to look at.
+      if (path === '/mixed' && range !== undefined && ranges.length === 2) {
+        const other = { etag: '"2"', 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` };
+        return response.writeHead(206, other).end(Buffer.alloc(bytes.length - from));
+      }
       const isChanged = path === '/changed';
       if (isChanged && range !== undefined) return response.writeHead(200, { etag: '"2"' }).end(bytes);
       const rest = isChanged ? Buffer.alloc(bytes.length) : bytes.subarray(from);
@@ -183,6 +188,7 @@ describe('a model comes from', () => {
             response.writeHead(200, { 'content-length': String(bytes.length) });
             return response.write(bytes.subarray(0, 100), () => response.destroy());
           case '/resumed':
+          case '/mixed':
           case '/changed':
             return answerInParts(request, response);
           case '/stalled':
@@ -279,6 +285,12 @@ describe('a model comes from', () => {
       ranges.length = 0;
       await expectLoaded('--model-uri', `${url}/resumed`, '--model-sha256', sha256);
       expect(ranges).toEqual([undefined, 'bytes=200-', 'bytes=400-', 'bytes=600-']);
+    });
+
+    test('from the beginning, when what it is sent for the rest is of another', async () => {
+      ranges.length = 0;
+      await expectLoaded('--model-uri', `${url}/mixed`, '--model-sha256', sha256);
+      expect(ranges.slice(0, 3)).toEqual([undefined, 'bytes=200-', undefined]);
     });
 
     test('from the beginning, when it is another by then', async () => {

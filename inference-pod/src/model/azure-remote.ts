@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { Dispatcher } from 'undici';
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
+import { askSmall } from './redirects.ts';
 import {
   type Explanation,
   encodedPath,
@@ -74,7 +74,7 @@ class Tokens {
   }
 
   /** @throws StartupError where it is refused; Error where that may pass */
-  async token({ dispatcher, signal }: RequestContext): Promise<string | undefined> {
+  async token(context: RequestContext): Promise<string | undefined> {
     if (this.#known !== undefined && Date.now() < this.#known.until) return this.#known.token;
     const client = this.#credentials.get('AZURE_CLIENT_ID');
     const tenant = this.#credentials.get('AZURE_TENANT_ID');
@@ -89,7 +89,7 @@ class Tokens {
       ...proof,
     };
     const url = `${authority}/${encodeURIComponent(tenant)}/oauth2/v2.0/token`;
-    this.#known = await ask(url, new URLSearchParams(form), dispatcher, signal);
+    this.#known = await ask(url, new URLSearchParams(form), context);
     return this.#known.token;
   }
 
@@ -106,27 +106,34 @@ class Tokens {
 /** A token is asked for anew before it ends. */
 const spareSeconds = 120;
 
-async function ask(url: string, form: URLSearchParams, dispatcher: Dispatcher, signal: AbortSignal) {
-  const { request } = await import('undici');
-  const { statusCode, body } = await request(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: form.toString(),
-    dispatcher,
-    signal,
-  });
-  const text = await body.text();
-  const answer: unknown = text.startsWith('{') ? JSON.parse(text) : {};
-  const field = (name: string) => (Object.entries(answer ?? {}).find(([key]) => key === name)?.[1] ?? '') as unknown;
-  const token = field('access_token');
-  if (statusCode === 200 && typeof token === 'string' && token !== '')
-    return { token, until: Date.now() + (Number(field('expires_in')) - spareSeconds) * 1000 };
-  if (statusCode >= 500 || statusCode === 429) throw new Error(`Entra answered ${statusCode}`);
-  const code = /^[a-z_]{1,64}$/.exec(String(field('error')))?.[0] ?? String(statusCode);
+const mostTokenBytes = 65_536;
+
+async function ask(url: string, form: URLSearchParams, context: RequestContext) {
+  const { status, body } = await askSmall(
+    { url: new URL(url), headers: {} },
+    { ...context, headers: {} },
+    mostTokenBytes,
+    form,
+  );
+  const answer = parsed(body);
+  const token = answer.get('access_token');
+  if (status === 200 && typeof token === 'string' && token !== '')
+    return { token, until: Date.now() + (Number(answer.get('expires_in')) - spareSeconds) * 1000 };
+  const code = /^[a-z_]{1,64}$/.exec(String(answer.get('error')))?.[0] ?? String(status);
   throw new StartupError(
     'ModelFetchFailed',
     `Entra gives no token for AZURE_CLIENT_ID (${code}): check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or the workload identity of spec.pod.serviceAccountName`,
   );
+}
+
+function parsed(text: string): ReadonlyMap<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  return new Map(typeof value === 'object' && value !== null ? Object.entries(value) : []);
 }
 
 /** What Azure means by its codes (learn.microsoft.com: Blob Storage error codes), by the names of keys and never by their values. */

@@ -26,3 +26,9 @@ test('the Secret goes before what the pod has', () => {
 test('a key that is there and cannot be read is told, and not taken for one that is missing', () => {
   expect(() => credentials().get('UNREADABLE')).toThrow('the key UNREADABLE of the Secret of spec.model.secretName');
 });
+
+test('an empty one is none', async () => {
+  await writeFile(join(folder, 'EMPTY'), '\n');
+  expect(new Credentials(folder, { EMPTY: 'of the pod', NOTHING: '' }).get('EMPTY')).toBe('of the pod');
+  expect(new Credentials(folder, { NOTHING: '' }).get('NOTHING')).toBeUndefined();
+});

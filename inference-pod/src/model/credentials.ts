@@ -18,7 +18,7 @@ export class Credentials {
 
   /** A Secret may be renewed, so it is read each time. */
   get(name: string): string | undefined {
-    return this.ofSecret(name) ?? this.#environment[name];
+    return this.ofSecret(name) ?? (this.#environment[name] || undefined);
   }
 
   /** Where a key of the Secret is mounted, for whoever reads it itself. */
@@ -29,7 +29,8 @@ export class Credentials {
   /** @throws StartupError InvalidConfiguration where the key is there and cannot be read */
   ofSecret(name: string): string | undefined {
     try {
-      return readFileSync(this.pathOf(name), 'utf8').trim();
+      // An empty one is none, as it is in a shell.
+      return readFileSync(this.pathOf(name), 'utf8').trim() || undefined;
     } catch (error) {
       // There is no Secret, or it has no such key.
       if (isMissing(error)) return undefined;

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
-import { getFollowing } from './redirects.ts';
+import { Passing, passingAnswer } from './passing-failure.ts';
+import { beginningOf, getFollowing } from './redirects.ts';
 import { type RefusedAnswer, type Remote, type RemoteRequest, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 import { storeDispatcher } from './store-dispatcher.ts';
@@ -25,28 +26,25 @@ export interface DownloadOptions {
 const mostFailures = 5;
 const retryMilliseconds = { first: 500, most: 8000, asked: 60_000 };
 
-/** A failure that may pass. */
-class Passing extends Error {
-  override readonly name = 'Passing';
-  /** How long the store asks to wait. */
-  readonly afterMilliseconds: number | undefined;
-
-  constructor(message: string, afterMilliseconds?: number, options?: ErrorOptions) {
-    super(message, options);
-    this.afterMilliseconds = afterMilliseconds;
-  }
-}
-
 /** The rest of what was there is not to be had: it has become shorter, or the store knows no ranges. */
 class RangeRefused extends Passing {}
+
+/** What the bytes that are there are of. */
+interface Known {
+  /** A strong validator. */
+  readonly etag: string;
+  /** Who has sent them. */
+  readonly from: string;
+  readonly total: number | undefined;
+}
 
 /** How far a download has got. */
 interface State {
   bytes: number;
   /** The most that ever were there: only more than that is progress. */
   most: number;
-  /** A strong validator of what they are of; undefined where nothing shows that the rest would be of the same. */
-  etag: string | undefined;
+  /** Undefined where nothing shows that the rest would be of the same. */
+  known: Known | undefined;
   /** What the store says that its bytes have. */
   sha256: string | undefined;
   failures: number;
@@ -61,22 +59,39 @@ interface State {
  */
 export async function download(remote: Remote, sink: Sink, options: DownloadOptions): Promise<string | undefined> {
   const dispatcher = await storeDispatcher(options.credentials);
-  const state: State = { bytes: 0, most: 0, etag: undefined, sha256: undefined, failures: 0 };
+  const state: State = { bytes: 0, most: 0, known: undefined, sha256: undefined, failures: 0 };
   try {
     for (;;) {
-      const before = state.most;
-      try {
-        await attempt(remote, dispatcher, state, sink, options);
-        return state.sha256;
-      } catch (error) {
-        if (!(error instanceof Passing) || options.signal.aborted) throw error;
-        state.failures = state.most > before ? 1 : state.failures + 1;
-        if (state.failures >= mostFailures) throw gaveUp(remote, error);
-        await sleep(delayOf(state.failures, error.afterMilliseconds), undefined, { signal: options.signal });
-      }
+      const failure = await triedOnce(remote, dispatcher, state, sink, options);
+      if (failure === undefined) return state.sha256;
+      if (state.failures >= mostFailures) throw gaveUp(remote, failure);
+      const delay = delayOf(state.failures, failure.afterMilliseconds);
+      await sleep(delay, undefined, { signal: options.signal }).catch(() => {
+        // That says more than that it took too long.
+        throw failure;
+      });
     }
   } finally {
     await dispatcher.destroy();
+  }
+}
+
+/** @returns a failure that may pass; undefined once all of it is there */
+async function triedOnce(
+  remote: Remote,
+  dispatcher: Dispatcher,
+  state: State,
+  sink: Sink,
+  options: DownloadOptions,
+): Promise<Passing | undefined> {
+  const before = state.most;
+  try {
+    await attempt(remote, dispatcher, state, sink, options);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Passing) || options.signal.aborted) throw error;
+    state.failures = state.most > before ? 1 : state.failures + 1;
+    return error;
   }
 }
 
@@ -88,10 +103,11 @@ function gaveUp({ name }: Remote, { message, cause }: Passing): StartupError {
   );
 }
 
-/** Pods that failed together do not try again together. */
-function delayOf(failures: number, asked: number | undefined): number {
+/** Pods that failed together do not try again together, and none earlier than it was asked to. */
+function delayOf(failures: number, asked = 0): number {
   const own = Math.min(retryMilliseconds.most, retryMilliseconds.first * 2 ** (failures - 1));
-  return Math.min(retryMilliseconds.asked, Math.max(own, asked ?? 0)) * (0.75 + Math.random() / 2);
+  const spread = Math.random() / 4;
+  return Math.max(own * (0.75 + 2 * spread), Math.min(retryMilliseconds.asked, asked) * (1 + spread));
 }
 
 async function attempt(
@@ -101,32 +117,47 @@ async function attempt(
   sink: Sink,
   options: DownloadOptions,
 ): Promise<void> {
-  const isResumed = state.bytes > 0 && state.etag !== undefined;
-  if (state.bytes > 0 && !isResumed) await restart(state, sink);
-  const range = isResumed ? { range: `bytes=${state.bytes}-`, 'if-range': state.etag ?? '' } : {};
-  const { response, request } = await open(remote, dispatcher, range, options.signal).catch((error: unknown) => {
-    if (error instanceof RangeRefused) state.etag = undefined;
+  const known = state.bytes > 0 ? state.known : undefined;
+  if (known === undefined && state.bytes > 0) await restart(state, sink);
+  // Unless this goes on well, nothing shows that the rest would be of the same.
+  state.known = undefined;
+  const range: Record<string, string> =
+    known === undefined ? {} : { range: `bytes=${state.bytes}-`, 'if-range': known.etag };
+  const opened = await open(remote, dispatcher, range, options.signal).catch((error: unknown) => {
+    if (!(error instanceof RangeRefused)) state.known = known;
     throw error;
   });
-  const { headers, body } = response;
+  const { response, request, url } = opened;
   const isPart = response.statusCode === 206;
-  if (isResumed && !isPart) await restart(state, sink);
-  const [, first, whole] = /^bytes (\d+)-\d+\/(\d+)$/.exec(String(headers['content-range'])) ?? [];
-  if (isPart && Number(first) !== state.bytes) {
-    state.etag = undefined;
-    body.on('error', () => undefined).destroy();
-    throw new Passing(
-      `it was asked for what follows byte ${state.bytes}, and sends what follows ${first ?? 'another'}`,
-    );
-  }
-  const total = isPart ? Number(whole) : numberOf(headers['content-length']);
+  const total = isPart ? totalOfPart(opened, state.bytes, known) : numberOf(response.headers['content-length']);
+  if (known !== undefined && !isPart) await restart(state, sink);
   if (total !== undefined && total > options.maxBytes) {
-    body.on('error', () => undefined).destroy();
+    discard(response);
     throw tooLarge(remote.name, options.maxBytes, total);
   }
-  state.etag = strongTag(headers['etag']);
+  const etag = strongTag(response.headers['etag']);
+  state.known = etag === undefined ? undefined : { etag, from: shown(url), total };
   state.sha256 = request.sha256;
-  await readBody(remote, body, total, state, sink, options);
+  await readBody(remote, response.body, total, state, sink, options);
+}
+
+/**
+ * How much there is of what a part is of.
+ *
+ * @throws Passing when it does not go on where that was cut off: not everybody who sends a part has looked at what it should be of
+ */
+function totalOfPart({ response, url }: Opened, bytes: number, known: Known | undefined): number {
+  const { headers } = response;
+  const [, first, whole] = /^bytes (\d+)-\d+\/(\d+)$/.exec(String(headers['content-range'])) ?? [];
+  const isSame = strongTag(headers['etag']) === known?.etag && shown(url) === known?.from;
+  const isRest = Number(first) === bytes && Number(whole) === (known?.total ?? Number(whole));
+  if (isSame && isRest) return Number(whole);
+  discard(response);
+  throw new Passing(`what it sends for the rest after byte ${bytes} is not of what it has sent before`);
+}
+
+function discard({ body }: Dispatcher.ResponseData): void {
+  body.on('error', () => undefined).destroy();
 }
 
 async function restart(state: State, sink: Sink): Promise<void> {
@@ -171,55 +202,59 @@ async function readBody(
     throw new Passing(`it ended after ${state.bytes} of ${total} bytes`);
 }
 
+interface Opened {
+  readonly response: Dispatcher.ResponseData;
+  readonly request: RemoteRequest;
+  /** Who has answered. */
+  readonly url: URL;
+}
+
 /** @returns an answer with the model, or with the part of it that was asked for */
 async function open(
   remote: Remote,
   dispatcher: Dispatcher,
   range: Readonly<Record<string, string>>,
   signal: AbortSignal,
-): Promise<{ readonly response: Dispatcher.ResponseData; readonly request: RemoteRequest }> {
+): Promise<Opened> {
   const headers = { accept: 'application/octet-stream, */*', ...range };
   const context = { headers, dispatcher, signal };
   const mayPass = (error: unknown) => {
-    if (signal.aborted || error instanceof StartupError || isRefused(error)) throw error;
+    const isLasting = error instanceof StartupError || error instanceof Passing || isRefused(error);
+    if (signal.aborted || isLasting) throw error;
     throw new Passing(describe(error), undefined, { cause: error });
   };
-  const request = await remote.request(context).catch(mayPass);
-  const { response, url } = await getFollowing(request, context).catch((error: unknown) => {
-    throw certificateProblem(request.url, error) ?? mayPass(error);
-  });
-  const { statusCode, body } = response;
-  if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return { response, request };
-  const text = await beginningOf(body);
-  throw refusalOf({ status: statusCode, headers: response.headers, body: text }, url, remote);
+  const request = await inTime(remote.request(context), signal).catch(mayPass);
+  const { response, url } = await getFollowing(request, context).catch(mayPass);
+  const { statusCode } = response;
+  if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return { response, request, url };
+  const body = await beginningOf(response);
+  const isElsewhere = url.origin !== request.url.origin;
+  throw refusalOf({ status: statusCode, headers: response.headers, body, isElsewhere }, url, remote);
 }
 
-/** Statuses of a store that may answer otherwise in a while. */
-const passingStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Libraries that ask for tokens have limits of their own, or none. */
+const tokenMilliseconds = 60_000;
 
-const mostExplained = 4096;
-
-async function beginningOf(body: Dispatcher.ResponseData['body']): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
+async function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const end = AbortSignal.any([signal, AbortSignal.timeout(tokenMilliseconds)]);
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(new Error('whoever gives tokens for the store does not answer', { cause: end.reason }));
+  end.addEventListener('abort', onAbort, { once: true });
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
-      bytes += chunk.length;
-      if (bytes >= mostExplained) break;
-    }
-  } catch {
-    // What has come is enough: the status says the most of it.
+    if (end.aborted) onAbort();
+    return await Promise.race([work, promise]);
+  } finally {
+    end.removeEventListener('abort', onAbort);
   }
-  return Buffer.concat(chunks).toString().slice(0, mostExplained);
 }
 
 function refusalOf(answer: RefusedAnswer, url: URL, remote: Remote): Error {
   const { status, headers } = answer;
   const what = `the server of ${shown(url)} answered ${status}`;
-  const seconds = numberOf(headers['retry-after']);
   if (status === 416) return new RangeRefused(what);
-  if (passingStatuses.has(status)) return new Passing(what, seconds === undefined ? undefined : seconds * 1000);
+  if (remote.isAnotherTryBetter?.(answer) === true) return new Passing(what);
+  const passing = passingAnswer(status, headers, what);
+  if (passing !== undefined) return passing;
   const { isMissing, advice } = remote.explain?.(answer) ?? {
     isMissing: status === 404 || status === 410,
     advice: 'check spec.model.uri, and that the file may be read',
@@ -229,34 +264,6 @@ function refusalOf(answer: RefusedAnswer, url: URL, remote: Remote): Error {
 
 function isRefused(error: unknown): boolean {
   return error instanceof Error && error.message.includes(' is refused: ');
-}
-
-/** The codes of OpenSSL for a certificate that is signed by nobody who is known (man openssl-verification-options). */
-const unknownAuthority: readonly unknown[] = [
-  'CERT_SIGNATURE_FAILURE',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-];
-const otherFaults: readonly unknown[] = [
-  'CERT_HAS_EXPIRED',
-  'CERT_NOT_YET_VALID',
-  'CERT_REVOKED',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-];
-
-/** What is wrong with a certificate, which it will be the next time as well; undefined for other failures. */
-function certificateProblem({ host }: URL, cause: unknown): StartupError | undefined {
-  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined;
-  const problem = unknownAuthority.includes(code)
-    ? 'is signed by no authority that is known: give that as the key ca.crt of the Secret of spec.model.secretName'
-    : otherFaults.includes(code)
-      ? `is refused: ${describe(cause)}`
-      : undefined;
-  if (problem === undefined) return undefined;
-  return new StartupError('ModelFetchFailed', `the certificate of ${host} ${problem}`, { cause });
 }
 
 export function tooLarge(from: string, maxBytes: number, size?: number): StartupError {

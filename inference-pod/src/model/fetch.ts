@@ -5,6 +5,7 @@ import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
 import { bytesOf, digestOfFiles, type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
+import { Passing } from './passing-failure.ts';
 import { type ModelSource, parseModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -120,7 +121,7 @@ function fetchFailure(error: unknown, from: string, options: FetchOptions, signa
   if (signal.aborted) {
     return new StartupError(
       'ModelFetchFailed',
-      `the model at ${from} was not there after ${options.timeoutSeconds} s: the store is too slow`,
+      `the model at ${from} was not there after ${options.timeoutSeconds} s: ${error instanceof Passing ? error.message : 'the store is too slow'}`,
     );
   }
   if (isNoSpace(error)) {

@@ -27,13 +27,19 @@ export function googleRemote(bucket: string, object: string, credentials: Creden
       if (tokens === undefined || tokens.account !== account) tokens = { account, token: await tokenOf() };
       const token = (await tokens.token().catch((error: unknown) => noToken(error, account))) ?? undefined;
       const endpoint = emulator(credentials) ?? 'https://storage.googleapis.com';
+      const url = new URL(`${endpoint}/storage/v1/b/${encoded(bucket)}/o/${encoded(object)}?alt=media`);
       return {
-        url: new URL(`${endpoint}/storage/v1/b/${encoded(bucket)}/o/${encoded(object)}?alt=media`),
-        headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+        url,
+        // What is no store of Google's needs none, and is shown none on an open way.
+        headers: token === undefined || isOpen(url) ? {} : { authorization: `Bearer ${token}` },
       };
     },
     explain: (answer) => explained(answer, credentials),
   };
+}
+
+function isOpen({ protocol, hostname }: URL): boolean {
+  return protocol === 'http:' && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
 }
 
 /** Often without its scheme. */
@@ -57,12 +63,20 @@ async function tokenOf(): Promise<Token> {
  * @throws StartupError where it will not be; the error itself where that may pass
  */
 function noToken(error: unknown, account: string | undefined): undefined {
-  const message = messageOf(error);
-  if (account === undefined && message.includes('Could not load the default credentials')) return undefined;
+  if (account === undefined && messageOf(error).includes('Could not load the default credentials')) return undefined;
   if (!isRefusal(error)) throw error;
   const whose =
     account === undefined ? 'the service account of the pod' : `${key} of the Secret of spec.model.secretName`;
-  throw new StartupError('ModelFetchFailed', `no token is given for ${whose}: ${message}`, { cause: error });
+  throw new StartupError('ModelFetchFailed', `no token is given for ${whose}: ${codeOf(error)}`, { cause: error });
+}
+
+/** What it is called, and not what is said of it, which may have in it what was sent. */
+function codeOf(error: unknown): string {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  const named = /\b(invalid_grant|invalid_client|invalid_scope|unauthorized_client|access_denied)\b/.exec(
+    messageOf(error),
+  );
+  return named?.[0] ?? (/^\w{1,64}$/.test(code) ? code : 'it is refused');
 }
 
 /** @throws StartupError InvalidConfiguration */
@@ -83,6 +97,8 @@ function checkAccount(text: string): void {
 /** Whether whoever gives tokens has said no, which it will say again. */
 function isRefusal(error: unknown): boolean {
   const status = typeof error === 'object' && error !== null && 'status' in error ? Number(error.status) : 0;
+  // A key that is none is not told by a status.
+  if (status === 0) return codeOf(error).startsWith('ERR_OSSL');
   return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }
 

@@ -10,8 +10,9 @@ export function httpRemote(url: URL, credentials: Credentials): Remote {
       const authorization = credentials.ofSecret('AUTHORIZATION');
       return { url, headers: authorization === undefined ? {} : { authorization } };
     },
-    explain({ status }) {
-      if (status !== 401 && status !== 403) return undefined;
+    explain({ status, isElsewhere }) {
+      // Whoever it is redirected to is not shown it.
+      if ((status !== 401 && status !== 403) || isElsewhere) return undefined;
       const advice =
         credentials.ofSecret('AUTHORIZATION') === undefined
           ? 'give its Authorization header as the key AUTHORIZATION of the Secret of spec.model.secretName'

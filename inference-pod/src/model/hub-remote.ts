@@ -1,6 +1,6 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
-import { bodyOf, getFollowing } from './redirects.ts';
+import { askSmall } from './redirects.ts';
 import {
   type Explanation,
   encoded,
@@ -47,9 +47,8 @@ async function commitOf(
   headers: Readonly<Record<string, string>>,
   context: RequestContext,
 ): Promise<string | undefined> {
-  const { response } = await getFollowing({ url: new URL(url), headers }, { ...context, headers: {} });
-  const body = await bodyOf(response, mostBytes);
-  return response.statusCode === 200 ? shaOf(body.toString()) : undefined;
+  const { status, body } = await askSmall({ url: new URL(url), headers }, { ...context, headers: {} }, mostBytes);
+  return status === 200 ? shaOf(body) : undefined;
 }
 
 function shaOf(text: string): string | undefined {

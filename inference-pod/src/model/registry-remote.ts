@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
+import { shorten } from '../protocol/json-reader.ts';
 import type { Credentials } from './credentials.ts';
 import { RegistrySession } from './registry-session.ts';
 import type { Explanation, RefusedAnswer, Remote, RequestContext } from './remote.ts';
@@ -13,6 +14,8 @@ interface Layer {
   readonly digest: string;
   /** The name of the file that it is. */
   readonly title: string | undefined;
+  /** Whether it is a folder that was packed. */
+  readonly isPacked: boolean;
 }
 
 const manifestTypes = [
@@ -20,6 +23,8 @@ const manifestTypes = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ];
 const titleAnnotation = 'org.opencontainers.image.title';
+/** Of a folder, by oras. */
+const unpackAnnotation = 'io.deis.oras.content.unpack';
 
 /**
  * A file of an OCI artifact (OCI Distribution Specification 1.1): the layer that has its name, by the annotation
@@ -51,6 +56,7 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
     },
     resolvedUri: () => resolved,
     explain: (answer) => explained(answer, registry),
+    isAnotherTryBetter: (answer) => session.learns(answer),
   };
 }
 
@@ -61,7 +67,7 @@ async function manifestOf(
   context: RequestContext,
   name: string,
 ): Promise<{ readonly digest: string; readonly layers: readonly Layer[] }> {
-  const { contentType, body } = await session.get(`manifests/${reference}`, manifestTypes.join(', '), context);
+  const { contentType, body } = await session.manifest(reference, manifestTypes.join(', '), context);
   const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
   if (reference.startsWith('sha256:') && digest !== reference)
     throw new StartupError(
@@ -72,7 +78,7 @@ async function manifestOf(
   if (!manifestTypes.includes(manifest.mediaType ?? contentType) || manifest.layers === undefined)
     throw new StartupError(
       'ModelFetchFailed',
-      `${name} is no artifact with layers but ${manifest.mediaType ?? contentType}: name one manifest, by its digest where a tag is for several platforms`,
+      `${name} is no artifact with layers but ${shorten(manifest.mediaType ?? contentType)}: name one manifest, by its digest where a tag is for several platforms`,
     );
   return { digest, layers: manifest.layers };
 }
@@ -81,7 +87,9 @@ function layerOf(layers: readonly Layer[], path: string | undefined, name: strin
   const [only, ...others] = layers;
   const found =
     path === undefined ? (others.length === 0 ? only : undefined) : layers.find(({ title }) => title === path);
-  const known = layers.map(({ title, mediaType }) => title ?? `one without a name (${mediaType})`).slice(0, 10);
+  const known = layers
+    .slice(0, 10)
+    .map(({ title, mediaType }) => shorten(title ?? `one without a name (${mediaType})`));
   if (found === undefined)
     throw new StartupError(
       'ModelNotFound',
@@ -89,22 +97,22 @@ function layerOf(layers: readonly Layer[], path: string | undefined, name: strin
     );
   if (!/^sha256:[0-9a-f]{64}$/.test(found.digest))
     throw new StartupError('ModelFetchFailed', `the file of ${name} has a digest that is not of sha256`);
-  if (/[.+]tar(\+?[a-z]*)?$|[.]tar[.]/.test(found.mediaType))
+  if (found.isPacked)
     throw new StartupError(
       'ModelFetchFailed',
-      `${name} is an archive (${found.mediaType}): push the model as a file, as oras push does`,
+      `${name} is an archive (${shorten(found.mediaType)}): push the model as a file, as oras push does`,
     );
   return found;
 }
 
 /** @throws StartupError for what is no JSON of a manifest */
-function parsed(body: Buffer): {
+function parsed(body: string): {
   readonly mediaType: string | undefined;
   readonly layers: readonly Layer[] | undefined;
 } {
   let manifest: unknown;
   try {
-    manifest = JSON.parse(body.toString());
+    manifest = JSON.parse(body);
   } catch {
     manifest = undefined;
   }
@@ -116,9 +124,19 @@ function parsed(body: Buffer): {
           mediaType: textOf(layer, 'mediaType') ?? '',
           digest: textOf(layer, 'digest') ?? '',
           title: textOf(memberOf(layer, 'annotations'), titleAnnotation),
+          isPacked: isPacked(layer),
         }))
       : undefined,
   };
+}
+
+/** Whoever pushes a file by its name, as oras does, calls it a tar as well unless another type is given. */
+function isPacked(layer: unknown): boolean {
+  const annotations = memberOf(layer, 'annotations');
+  const type = textOf(layer, 'mediaType') ?? '';
+  const isFile = textOf(annotations, titleAnnotation) !== undefined;
+  const isCompressed = /\b(gzip|zstd|bzip2|xz)$/.test(type);
+  return textOf(annotations, unpackAnnotation) === 'true' || isCompressed || (/\btar$/.test(type) && !isFile);
 }
 
 function memberOf(value: unknown, name: string): unknown {

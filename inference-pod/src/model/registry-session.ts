@@ -1,10 +1,16 @@
 import type { Credentials } from './credentials.ts';
-import { bodyOf, getFollowing } from './redirects.ts';
-import { type RequestContext, shown } from './remote.ts';
+import { askSmall, type SmallAnswer } from './redirects.ts';
+import { type RefusedAnswer, type RequestContext, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 
 const key = '.dockerconfigjson';
-const mostBytes = 4 * 2 ** 20;
+const mostManifestBytes = 4 * 2 ** 20;
+const mostTokenBytes = 65_536;
+
+/** How a registry asks who it is. */
+type Challenge =
+  | { readonly kind: 'Basic' }
+  | { readonly kind: 'Bearer'; readonly realm: URL; readonly service: string };
 
 /** Asks a registry for what it has of a repository, and shows it who asks, as it wants to be shown. */
 export class RegistrySession {
@@ -12,8 +18,9 @@ export class RegistrySession {
   readonly #repository: string;
   readonly #credentials: Credentials;
   /** What the registry has asked for. */
-  #challenge: string | undefined;
+  #challenge: Challenge | undefined;
   #authorization: string | undefined;
+  #isLearnt = false;
 
   constructor(registry: string, repository: string, credentials: Credentials) {
     this.#registry = registry;
@@ -44,55 +51,81 @@ export class RegistrySession {
   }
 
   /**
-   * Gets something small.
+   * Takes what a registry asks for when it refuses a blob.
    *
-   * @throws StartupError where the registry refuses it; Error where that may pass
+   * @returns whether the next try is worth it: once
    */
-  async get(path: string, accept: string, context: RequestContext) {
-    const url = this.urlOf(path);
-    let answer = await ask(url, { accept, ...this.headers }, context);
-    if (answer.status === 401 && answer.challenge !== undefined) {
-      this.#challenge = answer.challenge;
+  learns({ status, headers, isElsewhere }: RefusedAnswer): boolean {
+    if (status !== 401 || isElsewhere || this.#isLearnt) return false;
+    this.#isLearnt = true;
+    this.#challenge = this.#challengeOf(headers['www-authenticate']) ?? this.#challenge;
+    return this.#challenge !== undefined;
+  }
+
+  /**
+   * Gets a manifest.
+   *
+   * @throws StartupError where the registry refuses it; anything else where that may pass
+   */
+  async manifest(reference: string, accept: string, context: RequestContext) {
+    const url = this.urlOf(`manifests/${reference}`);
+    const get = () => askSmall({ url, headers: this.headers }, { ...context, headers: { accept } }, mostManifestBytes);
+    let answer = await get();
+    // Whoever it was redirected to is not to be told who asks.
+    if (answer.status === 401 && answer.url.origin === url.origin) {
+      this.#challenge = this.#challengeOf(answer.headers['www-authenticate']);
       await this.renew(context);
-      answer = await ask(url, { accept, ...this.headers }, context);
+      if (this.#authorization !== undefined) answer = await get();
     }
-    const { status, contentType, body } = answer;
-    if (status === 200) return { contentType, body };
-    if (status >= 500 || status === 429) throw new Error(`the registry ${this.#registry} answered ${status}`);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return { contentType: String(answer.headers['content-type'] ?? '').replace(/;.*$/, ''), body: answer.body };
+  }
+
+  #refusal({ status, url }: SmallAnswer): StartupError {
     const what = `the registry of ${shown(url)} answered ${status}`;
     if (status === 401 || status === 403)
-      throw new StartupError(
+      return new StartupError(
         'ModelFetchFailed',
         `${what}: check the account of ${this.#registry} in ${key} of the Secret of spec.model.secretName, and what it may pull`,
       );
-    throw new StartupError(status === 404 ? 'ModelNotFound' : 'ModelFetchFailed', `${what}: check spec.model.uri`);
+    return new StartupError(status === 404 ? 'ModelNotFound' : 'ModelFetchFailed', `${what}: check spec.model.uri`);
+  }
+
+  /** Of several, a token, which anybody may be given; a password only where there is one. */
+  #challengeOf(header: string | string[] | undefined): Challenge | undefined {
+    const text = Array.isArray(header) ? header.join(', ') : (header ?? '');
+    const bearer = /\bbearer\s+(\S.*)$/is.exec(text)?.[1];
+    const parameter = (name: string) => new RegExp(`(?:^|[ ,])${name}="([^"]*)"`, 'i').exec(bearer ?? '')?.[1];
+    const realm = parameter('realm');
+    if (realm !== undefined && URL.canParse(realm))
+      return { kind: 'Bearer', realm: new URL(realm), service: parameter('service') ?? '' };
+    if (/\bbasic\b/i.test(text)) return { kind: 'Basic' };
+    if (text === '') return undefined;
+    throw new StartupError(
+      'ModelFetchFailed',
+      `the registry ${this.#registry} asks who it is in a way that is not known`,
+    );
   }
 
   /** What the Authorization header is that a registry asks for (distribution: Token Authentication Specification; RFC 7617). */
-  async #answer(challenge: string, context: RequestContext): Promise<string | undefined> {
+  async #answer(challenge: Challenge, context: RequestContext): Promise<string | undefined> {
     const account = this.#account();
     const basic = account === undefined ? undefined : `Basic ${account}`;
-    if (/^basic\b/i.test(challenge)) return basic;
-    const parameter = (name: string) => new RegExp(`[ ,]${name}="([^"]*)"`, 'i').exec(challenge)?.[1];
-    const realm = parameter('realm') ?? '';
-    if (!/^bearer /i.test(challenge) || !URL.canParse(realm))
+    if (challenge.kind === 'Basic') return basic;
+    const { realm, service } = challenge;
+    if (realm.protocol !== 'https:' && !this.#origin.startsWith('http://'))
       throw new StartupError(
         'ModelFetchFailed',
-        `the registry ${this.#registry} asks for what is not known: ${challenge.slice(0, 100)}`,
+        `the registry ${this.#registry} sends to ${shown(realm)} for a token, without TLS: that is refused`,
       );
     const url = new URL(realm);
-    if (url.protocol !== 'https:' && !this.#origin.startsWith('http://'))
-      throw new StartupError(
-        'ModelFetchFailed',
-        `the registry ${this.#registry} sends to ${shown(url)} for a token, without TLS: that is refused`,
-      );
-    const service = parameter('service');
-    if (service !== undefined) url.searchParams.set('service', service);
+    if (service !== '') url.searchParams.set('service', service);
     url.searchParams.set('scope', `repository:${this.#repository}:pull`);
-    const { status, body } = await ask(url, basic === undefined ? {} : { authorization: basic }, context);
-    if (status >= 500 || status === 429) throw new Error(`${shown(url)} answered ${status}`);
-    const token = status === 200 ? /"(?:access_)?token"\s*:\s*"([^"]+)"/.exec(body.toString())?.[1] : undefined;
-    if (token === undefined)
+    const own = basic === undefined ? {} : { authorization: basic };
+    const { status, body } = await askSmall({ url, headers: own }, { ...context, headers: {} }, mostTokenBytes);
+    const told = status === 200 ? entriesOf(parsed(body)) : [];
+    const token = told.find(([name]) => name === 'token' || name === 'access_token')?.[1];
+    if (typeof token !== 'string' || token === '')
       throw new StartupError(
         'ModelFetchFailed',
         `${shown(url)} gives no token (${status}): check the account of ${this.#registry} in ${key} of the Secret of spec.model.secretName`,
@@ -100,23 +133,21 @@ export class RegistrySession {
     return `Bearer ${token}`;
   }
 
-  /** User and password as the file of Docker's own tools has them: in Base64. */
+  /** User and password as the file of Docker's own tools has them: in Base64. An entry may be for a part of the registry. */
   #account(): string | undefined {
     const text = this.#credentials.ofSecret(key);
     if (text === undefined) return undefined;
-    let file: unknown;
-    try {
-      file = JSON.parse(text);
-    } catch {
-      file = undefined;
-    }
-    const auths = entriesOf(file).find(([name]) => name === 'auths')?.[1];
+    const auths = entriesOf(parsed(text)).find(([name]) => name === 'auths')?.[1];
     if (auths === undefined)
       throw new StartupError(
         'InvalidConfiguration',
         `${key} of the Secret of spec.model.secretName must be JSON with auths, as kubectl create secret docker-registry makes it`,
       );
-    const [, account] = entriesOf(auths).find(([name]) => hostOf(name) === this.#registry) ?? [];
+    const wanted = `${this.#registry}/${this.#repository}/`;
+    const [, account] =
+      entriesOf(auths)
+        .filter(([name]) => wanted.startsWith(`${placeOf(name)}/`))
+        .toSorted(([a], [b]) => placeOf(b).length - placeOf(a).length)[0] ?? [];
     const field = (name: string) => {
       const value = entriesOf(account).find(([own]) => own === name)?.[1];
       return typeof value === 'string' && value !== '' ? value : undefined;
@@ -128,25 +159,22 @@ export class RegistrySession {
   }
 }
 
-/** A registry is named by its host, by its URL, or, Docker Hub, by an old address of its index. */
-function hostOf(name: string): string {
-  const host = name.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
-  return host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
+/** What an entry is for: a host, with a path maybe. Some write it as a URL of the API, and Docker Hub by an old address of its index. */
+function placeOf(name: string): string {
+  const place = name.replace(/^https?:\/\//, '').replace(/\/+$/, '');
+  const [host = '', ...path] = place.split('/');
+  if (host === 'index.docker.io' || host === 'registry-1.docker.io') return 'docker.io';
+  return /^v[12]$/.test(path.join('/')) ? host : place;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function entriesOf(value: unknown): readonly (readonly [string, unknown])[] {
   return typeof value === 'object' && value !== null ? Object.entries(value) : [];
-}
-
-async function ask(url: URL, headers: Readonly<Record<string, string>>, context: RequestContext) {
-  const { accept, ...own } = headers;
-  const more = accept === undefined ? {} : { accept };
-  const { response } = await getFollowing({ url, headers: own }, { ...context, headers: more });
-  const { 'www-authenticate': asked, 'content-type': type } = response.headers;
-  return {
-    status: response.statusCode,
-    challenge: typeof asked === 'string' ? asked : undefined,
-    contentType: String(type ?? '').replace(/;.*$/, ''),
-    body: await bodyOf(response, mostBytes),
-  };
 }

@@ -16,6 +16,8 @@ export interface Remote {
   resolvedUri?(): string | undefined;
   /** What an answer other than the model means; undefined where it is as with any store. */
   explain?(answer: RefusedAnswer): Explanation | undefined;
+  /** Whether the next request will be another one because of an answer. */
+  isAnotherTryBetter?(answer: RefusedAnswer): boolean;
 }
 
 /** What a request may be made of. */
@@ -32,6 +34,8 @@ export interface RefusedAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** The beginning of it. */
   readonly body: string;
+  /** Whether another has answered than was asked, who was shown no credentials. */
+  readonly isElsewhere: boolean;
 }
 
 export interface Explanation {

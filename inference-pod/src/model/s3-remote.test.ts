@@ -25,3 +25,16 @@ test('a Secret that is renewed is read as a whole for the next try', async () =>
     await rm(folder, { recursive: true });
   }
 });
+
+test.each([
+  ['eu-central-1', 'https://models.s3.eu-central-1.amazonaws.com/iris.onnx'],
+  ['cn-north-1', 'https://models.s3.cn-north-1.amazonaws.com.cn/iris.onnx'],
+])('the host of %s', async (region, url) => {
+  const keys = { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret', AWS_REGION: region };
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-keys-'));
+  for (const [name, value] of Object.entries(keys)) await writeFile(join(folder, name), value);
+  const context = { headers: {}, dispatcher: new Agent(), signal: new AbortController().signal };
+  const request = await s3Remote('models', 'iris.onnx', new Credentials(folder, {})).request(context);
+  expect(request.url.href).toBe(url);
+  await rm(folder, { recursive: true });
+});

@@ -47,9 +47,10 @@ function objectUrl(bucket: string, key: string, region: string, credentials: Cre
   const endpoint = endpointOf(credentials, 'AWS_ENDPOINT_URL_S3') ?? endpointOf(credentials, 'AWS_ENDPOINT_URL');
   if (endpoint !== undefined) return new URL(`${endpoint}/${bucket}/${path}`);
   // Of a name with dots, no certificate is good for the host that has it in front.
+  const host = `s3.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
   return bucket.includes('.')
-    ? new URL(`https://s3.${region}.amazonaws.com/${bucket}/${path}`)
-    : new URL(`https://${bucket}.s3.${region}.amazonaws.com/${path}`);
+    ? new URL(`https://${host}/${bucket}/${path}`)
+    : new URL(`https://${bucket}.${host}/${path}`);
 }
 
 /**
@@ -78,9 +79,26 @@ async function keysOfChain(): Promise<() => Promise<Keys | undefined>> {
       return await provider();
     } catch (error) {
       if (error instanceof Error && error.name === 'CredentialsProviderError') return undefined;
-      throw error;
+      throw isRefusal(error) ? noCredentials(error) : error;
     }
   };
+}
+
+/** Whether whoever gives credentials has said no, which it will say again. */
+function isRefusal(error: unknown): boolean {
+  const told = typeof error === 'object' && error !== null && '$metadata' in error ? error.$metadata : undefined;
+  const status =
+    typeof told === 'object' && told !== null && 'httpStatusCode' in told ? Number(told.httpStatusCode) : 0;
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
+}
+
+function noCredentials(cause: unknown): StartupError {
+  const name = cause instanceof Error && /^\w{1,64}$/.test(cause.name) ? cause.name : 'refused';
+  return new StartupError(
+    'ModelFetchFailed',
+    `AWS gives no credentials for the service account of the pod (${name}): check the role of spec.pod.serviceAccountName`,
+    { cause },
+  );
 }
 
 /** AWS's own signer, Signature Version 4. */

@@ -5,6 +5,7 @@ import type { Credentials } from './credentials.ts';
 import { googleRemote } from './google-remote.ts';
 import { httpRemote } from './http-remote.ts';
 import { hubRemote } from './hub-remote.ts';
+import { mlflowRemote } from './mlflow-remote.ts';
 import { registryRemote } from './registry-remote.ts';
 import type { Remote } from './remote.ts';
 import { s3Remote } from './s3-remote.ts';
@@ -49,6 +50,10 @@ export function parseModelSource(uri: string, mountDirectory: string, credential
         return { kind: 'remote', origin: uri, remote: registryRemote(parts, credentials) };
       case 'hf':
         return { kind: 'remote', origin: uri, remote: hubRemote(parts, credentials) };
+      case 'mlflow': {
+        const remoteOf = (store: string) => remoteIn(parseModelSource(store, mountDirectory, credentials));
+        return { kind: 'remote', origin: uri, remote: mlflowRemote(parts, credentials, remoteOf) };
+      }
       case 'file':
         return { kind: 'file', origin: parts.path, path: parts.path, volume: undefined };
       case 'pvc':
@@ -59,6 +64,11 @@ export function parseModelSource(uri: string, mountDirectory: string, credential
     if (!(error instanceof InvalidModelUri)) throw error;
     throw new StartupError('InvalidConfiguration', error.message, { cause: error });
   }
+}
+
+function remoteIn(source: ModelSource): Remote {
+  if (source.kind === 'remote') return source.remote;
+  throw new StartupError('InvalidConfiguration', `the model at ${source.path} is in no store`);
 }
 
 function fileIn(volume: string, path: string): ModelSource {

@@ -22,9 +22,10 @@ export async function storeDispatcher(credentials: Credentials): Promise<Dispatc
   const own = credentials.ofSecret('ca.crt');
   const trust = own === undefined ? {} : { ca: [...getCACertificates('default'), ...certificatesOf(own)] };
   const variable = (name: string) => credentials.get(name) ?? credentials.get(name.toLowerCase()) ?? '';
+  const proxy = (name: string) => proxyOf(variable(name), name);
   return new EnvHttpProxyAgent({
-    httpProxy: variable('HTTP_PROXY'),
-    httpsProxy: variable('HTTPS_PROXY'),
+    httpProxy: proxy('HTTP_PROXY'),
+    httpsProxy: proxy('HTTPS_PROXY'),
     noProxy: variable('NO_PROXY'),
     connect: { lookup: guardedLookup, timeout: connectMilliseconds, ...trust },
     requestTls: { timeout: connectMilliseconds, ...trust },
@@ -32,6 +33,18 @@ export async function storeDispatcher(credentials: Credentials): Promise<Dispatc
     headersTimeout: stallMilliseconds,
     bodyTimeout: stallMilliseconds,
   });
+}
+
+/** @throws StartupError InvalidConfiguration */
+function proxyOf(text: string, name: string): string {
+  if (text === '') return '';
+  // As curl has it, one without a scheme is asked over HTTP.
+  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url;
+  throw new StartupError(
+    'InvalidConfiguration',
+    `${name} must be the URL of a proxy, such as http://proxy.example:3128`,
+  );
 }
 
 /** @throws StartupError InvalidConfiguration */

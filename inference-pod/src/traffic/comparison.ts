@@ -55,7 +55,8 @@ export class Comparison {
   async with(own: Answer, signature: Signature, log: Logger, sent = Promise.resolve()): Promise<void> {
     this.#isUnderWay = true;
     try {
-      await sent;
+      // A client that does not read keeps no place.
+      if ((await within(comparedWithinMilliseconds, new AbortController(), () => sent)) === 'late') return;
       if (own.body.length <= mostComparedBytes) await this.#ask(own, signature);
     } catch (error) {
       if (error instanceof RequestError) log.debug({ reason: error.message }, 'an answer cannot be compared');

@@ -27,7 +27,7 @@ export interface IModelDeployment {
        */
       "version": string;
       /**
-       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, pvc://CLAIM/PATH or configmap://NAME/KEY.
+       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, mlflow://MODEL/VERSION/PATH, pvc://CLAIM/PATH or configmap://NAME/KEY.
        */
       "uri": string;
       /**
