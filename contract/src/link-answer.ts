@@ -72,7 +72,8 @@ function linkedModel({ name, version, digest, signature, resolvedUri, goldenSet 
     version: text(version, 'version'),
     digest: bytes,
     signature: parseModelSignature(signature),
-    resolvedUri: isNothing(resolvedUri) ? undefined : uri(resolvedUri, 'resolvedUri'),
+    // One that is too long to be kept is of no use.
+    resolvedUri: typeof resolvedUri === 'string' && resolvedUri.length <= most.uri ? resolvedUri : undefined,
     // A verdict that a later image may tell is none that is known here.
     goldenSet: goldenVerdicts.find((verdict) => verdict === goldenSet),
   };
@@ -142,11 +143,6 @@ function list(value: unknown, longest: number, what: string): readonly unknown[]
 
 function text(value: unknown, what: string): string {
   if (typeof value !== 'string' || value.length > most.text || !value.isWellFormed()) throw wrong(what);
-  return value;
-}
-
-function uri(value: unknown, what: string): string {
-  if (typeof value !== 'string' || value.length > most.uri) throw wrong(what);
   return value;
 }
 

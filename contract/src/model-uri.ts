@@ -70,7 +70,7 @@ const readers: ReadonlyMap<string, (uri: string) => ModelUri> = new Map<string, 
   ['mlflow', readRegisteredModel],
   ['pvc', (uri) => ({ scheme: 'pvc', ...readVolume(uri) })],
   ['configmap', (uri) => ({ scheme: 'configmap', ...readVolume(uri) })],
-  ['file', (uri) => ({ scheme: 'file', path: decodeURIComponent(uri.slice('file://'.length)) })],
+  ['file', (uri) => ({ scheme: 'file', path: decoded(uri.slice('file://'.length), uri) })],
 ]);
 
 function readS3(uri: string): ModelUri {

@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { isResolved, mayMove } from './resolved-uri.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -30,6 +31,24 @@ test.each([
   ['mlflow://iris@champion/m.onnx', 'mlflow://other/3/m.onnx', false],
   ['hf://org/iris@main/m.onnx', 'https://evil.example/m.onnx', false],
   ['https://models.example/m.onnx', 'https://models.example/m.onnx', false],
+  ['oci://r.example/iris:1/m.onnx', 'file://%', false],
+  ['hf://org/iris@main/m.onnx', 'hf://org/iris@%/m.onnx', false],
+  ['oci://r.example/iris:1/m.onnx', `oci://r.example/iris@${digest}/m.onnx${'x'.repeat(2048)}`, false],
 ])('%s may have led to %s: %s', (uri, resolved, is) => {
   expect(isResolved(uri, resolved)).toBe(is);
+});
+
+test('whatever a pod tells is judged, and throws nothing', () => {
+  const part = fc.oneof(
+    fc.string(),
+    fc.constantFrom('%', '://', '@', ':', '/', 'file', 'oci', 'hf', 'mlflow', 'https', '..'),
+  );
+  const told = fc.array(part, { maxLength: 12 }).map((parts) => parts.join(''));
+  fc.assert(
+    fc.property(told, (uri) => {
+      isResolved('oci://r.example/iris:1/m.onnx', uri);
+      isResolved(uri, `oci://r.example/iris@${digest}/m.onnx`);
+    }),
+    { numRuns: 5000 },
+  );
 });

@@ -1,5 +1,8 @@
 import { InvalidModelUri, type ModelUri, parseModelUri } from './model-uri.ts';
 
+/** As long as a URI may be. */
+const mostResolved = 2048;
+
 /** A commit of Git. */
 const commit = /^[0-9a-f]{40}$/;
 
@@ -20,8 +23,8 @@ export function mayMove(uri: string): boolean {
 
 /** Whether a URI is what another may have led to: the same file, with a digest, a commit or a number in the place of what moves. */
 export function isResolved(uri: string, resolved: string): boolean {
+  if (resolved.length > mostResolved || !mayMove(uri) || mayMove(resolved)) return false;
   const [from, to] = [partsOf(uri), partsOf(resolved)];
-  if (!mayMove(uri) || mayMove(resolved)) return false;
   if (from?.scheme === 'oci' && to?.scheme === 'oci')
     return from.registry === to.registry && from.repository === to.repository && from.path === to.path;
   if (from?.scheme === 'hf' && to?.scheme === 'hf') return from.repository === to.repository && from.path === to.path;

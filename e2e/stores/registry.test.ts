@@ -4,6 +4,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { failToStartIn, startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
 import { digestOf, pushArtifact } from './pushed-artifact.ts';
@@ -117,6 +118,35 @@ describe('a model comes from an OCI registry', () => {
     // What leads elsewhere is not followed.
     const elsewhere = await withKnown(`oci://${open}/models/iris@${digest}`);
     await work.expectRefused(uri, elsewhere, ['ModelInvalid', '']);
+  });
+
+  test('and is not fetched again by a container that starts when that is known', async () => {
+    const digest = await push('models/kept', '1', { 'model.onnx': bytes });
+    const told = await mkdtemp(join(work.folder, 'link-'));
+    const uri = `oci://${open}/models/kept:1`;
+    const args = ['--model-uri', uri, '--model-name', 'iris', '--work-directory', join(told, 'work')];
+    const isFetched = async (...more: string[]) => {
+      const pod = await startPodIn({}, ...args, ...more);
+      await pod.stop();
+      return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+    };
+    expect(await isFetched()).toBe(true);
+    const known = { 'iris-1': `oci://${open}/models/kept@${digest}` };
+    await writeFile(join(told, 'resolved-uris.json'), JSON.stringify(known));
+    expect(await isFetched('--revision', 'iris-1', '--link-directory', told)).toBe(false);
+  });
+
+  test('by its tag, when the manifest is gone that was known, and its bytes are', async () => {
+    await push('models/collected', '1', { 'model.onnx': bytes });
+    const told = await mkdtemp(join(work.folder, 'link-'));
+    const gone = `oci://${open}/models/collected@sha256:${'0'.repeat(64)}`;
+    await writeFile(join(told, 'resolved-uris.json'), JSON.stringify({ 'iris-1': gone }));
+    const known = ['--revision', 'iris-1', '--link-directory', told];
+    await work.expectLoaded(`oci://${open}/models/collected:1`, known);
+    // Of other bytes, nothing would be known.
+    const uri = `oci://${open}/models/collected:1`;
+    const failure = await failToStartIn({}, '--model-uri', uri, '--model-name', 'iris', ...known);
+    expect(failure.terminationMessage).toMatchObject({ reason: 'ModelNotFound' });
   });
 
   test('with a password, where the registry asks for that', async () => {

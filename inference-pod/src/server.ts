@@ -6,9 +6,10 @@ import type { LinkedModel } from '../../contract/src/link.ts';
 import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { Credentials } from './model/credentials.ts';
-import { fetchModel } from './model/fetch.ts';
+import { type FetchOptions, fetchModel } from './model/fetch.ts';
 import { knownUri } from './model/known-uri.ts';
 import { localeVariables } from './model/locale.ts';
+import { StartupError } from './model/startup-error.ts';
 import { shorten } from './protocol/json-reader.ts';
 import type { ModelIdentity } from './protocol/open-inference.ts';
 import { createControlApp } from './serving/control-app.ts';
@@ -292,7 +293,7 @@ async function loadModel(
   Object.assign(process.env, await localeVariables(settings.workDirectory, log));
   const credentials = new Credentials(settings.credentialsDirectory, process.env);
   const uri = await knownUri(settings);
-  const file = await fetchModel(uri, {
+  const options: FetchOptions = {
     directory: settings.workDirectory,
     mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
@@ -300,6 +301,13 @@ async function loadModel(
     credentials,
     timeoutSeconds: settings.fetchTimeoutSeconds,
     onProgress: (bytes, totalBytes) => loading.fetched(bytes, totalBytes),
+  };
+  const file = await fetchModel(uri, options).catch((error: unknown) => {
+    // Of bytes that are known, it does not matter where they are.
+    const mayBeElsewhere = uri !== settings.modelUri && settings.modelSha256 !== undefined;
+    if (!mayBeElsewhere || !(error instanceof StartupError) || error.reason !== 'ModelNotFound') throw error;
+    log.warn({ uri, reason: error.message }, 'what the URI led to before is gone');
+    return fetchModel(settings.modelUri, options);
   });
   loading.enter('opening');
   const { resolvedUri } = file;

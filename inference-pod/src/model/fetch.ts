@@ -49,7 +49,7 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   const folder = join(options.directory, 'model');
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
-  const earlier = await keptModel(folder, source.origin, options);
+  const earlier = await keptModel(folder, uri, source.origin, options);
   if (earlier !== undefined) return modelFileOf(folder, earlier, false);
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {

@@ -63,12 +63,14 @@ export async function keepRecord(folder: string, origin: string, model: KeptMode
 /** The copy of an earlier container, if it is the model that is asked for, and as it was. */
 export async function keptModel(
   folder: string,
+  uri: string,
   origin: string,
   { sha256: asked, maxBytes }: { readonly sha256: string | undefined; readonly maxBytes: number },
 ): Promise<KeptModel | undefined> {
   try {
     const record: KeptRecord | null = JSON.parse(await readFile(recordOf(folder), 'utf8'));
-    if (record?.origin !== digestOf(origin)) return undefined;
+    // What its URI had led to then may be what is asked for by now.
+    if (record === null || (record.origin !== digestOf(origin) && record.resolvedUri !== uri)) return undefined;
     const [first, ...others] = record.files;
     if (first === undefined) return undefined;
     const model = await readKept(folder, first);

@@ -62,7 +62,10 @@ export function signatureWrites(observed: Observed, current: Revision): Write[] 
 }
 
 /** What the first pod of a revision was led to by a URI that may move: its other pods, and an undo, have the same then. */
-export function resolvedWrites({ revisions, pods, canaryPods, preflightPods, links }: Observed): Write[] {
+export function resolvedWrites(observed: Observed): Write[] {
+  const { revisions, pods, canaryPods, preflightPods, links, deployment, canaryDeployment } = observed;
+  // Pods of a template that somebody has changed may be of another model.
+  if ([deployment, canaryDeployment].some((one) => one !== undefined && one.intruders.length > 0)) return [];
   return revisions.flatMap((revision): Write[] => {
     const { uri } = revision.data.inputs.model;
     if (!mayMove(uri) || resolvedUri(revision) !== undefined) return [];
@@ -71,8 +74,11 @@ export function resolvedWrites({ revisions, pods, canaryPods, preflightPods, lin
       .map(({ metadata }) => links.get(metadata.name))
       .map((state) => (state?.kind === 'linked' ? state.figures.model?.resolvedUri : undefined))
       // A pod may run any image: what it tells leads to no other place.
-      .find((found) => found !== undefined && isResolved(uri, found));
-    return told === undefined ? [] : [{ kind: 'keep-resolved-uri', name: revision.metadata.name, uri: told }];
+      .filter((found) => found !== undefined && isResolved(uri, found));
+    const [first, ...others] = new Set(told);
+    // Where they contradict each other, none is believed.
+    if (first === undefined || others.length > 0) return [];
+    return [{ kind: 'keep-resolved-uri', name: revision.metadata.name, uri: first }];
   });
 }
 

@@ -22,7 +22,7 @@ export function routeDecisions(observed: Observed, { canary }: Wanted, now: Date
     if (state.kind !== 'found') return [];
     const { reference, route } = state;
     const weight = own.some((one) => isSame(one, reference)) ? canary?.record.weight : undefined;
-    const change = changeOfRoute(route, model.metadata.name, weight);
+    const change = changeOfRoute(state, model.metadata.name, weight);
     if (change.kind === 'problem' || change.changes.length === 0) return [];
     const name = routeInWords(reference);
     const last = routeRepairs.get(name);

@@ -7,7 +7,7 @@ import { notTaken } from '../rollout/canary-pods.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
-import { ownRoutes } from '../rollout/routes.ts';
+import { mayHaveShare, ownRoutes } from '../rollout/routes.ts';
 import { tableFor } from '../rollout/traffic-share.ts';
 import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
 import { problemOfPod } from '../status/diagnosis.ts';
@@ -162,7 +162,10 @@ function deadlineRequeue(
 }
 
 function canaryRequeue(observed: Observed, { canary }: Wanted, now: Date): readonly number[] {
-  if (canary === undefined) return [];
+  if (canary === undefined) {
+    const isLeft = observed.routes.some((route) => mayHaveShare(route, observed.model.metadata.name));
+    return isLeft ? [routeRequeueMilliseconds] : [];
+  }
   const milliseconds = millisecondsToLook(observed, canary, now);
   const isWaited = canary.record.state === 'Scaling' || notTaken(observed, canary) !== undefined;
   const isRouted = isWaited && ownRoutes(observed.model.spec).length > 0;

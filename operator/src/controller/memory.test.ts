@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { KubeClient } from '../kube/client.ts';
 import type { LiveChild } from '../observed.ts';
+import type { LiveRoute } from '../rollout/routes.ts';
 import { modelDeployment } from '../testing/test-objects.ts';
 import { Caches } from './caches.ts';
 import { createExecutor } from './execute.ts';
@@ -37,6 +38,29 @@ describe('an apply to a child that is there', () => {
     expect(repairs()).toBe(1);
     memory.decidedAnew();
     expect(repairs()).toBeUndefined();
+  });
+
+  test('a Gateway is waited for to take a route as it is, and one that stands still not for long', () => {
+    const memory = new ModelMemory();
+    const route = (generation: number, ...observed: readonly number[]): LiveRoute => ({
+      metadata: { name: 'iris', resourceVersion: String(generation), generation },
+      status: {
+        parents: observed.map((observedGeneration) => ({
+          conditions: [{ type: 'Accepted', status: 'True', observedGeneration }],
+        })),
+      },
+    });
+    const isWaitedFor = (of: LiveRoute, seconds: number) => memory.isWaitedFor('HTTPRoute iris', of, seconds * 1000);
+    expect(isWaitedFor(route(1, 1), 0)).toBe(false);
+    // However far behind it is: what it sends requests to must not go.
+    expect([isWaitedFor(route(5, 2), 10), isWaitedFor(route(5, 2), 69), isWaitedFor(route(5, 2), 70)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    // One of another Gateway, which is gone, beside one that is there.
+    expect([isWaitedFor(route(6, 6, 1), 71), isWaitedFor(route(6, 6, 1), 131)]).toEqual([true, false]);
+    expect(isWaitedFor(route(6, 6), 132)).toBe(false);
   });
 
   test('was resisted when it changed nothing, or was changed back, until the object is another', () => {

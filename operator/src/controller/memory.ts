@@ -3,7 +3,11 @@ import type { ChildKind } from '../desired/children.ts';
 import { findDifference } from '../desired/difference.ts';
 import { OwnWrites } from '../kube/own-writes.ts';
 import type { Attempt, LiveChild, Refusal, Repairs } from '../observed.ts';
+import { isBehind, type LiveRoute } from '../rollout/routes.ts';
 import { quarrelMilliseconds, refusalDelay } from './damping.ts';
+
+/** Gateways take a route within seconds. */
+const gatewayMilliseconds = 60_000;
 
 /** What is remembered of one ModelDeployment between passes. It is lost with the process, and found out again. */
 export class ModelMemory {
@@ -18,6 +22,8 @@ export class ModelMemory {
   readonly #refusals = new Map<string, Refusal>();
   readonly #attempts = new Map<ChildKind, Attempt>();
   readonly #routeRepairs = new Map<string, Repairs>();
+  /** Routes that a Gateway has not taken as they are, and since when. */
+  readonly #behind = new Map<string, { readonly generation: number; readonly since: number }>();
 
   /** Why the API server refuses writes, by what they are called. */
   get refusals(): ReadonlyMap<string, Refusal> {
@@ -32,6 +38,23 @@ export class ModelMemory {
   /** The last patches of routes, by their names. */
   get routeRepairs(): ReadonlyMap<string, Repairs> {
     return this.#routeRepairs;
+  }
+
+  /**
+   * Whether a Gateway is waited for to take a route as it is now: one that stands still, because it is gone say, not for long.
+   *
+   * @param now in milliseconds since 1970
+   */
+  isWaitedFor(name: string, route: LiveRoute, now: number): boolean {
+    if (!isBehind(route)) {
+      this.#behind.delete(name);
+      return false;
+    }
+    const { generation = 0 } = route.metadata;
+    const known = this.#behind.get(name);
+    const since = known?.generation === generation ? known.since : now;
+    this.#behind.set(name, { generation, since });
+    return now - since < gatewayMilliseconds;
   }
 
   /** @returns whether this is the first refusal of the write, in whatever words */

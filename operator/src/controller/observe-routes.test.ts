@@ -36,9 +36,9 @@ const path = 'GET /apis/gateway.networking.k8s.io/v1/namespaces/n/httproutes/iri
 test('routes are looked at once for each spec: a ModelDeployment of before may have left something there', async () => {
   const { calls, client } = clientThat(() => route('iris'));
   const memory = new Memory();
-  for (let pass = 0; pass < 3; pass++) await observeRoutes(model, { client, memory });
+  for (let pass = 0; pass < 3; pass++) await observeRoutes(model, { client, memory, now: () => 0 });
   expect(calls).toEqual([path]);
-  await observeRoutes({ ...model, metadata: { ...model.metadata, generation: 2 } }, { client, memory });
+  await observeRoutes({ ...model, metadata: { ...model.metadata, generation: 2 } }, { client, memory, now: () => 0 });
   expect(calls).toHaveLength(2);
 });
 
@@ -46,11 +46,11 @@ test('and again until they have let go', async () => {
   let now = route('iris', 'iris-canary');
   const { calls, client } = clientThat(() => now);
   const memory = new Memory();
-  await observeRoutes(model, { client, memory });
-  await observeRoutes(model, { client, memory });
+  await observeRoutes(model, { client, memory, now: () => 0 });
+  await observeRoutes(model, { client, memory, now: () => 0 });
   now = route('iris');
-  await observeRoutes(model, { client, memory });
-  await observeRoutes(model, { client, memory });
+  await observeRoutes(model, { client, memory, now: () => 0 });
+  await observeRoutes(model, { client, memory, now: () => 0 });
   expect(calls).toHaveLength(3);
 });
 
@@ -63,7 +63,7 @@ test.each<[unknown, string, string | undefined]>([
   const { client } = clientThat(() => {
     throw error;
   });
-  const [state] = await observeRoutes(model, { client, memory: new Memory() });
+  const [state] = await observeRoutes(model, { client, memory: new Memory(), now: () => 0 });
   expect(state).toMatchObject(why === undefined ? { kind } : { kind, why });
 });
 

@@ -2,7 +2,7 @@ import { isTriedBeside, type ModelDeployment, type RouteReference } from '../api
 import type { KubeClient } from '../kube/client.ts';
 import { ApiError, isNotFound, messageOf } from '../kube/errors.ts';
 import { pathOf, type Resource } from '../kube/objects.ts';
-import { type LiveRoute, mayHaveShare, type RouteState, routesOf } from '../rollout/routes.ts';
+import { type LiveRoute, mayHaveShare, type RouteState, routeInWords, routesOf } from '../rollout/routes.ts';
 import type { PassOptions } from './pass-options.ts';
 
 const gateway = { group: 'gateway.networking.k8s.io', version: 'v1' };
@@ -19,13 +19,17 @@ export const routeResources: Readonly<Record<RouteReference['kind'], Resource>> 
  */
 export async function observeRoutes(
   model: ModelDeployment,
-  { client, memory }: Pick<PassOptions, 'client' | 'memory'>,
+  { client, memory, now }: Pick<PassOptions, 'client' | 'memory' | 'now'>,
 ): Promise<readonly RouteState[]> {
   const known = memory.of(model);
   const isUnderWay = model.status?.rollout?.canary !== undefined && isTriedBeside(model.spec);
   const { generation } = model.metadata;
   const isToBeRead = isUnderWay || known.routesLookedAt !== generation;
-  const states = await Promise.all(routesOf(model, isToBeRead).map((reference) => readRoute(model, reference, client)));
+  const states = await Promise.all(
+    routesOf(model, isToBeRead).map((reference) =>
+      readRoute(model, reference, client, (route) => known.isWaitedFor(routeInWords(reference), route, now())),
+    ),
+  );
   const areLetGo = !isUnderWay && !states.some((state) => mayHaveShare(state, model.metadata.name));
   if (areLetGo) known.routesLookedAt = generation;
   return states;
@@ -35,10 +39,12 @@ async function readRoute(
   { metadata: { namespace } }: ModelDeployment,
   reference: RouteReference,
   client: KubeClient,
+  isWaitedFor: (route: LiveRoute) => boolean,
 ): Promise<RouteState> {
   try {
     const path = pathOf(routeResources[reference.kind], namespace, reference.name);
-    return { kind: 'found', reference, route: await client.call<LiveRoute>('GET', path) };
+    const route = await client.call<LiveRoute>('GET', path);
+    return { kind: 'found', reference, route, isBehind: isWaitedFor(route) };
   } catch (error) {
     if (isNotFound(error)) return { kind: 'gone', reference };
     if (error instanceof Error && error.name === 'AbortError') throw error;

@@ -7,6 +7,8 @@ import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
 const uri = 'oci://registry.example/iris:1/model.onnx';
 const pinned = `oci://registry.example/iris@sha256:${'a'.repeat(64)}/model.onnx`;
 
+const other = pinned.replace(/a{64}/, 'c'.repeat(64));
+
 const linked = (resolvedUri: string | undefined): LinkState => {
   const digest = `sha256:${'b'.repeat(64)}`;
   const model = {
@@ -39,15 +41,15 @@ const toldToPods = ({ link }: Observed): unknown => {
 };
 
 describe('what a tag has led to', () => {
-  test('is kept as the first pod tells it, and told to the others', () => {
-    const { state } = settle(telling(served(), undefined, pinned, pinned.replace('a', 'c')));
+  test('is kept as pods tell it, and told to the others', () => {
+    const { state } = settle(telling(served(), undefined, pinned, pinned));
     const revision = state.model.status?.currentRevision ?? '';
     expect(state.model.status?.resolvedUri).toBe(pinned);
     expect(toldToPods(state)).toEqual({ [revision]: pinned });
     const loaded = state.model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
     expect(loaded).toMatchObject({ reason: 'Resolved', message: expect.stringContaining(`${uri} led to ${pinned}`) });
     // However it moves, nothing follows.
-    expect(kinds(pass(telling(state, pinned.replace('a', 'c'))))).not.toContain('keep-resolved-uri');
+    expect(kinds(pass(telling(state, other)))).not.toContain('keep-resolved-uri');
   });
 
   test('stays with its revision, whatever comes after it, and an undo has it', () => {
@@ -72,6 +74,26 @@ describe('what a tag has led to', () => {
     ['a tag', uri],
   ])('is nothing that leads to %s, whatever a pod tells', (_, told) => {
     expect(kinds(pass(telling(served(), told)))).not.toContain('keep-resolved-uri');
+  });
+
+  test('is not kept while pods contradict each other, or somebody has changed their template', () => {
+    expect(kinds(pass(telling(served(), pinned, other)))).not.toContain('keep-resolved-uri');
+    const { deployment, ...rest } = telling(served(), pinned);
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    const changed = {
+      ...rest,
+      deployment: { ...deployment, intruders: [{ manager: 'kubectl', fields: ['spec.containers'] }] },
+    };
+    expect(kinds(pass(changed))).not.toContain('keep-resolved-uri');
+  });
+
+  test('that is nonsense stops nothing', () => {
+    const { state } = settle(telling(served(), 'file://%'));
+    const revisions = state.revisions.map((revision) => ({
+      ...revision,
+      metadata: { ...revision.metadata, annotations: { 'serving.slipway.dev/resolved-uri': 'file://%' } },
+    }));
+    expect(settle({ ...state, revisions }).state.model.status?.resolvedUri).toBeUndefined();
   });
 
   test('is of no interest where nothing moves', () => {

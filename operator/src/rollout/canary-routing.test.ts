@@ -107,7 +107,7 @@ describe('routing Gateway', () => {
   const withRoute = (life: CanaryLife) => {
     life.state = {
       ...life.state,
-      routes: [{ kind: 'found', reference: { kind: 'HTTPRoute', name: 'iris' }, route: route() }],
+      routes: [{ kind: 'found', reference: { kind: 'HTTPRoute', name: 'iris' }, route: route(), isBehind: false }],
     };
     return life;
   };
@@ -235,6 +235,20 @@ describe('routing Gateway', () => {
     });
     // It is looked for.
     expect(life.decide().requeueAfterMilliseconds).toBeLessThanOrEqual(1000);
+  });
+
+  test('what was left in a route without a canary is looked at until it is gone', () => {
+    const life = withRoute(two(rollout));
+    const [state] = life.state.routes;
+    if (state?.kind !== 'found') throw new Error('there is no route');
+    const left = [
+      { name: 'iris', weight: 80 },
+      { name: 'iris-canary', weight: 20 },
+    ];
+    life.state = { ...life.state, routes: [{ ...state, route: route(left) }] };
+    expect(life.decide().requeueAfterMilliseconds).toBeLessThanOrEqual(1000);
+    life.settle();
+    expect(weights(life)).toEqual([['iris', 1]]);
   });
 
   test('routes that the spec does not name any more are let go of', () => {

@@ -99,7 +99,9 @@ export function withNews(
 ): CanaryRecord {
   const { measurements = [], measuredTime } = record;
   const { intervalSeconds } = canaryPolicyOf(model.spec).analysis;
-  const isDue = measuredTime === undefined || now.getTime() >= Date.parse(measuredTime) + intervalSeconds * 1000;
+  const age = now.getTime() - Date.parse(measuredTime ?? '');
+  // A leader whose clock was ahead may have written it.
+  const isDue = !(age >= 0 && age < intervalSeconds * 1000);
   const changed = isDue ? canonical : verdictsOf;
   if (!isNews && changed(measurements) === changed(measured)) return record;
   return { ...record, measurements: [...measured], measuredTime: timestamp(now) };

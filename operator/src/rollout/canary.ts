@@ -175,7 +175,7 @@ function failed(
   now: Date,
 ): CanaryOutcome {
   if (rolloutPolicyOf(model.spec).onFailure === 'Rollback') return taken(canary.stable, trigger, message);
-  const told = measurements === undefined ? {} : { measurements: [...measurements] };
+  const told = measurements === undefined ? {} : { measurements: [...measurements], measuredTime: timestamp(now) };
   return underWay(canary, { ...canary.record, ...told, state: 'Failed', weight: 0, message, time: timestamp(now) });
 }
 

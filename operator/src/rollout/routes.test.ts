@@ -2,10 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import {
   type BackendReference,
   changeOfRoute,
+  givesShare,
+  isBehind,
   type LiveRoute,
   mayHaveShare,
   problemOfRoute,
-  type RouteState,
 } from './routes.ts';
 
 const reference = { kind: 'HTTPRoute', name: 'iris' } as const;
@@ -15,13 +16,13 @@ const routeOf = (...rules: readonly (readonly BackendReference[])[]): LiveRoute 
   status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True', observedGeneration: 2 }] }] },
 });
 const backend = (name: string, rest: object = {}) => ({ name, port: 80, ...rest });
-const found = (route: LiveRoute): RouteState => ({ kind: 'found', reference, route });
+const found = (route: LiveRoute) => ({ kind: 'found', reference, route, isBehind: isBehind(route) }) as const;
 const problem = (route: LiveRoute, weight: number) => problemOfRoute(found(route), 'iris', { weight });
 
 describe('the weights of a route', () => {
   test('a canary is a second backend, with what the first has', () => {
     const route = routeOf([backend('iris', { filters: ['x'] })], [backend('other')]);
-    expect(changeOfRoute(route, 'iris', 5)).toEqual({
+    expect(changeOfRoute(found(route), 'iris', 5)).toEqual({
       kind: 'changes',
       changes: [
         {
@@ -37,7 +38,7 @@ describe('the weights of a route', () => {
 
   test('nothing is changed that has its weight', () => {
     const route = routeOf([backend('iris', { weight: 95 }), backend('iris-canary', { weight: 5 })]);
-    expect(changeOfRoute(route, 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
+    expect(changeOfRoute(found(route), 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
     expect(problem(route, 5)).toBeUndefined();
     expect(problem(route, 25)).toBe('HTTPRoute iris has other weights yet');
   });
@@ -46,16 +47,16 @@ describe('the weights of a route', () => {
     const idle = [backend('iris', { weight: 100 }), backend('iris-canary', { weight: 0 })];
     for (const weight of [5, 100]) {
       const share = [backend('iris', { weight: 100 - weight }), backend('iris-canary', { weight })];
-      expect(changeOfRoute(routeOf(share, [backend('iris')]), 'iris', undefined)).toEqual({
+      expect(changeOfRoute(found(routeOf(share, [backend('iris')])), 'iris', undefined)).toEqual({
         kind: 'changes',
         changes: [{ rule: 0, backendRefs: idle }],
       });
     }
     const route = routeOf(idle, [backend('iris')]);
     const behind = { ...route, metadata: { ...route.metadata, generation: 3 } };
-    expect(changeOfRoute(behind, 'iris', undefined)).toEqual({ kind: 'changes', changes: [] });
+    expect(changeOfRoute(found(behind), 'iris', undefined)).toEqual({ kind: 'changes', changes: [] });
     expect(mayHaveShare(found(behind), 'iris')).toBe(true);
-    expect(changeOfRoute(route, 'iris', undefined)).toEqual({
+    expect(changeOfRoute(found(route), 'iris', undefined)).toEqual({
       kind: 'changes',
       changes: [{ rule: 0, backendRefs: [backend('iris', { weight: 1 })] }],
     });
@@ -63,8 +64,8 @@ describe('the weights of a route', () => {
 
   test("somebody's own rule for the canary alone is left as it is", () => {
     const route = routeOf([backend('iris-canary')], [backend('iris')]);
-    expect(changeOfRoute(route, 'iris', undefined)).toEqual({ kind: 'changes', changes: [] });
-    const change = changeOfRoute(route, 'iris', 10);
+    expect(changeOfRoute(found(route), 'iris', undefined)).toEqual({ kind: 'changes', changes: [] });
+    const change = changeOfRoute(found(route), 'iris', 10);
     expect(change.kind === 'changes' && change.changes.map(({ rule }) => rule)).toEqual([1]);
   });
 
@@ -80,10 +81,27 @@ describe('the weights of a route', () => {
     );
   });
 
+  test("somebody's own rule for the canary alone gives no share", () => {
+    expect(givesShare(found(routeOf([backend('iris-canary')], [backend('iris')])), 'iris')).toBe(false);
+    const shared = routeOf([backend('iris', { weight: 80 }), backend('iris-canary', { weight: 20 })]);
+    expect(givesShare(found(shared), 'iris')).toBe(true);
+  });
+
+  test('somebody answers, whatever the weights were', () => {
+    const twice = routeOf([
+      backend('iris', { weight: 0 }),
+      backend('iris-canary', { weight: 100 }),
+      backend('iris', { weight: 0 }),
+    ]);
+    expect(changeOfRoute(found(twice), 'iris', undefined)).toMatchObject({
+      changes: [{ backendRefs: [{ weight: 100 }, { weight: 100 }, { name: 'iris-canary', weight: 0 }] }],
+    });
+  });
+
   test('a backend of another namespace is none of the model', () => {
     const route = { ...routeOf([backend('iris', { namespace: 'b' }), backend('iris', { namespace: 'n' })]) };
     const own = { ...route, metadata: { ...route.metadata, namespace: 'n' } };
-    expect(changeOfRoute(own, 'iris', 5)).toMatchObject({
+    expect(changeOfRoute(found(own), 'iris', 5)).toMatchObject({
       kind: 'problem',
       why: expect.stringContaining('other backends'),
     });

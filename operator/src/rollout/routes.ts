@@ -44,7 +44,12 @@ interface RouteParent {
 
 /** What is known of a route. */
 export type RouteState = { readonly reference: RouteReference } & (
-  | { readonly kind: 'found'; readonly route: LiveRoute }
+  | {
+      readonly kind: 'found';
+      readonly route: LiveRoute;
+      /** Whether a Gateway that had taken it is waited for, since it has not taken it as it is now. */
+      readonly isBehind: boolean;
+    }
   | { readonly kind: 'gone' }
   | { readonly kind: 'unreadable'; readonly why: string }
 );
@@ -85,8 +90,11 @@ export function isSame(a: RouteReference, b: RouteReference): boolean {
  *
  * @param weight the percentage; undefined for a route that is let go of
  */
-export function changeOfRoute(route: LiveRoute, model: string, weight: number | undefined): RouteChange {
-  const { spec, metadata } = route;
+export function changeOfRoute(
+  { route: { spec, metadata }, isBehind }: Pick<Extract<RouteState, { readonly kind: 'found' }>, 'route' | 'isBehind'>,
+  model: string,
+  weight: number | undefined,
+): RouteChange {
   const rules = (spec?.rules ?? []).flatMap(({ backendRefs = [] }, rule) => {
     const backends = backendsOf(backendRefs, model, metadata.namespace);
     return backends.stable.length === 0 ? [] : [{ rule, backendRefs, backends }];
@@ -101,7 +109,7 @@ export function changeOfRoute(route: LiveRoute, model: string, weight: number | 
         changes: giving.map(({ rule, backends }) => ({ rule, backendRefs: withoutShare(backends) })),
       };
     const changes = lent.map(({ rule, backends }) => ({ rule, backendRefs: withoutCanary(backends) }));
-    return { kind: 'changes', changes: isBehind(route) ? [] : changes };
+    return { kind: 'changes', changes: isBehind ? [] : changes };
   }
   if (rules.length === 0)
     return { kind: 'problem', why: `none of its rules has the Service ${model} as a backend: add one` };
@@ -136,7 +144,9 @@ function backendsOf(references: readonly BackendReference[], model: string, name
 const givesAny = ({ weight = 1 }: BackendReference) => weight > 0;
 
 function withoutShare({ stable, canary, others }: Backends): readonly BackendReference[] {
-  const own = others.length === 0 && stable.length === 1 ? stable.map((one) => ({ ...one, weight: 100 })) : stable;
+  // Where the model has the rule to itself, and where nobody would get anything.
+  const isToBeGiven = (others.length === 0 && stable.length === 1) || !stable.some(givesAny);
+  const own = isToBeGiven ? stable.map((one) => ({ ...one, weight: 100 })) : stable;
   return [...own, ...canary.map((one) => ({ ...one, weight: 0 })), ...others];
 }
 
@@ -179,7 +189,7 @@ export function problemOfRoute(
     case 'unreadable':
       return `${what} cannot be read: ${state.why}`;
     case 'found': {
-      const change = changeOfRoute(state.route, model, weight);
+      const change = changeOfRoute(state, model, weight);
       if (change.kind === 'problem') return `${what}: ${change.why}`;
       if (change.changes.length > 0) return `${what} has other weights yet`;
       return acceptanceProblem(state.route, what);
@@ -207,11 +217,11 @@ function acceptanceProblem({ metadata, status }: LiveRoute, what: string): strin
   return `no Gateway has taken ${what} yet${why === undefined ? '' : `: ${withinCharacters(why, mostReason)}`}`;
 }
 
-/** Whether a Gateway that had taken a route as it was before has not taken it as it is now. One that is further behind is gone. */
-function isBehind({ metadata, status }: LiveRoute): boolean {
+/** Whether a Gateway that had taken a route as it was before has not taken it as it is now. */
+export function isBehind({ metadata, status }: LiveRoute): boolean {
   const conditions = (status?.parents ?? []).flatMap((parent) => parent.conditions ?? []);
   return conditions.some(
-    ({ type, observedGeneration = 0 }) => type === 'Accepted' && observedGeneration + 1 === (metadata.generation ?? 0),
+    ({ type, observedGeneration }) => type === 'Accepted' && (observedGeneration ?? 0) < (metadata.generation ?? 0),
   );
 }
 
@@ -223,10 +233,13 @@ export function givesShare(state: RouteState, model: string): boolean {
     case 'unreadable':
       return true;
     case 'found': {
-      const references = (state.route.spec?.rules ?? []).flatMap(({ backendRefs = [] }) => backendRefs);
-      const { namespace } = state.route.metadata;
-      const hasWeight = references.some((one) => isService(one, canaryName(model), namespace) && givesAny(one));
-      return hasWeight || isBehind(state.route);
+      const { spec, metadata } = state.route;
+      // A rule that has the canary's Service alone is somebody's own.
+      const shared = (spec?.rules ?? [])
+        .map(({ backendRefs = [] }) => backendsOf(backendRefs, model, metadata.namespace))
+        .filter(({ stable }) => stable.length > 0);
+      const hasWeight = shared.some(({ canary }) => canary.some(givesAny));
+      return hasWeight || state.isBehind;
     }
   }
 }
@@ -274,8 +287,8 @@ export function mayHaveShare(state: RouteState, model: string): boolean {
     case 'unreadable':
       return true;
     case 'found': {
-      const change = changeOfRoute(state.route, model, undefined);
-      return change.kind === 'problem' || change.changes.length > 0 || isBehind(state.route);
+      const change = changeOfRoute(state, model, undefined);
+      return change.kind === 'problem' || change.changes.length > 0 || state.isBehind;
     }
   }
 }
