@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
+import { membersOf, parsedJson } from './json-members.ts';
 import { askSmall } from './redirects.ts';
 import {
   type Explanation,
@@ -115,7 +116,7 @@ async function ask(url: string, form: URLSearchParams, context: RequestContext) 
     mostTokenBytes,
     form,
   );
-  const answer = parsed(body);
+  const answer = membersOf(parsedJson(body));
   const token = answer.get('access_token');
   if (status === 200 && typeof token === 'string' && token !== '')
     return { token, until: Date.now() + (Number(answer.get('expires_in')) - spareSeconds) * 1000 };
@@ -124,16 +125,6 @@ async function ask(url: string, form: URLSearchParams, context: RequestContext) 
     'ModelFetchFailed',
     `Entra gives no token for AZURE_CLIENT_ID (${code}): check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or the workload identity of spec.pod.serviceAccountName`,
   );
-}
-
-function parsed(text: string): ReadonlyMap<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  return new Map(typeof value === 'object' && value !== null ? Object.entries(value) : []);
 }
 
 /** What Azure means by its codes (learn.microsoft.com: Blob Storage error codes), by the names of keys and never by their values. */

@@ -1,5 +1,6 @@
 import type { Credentials } from './credentials.ts';
 import { messageOf } from './error-message.ts';
+import { parsedJson, textOf } from './json-members.ts';
 import { type Explanation, encoded, encodedPath, endpointOf, type RefusedAnswer, type Remote } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -81,13 +82,7 @@ function codeOf(error: unknown): string {
 
 /** @throws StartupError InvalidConfiguration */
 function checkAccount(text: string): void {
-  let account: unknown;
-  try {
-    account = JSON.parse(text);
-  } catch {
-    account = undefined;
-  }
-  if (typeof account === 'object' && account !== null && 'type' in account) return;
+  if (textOf(parsedJson(text), 'type') !== undefined) return;
   throw new StartupError(
     'InvalidConfiguration',
     `${key} of the Secret of spec.model.secretName must be the JSON file of an account (create the Secret with --from-file=${key}=FILE)`,

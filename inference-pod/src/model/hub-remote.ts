@@ -1,5 +1,6 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
+import { parsedJson, textOf } from './json-members.ts';
 import { askSmall } from './redirects.ts';
 import {
   type Explanation,
@@ -48,18 +49,8 @@ async function commitOf(
   context: RequestContext,
 ): Promise<string | undefined> {
   const { status, body } = await askSmall({ url: new URL(url), headers }, { ...context, headers: {} }, mostBytes);
-  return status === 200 ? shaOf(body) : undefined;
-}
-
-function shaOf(text: string): string | undefined {
-  let told: unknown;
-  try {
-    told = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const sha = typeof told === 'object' && told !== null && 'sha' in told ? told.sha : undefined;
-  return typeof sha === 'string' && isCommit.test(sha) ? sha : undefined;
+  const sha = status === 200 ? textOf(parsedJson(body), 'sha') : undefined;
+  return sha !== undefined && isCommit.test(sha) ? sha : undefined;
 }
 
 /** What the hub means by its codes (of huggingface_hub: utils/_http.py, hf_raise_for_status). */

@@ -1,5 +1,6 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
+import { membersOf, parsedJson, textOf } from './json-members.ts';
 import { askSmall } from './redirects.ts';
 import {
   type Explanation,
@@ -99,15 +100,15 @@ class TrackingServer {
       `mlflow/registered-models/alias?${new URLSearchParams({ name: model, alias })}`,
       context,
     );
-    const version = memberOf(memberOf(told, 'model_version'), 'version');
-    if (typeof version === 'string' && /^\d{1,10}$/.test(version)) return version;
+    const version = textOf(membersOf(told).get('model_version'), 'version');
+    if (version !== undefined && /^\d{1,10}$/.test(version)) return version;
     throw new StartupError('ModelFetchFailed', `the tracking server tells no version for the alias ${alias}`);
   }
 
   async artifactsOf(model: string, version: string, context: RequestContext): Promise<string> {
     const query = new URLSearchParams({ name: model, version });
-    const uri = memberOf(await this.#ask(`mlflow/model-versions/get-download-uri?${query}`, context), 'artifact_uri');
-    if (typeof uri === 'string') return uri.replace(/\/+$/, '');
+    const uri = textOf(await this.#ask(`mlflow/model-versions/get-download-uri?${query}`, context), 'artifact_uri');
+    if (uri !== undefined) return uri.replace(/\/+$/, '');
     throw new StartupError('ModelFetchFailed', `the tracking server does not tell where version ${version} is`);
   }
 
@@ -124,20 +125,12 @@ class TrackingServer {
 }
 
 function parsed(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    throw new StartupError(
-      'ModelFetchFailed',
-      'the tracking server answers with what is no JSON: check MLFLOW_TRACKING_URI',
-    );
-  }
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null
-    ? Object.entries(value).find(([key]) => key === name)?.[1]
-    : undefined;
+  const told = parsedJson(body);
+  if (told !== undefined) return told;
+  throw new StartupError(
+    'ModelFetchFailed',
+    'the tracking server answers with what is no JSON: check MLFLOW_TRACKING_URI',
+  );
 }
 
 function explained({ status, body }: Pick<RefusedAnswer, 'status' | 'body'>): Explanation {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import type { Credentials } from './credentials.ts';
+import { membersOf, parsedJson, textOf } from './json-members.ts';
 import { RegistrySession } from './registry-session.ts';
 import type { Explanation, RefusedAnswer, Remote, RequestContext } from './remote.ts';
 import { StartupError } from './startup-error.ts';
@@ -110,20 +111,15 @@ function parsed(body: string): {
   readonly mediaType: string | undefined;
   readonly layers: readonly Layer[] | undefined;
 } {
-  let manifest: unknown;
-  try {
-    manifest = JSON.parse(body);
-  } catch {
-    manifest = undefined;
-  }
-  const layers = memberOf(manifest, 'layers');
+  const manifest = parsedJson(body);
+  const layers = membersOf(manifest).get('layers');
   return {
     mediaType: textOf(manifest, 'mediaType'),
     layers: Array.isArray(layers)
       ? layers.map((layer: unknown) => ({
           mediaType: textOf(layer, 'mediaType') ?? '',
           digest: textOf(layer, 'digest') ?? '',
-          title: textOf(memberOf(layer, 'annotations'), titleAnnotation),
+          title: textOf(membersOf(layer).get('annotations'), titleAnnotation),
           isPacked: isPacked(layer),
         }))
       : undefined,
@@ -132,22 +128,11 @@ function parsed(body: string): {
 
 /** Whoever pushes a file by its name, as oras does, calls it a tar as well unless another type is given. */
 function isPacked(layer: unknown): boolean {
-  const annotations = memberOf(layer, 'annotations');
+  const annotations = membersOf(layer).get('annotations');
   const type = textOf(layer, 'mediaType') ?? '';
   const isFile = textOf(annotations, titleAnnotation) !== undefined;
   const isCompressed = /\b(gzip|zstd|bzip2|xz)$/.test(type);
   return textOf(annotations, unpackAnnotation) === 'true' || isCompressed || (/\btar$/.test(type) && !isFile);
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null
-    ? Object.entries(value).find(([key]) => key === name)?.[1]
-    : undefined;
-}
-
-function textOf(value: unknown, name: string): string | undefined {
-  const member = memberOf(value, name);
-  return typeof member === 'string' ? member : undefined;
 }
 
 function explained({ status, body }: RefusedAnswer, registry: string): Explanation | undefined {

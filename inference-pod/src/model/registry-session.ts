@@ -1,4 +1,5 @@
 import type { Credentials } from './credentials.ts';
+import { membersOf, parsedJson, textOf } from './json-members.ts';
 import { askSmall, type SmallAnswer } from './redirects.ts';
 import { type RefusedAnswer, type RequestContext, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
@@ -123,9 +124,9 @@ export class RegistrySession {
     url.searchParams.set('scope', `repository:${this.#repository}:pull`);
     const own = basic === undefined ? {} : { authorization: basic };
     const { status, body } = await askSmall({ url, headers: own }, { ...context, headers: {} }, mostTokenBytes);
-    const told = status === 200 ? entriesOf(parsed(body)) : [];
-    const token = told.find(([name]) => name === 'token' || name === 'access_token')?.[1];
-    if (typeof token !== 'string' || token === '')
+    const told = status === 200 ? parsedJson(body) : undefined;
+    const token = textOf(told, 'token') ?? textOf(told, 'access_token') ?? '';
+    if (token === '')
       throw new StartupError(
         'ModelFetchFailed',
         `${shown(url)} gives no token (${status}): check the account of ${this.#registry} in ${key} of the Secret of spec.model.secretName`,
@@ -137,7 +138,7 @@ export class RegistrySession {
   #account(): string | undefined {
     const text = this.#credentials.ofSecret(key);
     if (text === undefined) return undefined;
-    const auths = entriesOf(parsed(text)).find(([name]) => name === 'auths')?.[1];
+    const auths = membersOf(parsedJson(text)).get('auths');
     if (auths === undefined)
       throw new StartupError(
         'InvalidConfiguration',
@@ -145,13 +146,10 @@ export class RegistrySession {
       );
     const wanted = `${this.#registry}/${this.#repository}/`;
     const [, account] =
-      entriesOf(auths)
+      Array.from(membersOf(auths))
         .filter(([name]) => wanted.startsWith(`${placeOf(name)}/`))
         .toSorted(([a], [b]) => placeOf(b).length - placeOf(a).length)[0] ?? [];
-    const field = (name: string) => {
-      const value = entriesOf(account).find(([own]) => own === name)?.[1];
-      return typeof value === 'string' && value !== '' ? value : undefined;
-    };
+    const field = (name: string) => textOf(account, name) || undefined;
     const [user, password] = [field('username'), field('password')];
     return (
       field('auth') ?? (user === undefined ? undefined : Buffer.from(`${user}:${password ?? ''}`).toString('base64'))
@@ -165,16 +163,4 @@ function placeOf(name: string): string {
   const [host = '', ...path] = place.split('/');
   if (host === 'index.docker.io' || host === 'registry-1.docker.io') return 'docker.io';
   return /^v[12]$/.test(path.join('/')) ? host : place;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function entriesOf(value: unknown): readonly (readonly [string, unknown])[] {
-  return typeof value === 'object' && value !== null ? Object.entries(value) : [];
 }
