@@ -11,6 +11,12 @@ let podLife: ReturnType<typeof startPodLife>;
 
 const backends = () => backendsOf(client, routePath);
 const canary = async () => (await models.get('iris')).status?.rollout?.canary;
+const weights = (weight: number) => [
+  ['iris', 100 - weight],
+  ['iris-canary', weight],
+];
+const haveWeight = (weight: number) =>
+  eventually(backends, ([first]) => JSON.stringify(first) === JSON.stringify(weights(weight)));
 async function takeRoutes(): Promise<void> {
   for (const kind of kinds) await takeRoute(client, pathOfRoute(kind, namespace));
 }
@@ -49,26 +55,25 @@ test('a canary waits for its route, for its weights, and for a Gateway that take
   await makeRoute(client, namespace, 'HTTPRoute', [rule, other]);
   await makeRoute(client, namespace, 'GRPCRoute', [{ backendRefs: [{ name: 'iris', port: 9000 }] }]);
   await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
-  const weights = (weight: number) => [
-    ['iris', 100 - weight],
-    ['iris-canary', weight],
-  ];
-  // A backend that gives nothing first: no Gateway sends requests to what it does not know yet.
-  for (const weight of [0, 30]) {
-    await eventually(backends, ([first]) => JSON.stringify(first) === JSON.stringify(weights(weight)));
-    await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
-    await takeRoutes();
-  }
+  await haveWeight(0);
+  await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
+  await takeRoutes();
+  await haveWeight(30);
+  await eventually(canary, (record) => record?.message === 'no Gateway has taken HTTPRoute iris yet');
+  await takeRoutes();
   await eventually(canary, (record) => record?.state === 'Holding');
   expect(await backends()).toEqual([weights(30), [['x', 1]]]);
 });
 
+// A backend that gives nothing first: no Gateway sends requests to what it does not know yet.
 test('weights that somebody takes away come back', async () => {
   await client.call('PATCH', routePath, {
     contentType: 'application/json-patch+json',
     body: [{ op: 'replace', path: '/spec/rules/0/backendRefs', value: [{ name: 'iris', port: 80 }] }],
   });
-  await eventually(backends, ([first]) => first?.length === 2);
+  await haveWeight(0);
+  await takeRoutes();
+  await haveWeight(30);
   await takeRoutes();
 });
 
@@ -78,7 +83,7 @@ test('a canary that is aborted goes once its route has let go of it', async () =
     contentType: 'application/merge-patch+json',
     body: { metadata: { annotations: { 'serving.slipway.dev/abort': `${revision}@1` } } },
   });
-  await eventually(backends, ([first]) => JSON.stringify(first) === '[["iris",100],["iris-canary",0]]');
+  await haveWeight(0);
   await takeRoutes();
   await eventually(backends, ([first]) => first?.length === 1);
   expect(await backends()).toEqual([[['iris', 1]], [['x', 1]]]);

@@ -20,6 +20,7 @@ export interface LoadResult {
   readonly answered: number;
   readonly perSecond: number;
   readonly failed: number;
+  readonly meanMilliseconds: number;
   readonly p50Milliseconds: number;
   readonly p99Milliseconds: number;
   /** How much of its core the client used; near 1 it was what limited the server. */
@@ -50,6 +51,7 @@ async function run({ port, protocol, request, connections, seconds }: LoadSettin
     answered: latencies.length,
     perSecond: latencies.length / took,
     failed: callers.reduce((sum, caller) => sum + caller.failed, 0),
+    meanMilliseconds: latencies.reduce((sum, latency) => sum + latency, 0) / latencies.length,
     p50Milliseconds: latencies[Math.floor(latencies.length / 2)] ?? 0,
     p99Milliseconds: latencies[Math.floor(latencies.length * 0.99)] ?? 0,
     clientShare: (used.user + used.system) / 1e6 / took,

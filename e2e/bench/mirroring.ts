@@ -13,12 +13,16 @@ import type { LoadResult, LoadSettings } from './load.ts';
 
 const run = promisify(execFile);
 const revision = 'iris-2';
-/** Of the requests, how many are mirrored; the first is the baseline. */
-const percentages = [0, 20, 100] as const;
+/** Of the requests, so many percent are mirrored. The first is the baseline; the second, the same again, shows what is noise. */
+const cases = { without: 0, again: 0, '20 %': 20, '100 %': 100 } as const;
+
+/** Of the two that the machine has: one for the pod, and one for who asks and for the canary. */
+const cores = { pod: '0', others: '1' };
 
 /**
  * What mirroring costs those whose requests are answered: latencies of a pod with two clients, in turns without it and with it. The
- * canary answers what it was given beforehand, so that no second model takes the machine's time.
+ * canary answers what it was given beforehand, and gives way to the clients, which have their core in real time: it takes time of
+ * neither the pod nor the measurement.
  */
 export async function benchMirroring({
   seconds,
@@ -40,6 +44,8 @@ export async function benchMirroring({
     const answer = await (await fetch(`${pod.url}${path}`, { method: 'POST', body })).text();
     canary = fork(import.meta.filename, [answer], { stdio: 'inherit' });
     const [port]: unknown[] = await once(canary, 'message');
+    await run('taskset', ['--all-tasks', '--cpu-list', '--pid', cores.pod, String(pod.process.pid)]);
+    await run('taskset', ['--all-tasks', '--cpu-list', '--pid', cores.others, String(canary.pid)]);
     const host = `127.0.0.1:${String(port)}`;
     const request = join(directory, 'request');
     const head = `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
@@ -55,24 +61,24 @@ export async function benchMirroring({
         connections: 2,
         seconds,
       };
-      const { stdout } = await run(process.execPath, [join(import.meta.dirname, 'load.ts'), JSON.stringify(settings)]);
+      const load = [process.execPath, join(import.meta.dirname, 'load.ts'), JSON.stringify(settings)];
+      const { stdout } = await run('taskset', ['--cpu-list', cores.others, 'chrt', '--rr', '1', ...load]);
       return JSON.parse(stdout);
     };
     await measure(0);
-    const results = new Map(percentages.map((percent) => [percent, [] as LoadResult[]]));
+    const results = new Map(Object.keys(cases).map((name) => [name, [] as LoadResult[]]));
     for (let round = 0; round < rounds; round++)
-      for (const percent of percentages) results.get(percent)?.push(await measure(percent));
+      for (const [name, percent] of Object.entries(cases)) results.get(name)?.push(await measure(percent));
     const { passedOn } = await caller.tell(pod, 'uid', {});
-    const median = (percent: (typeof percentages)[number], of: (result: LoadResult) => number) =>
-      (results.get(percent) ?? []).map(of).sort((a, b) => a - b)[Math.floor(rounds / 2)] ?? Number.NaN;
+    const median = (name: string, of: (result: LoadResult) => number) =>
+      (results.get(name) ?? []).map(of).sort((a, b) => a - b)[Math.floor(rounds / 2)] ?? Number.NaN;
     const told = (of: (result: LoadResult) => number) =>
-      percentages.map(
-        (percent) => `${median(percent, of).toFixed(3)} (${(median(percent, of) / median(0, of)).toFixed(3)})`,
+      Object.keys(cases).map(
+        (name) => `${median(name, of).toFixed(3)} (${(median(name, of) / median('without', of)).toFixed(3)})`,
       );
-    print(
-      `Mirrored, percent: ${percentages.join(', ')}; medians of ${rounds} rounds, and how many times that without:`,
-    );
+    print(`Mirrored: ${Object.keys(cases).join(', ')}; medians of ${rounds} rounds, and how many times that without:`);
     print(`p50 in ms: ${told(({ p50Milliseconds }) => p50Milliseconds).join(', ')}`);
+    print(`mean in ms: ${told(({ meanMilliseconds }) => meanMilliseconds).join(', ')}`);
     print(`p99 in ms: ${told(({ p99Milliseconds }) => p99Milliseconds).join(', ')}`);
     print(`requests a second: ${told(({ perSecond }) => perSecond).join(', ')}`);
     print(`compared: ${passedOn?.compared}, of them differing: ${passedOn?.differing}`);

@@ -24,11 +24,6 @@ let canary: RunningPod;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'slipway-traffic-'));
   await caller.mount(directory);
-  const start = (version: string) => {
-    const model = ['--model', exampleModel('iris', version).path, '--model-name', 'iris', '--model-version', version];
-    const identity = ['--pod-uid', `uid-${version}`, '--link-directory', directory, '--revision', `iris-${version}`];
-    return startPod(...model, ...identity);
-  };
   [stable, canary] = await Promise.all([start('1'), start('2')]);
 });
 afterAll(async () => {
@@ -36,6 +31,11 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
+function start(version: string, uid = version): Promise<RunningPod> {
+  const model = ['--model', exampleModel('iris', version).path, '--model-name', 'iris', '--model-version', version];
+  const identity = ['--pod-uid', `uid-${uid}`, '--link-directory', directory, '--revision', `iris-${version}`];
+  return startPod(...model, ...identity);
+}
 const hostOf = (url: string) => url.replace('http://', '');
 const canaryPod = (): CanaryPod => ({ http: hostOf(canary.url), grpc: canary.grpcAddress });
 const tell = (share: Partial<TrafficShare>, holdsSeconds?: number) => {
@@ -63,6 +63,38 @@ describe('a share of the requests', () => {
     }
     expect(Math.abs(passed - (requests * percent) / 100)).toBeLessThanOrEqual(1);
     expect(await passedOn()).toMatchObject({ revision: 'iris-2', requests: before + passed, failed: 0, saturated: 0 });
+  });
+
+  test('of several pods is off by at most one request of each, and a client in a rhythm meets both versions', async () => {
+    const others = await Promise.all(['3', '4'].map((uid) => start('1', uid)));
+    try {
+      const pods = [stable, ...others];
+      const traffic = { revision: 'iris-2', version: '2', percent: 5, pods: [canaryPod()] };
+      for (const [index, pod] of pods.entries()) await caller.tell(pod, `uid-${[1, 3, 4][index]}`, { traffic });
+      const requests = 10_000;
+      // Twenty clients, of which each meets the same place of every block.
+      const passed = Array<number>(20).fill(0);
+      for (let sent = 0; sent < requests; sent += 20 * pods.length) {
+        const answers = await Promise.all(
+          pods.map(async ({ url }) => {
+            const ofOne: HttpAnswer[] = [];
+            for (let client = 0; client < 20; client++) ofOne.push(await post(`${url}${path}`, request));
+            return ofOne;
+          }),
+        );
+        for (const ofOne of answers) {
+          for (const [client, answer] of ofOne.entries())
+            if (servedBy(answer) === 'iris-2') passed[client] = (passed[client] ?? 0) + 1;
+        }
+      }
+      const sent = Math.ceil(requests / (20 * pods.length)) * 20 * pods.length;
+      const total = passed.reduce((sum, count) => sum + count, 0);
+      expect(Math.abs(total - sent / 20)).toBeLessThanOrEqual(pods.length);
+      // Of 501 requests each: chance gives 25, and none or a hundred once in 10^11.
+      for (const count of passed) expect(count > 0 && count < 100).toBe(true);
+    } finally {
+      await Promise.all(others.map((pod) => pod.stop()));
+    }
   });
 
   test('is answered as the canary itself answers, in JSON and in binary, compressed and not', async () => {

@@ -72,9 +72,9 @@ describe('a history tells', () => {
 
   test('what errors that come together make of a count', () => {
     const variances = [
-      { intervals: 1, blocks: 4000, rate: 0.02, shared: 0.5, own: 0.5 },
-      { intervals: 2, blocks: 2000, rate: 0.02, shared: 0.2, own: 0.4 },
-      { intervals: 4, blocks: 1000, rate: 0.02, shared: 0.1, own: 0.1 },
+      { intervals: 1, rate: 0.02, degrees: 3999, shared: 0.5, own: 0.5 },
+      { intervals: 2, rate: 0.02, degrees: 1999, shared: 0.2, own: 0.4 },
+      { intervals: 4, rate: 0.02, degrees: 999, shared: 0.1, own: 0.1 },
     ];
     const counted = Array.from({ length: 3 }, () => [cell(2, 100), cell(2, 100)]);
     const certain = 1.0649;
@@ -82,22 +82,43 @@ describe('a history tells', () => {
     expect(expectedEffect(counted, variances, 0.01, 2)).toBeCloseTo(effect, 2);
     expect(expectedEffect(counted, [], 0.01, 2)).toBe(1);
     expect(expectedEffect([], variances, 0.01, 2)).toBe(1);
+    // Longer times vary no more than shorter ones, and a half of them no less than if both halves were independent.
+    const hidden = (index: number) =>
+      variances.map((known, at) => (at === index ? { ...known, shared: 0, own: 0 } : known));
+    expect(expectedEffect(counted, hidden(1), 0.01, 2)).toBeCloseTo(
+      1 + (600 * ((0.5 + 0.25) / 2) * certain * 0.01) / 0.99,
+      2,
+    );
+    expect(expectedEffect(counted.slice(1, 2), hidden(0), 0.01, 2)).toBeCloseTo(
+      1 + (200 * 0.4 * 1.0451 * 0.01) / 0.99,
+      2,
+    );
     expect(discounted(counted, variances, 0.01).total).toBeCloseTo(600 / effect, 1);
   });
 
   test('one burst in a history without errors does not tell of bursts a hundred times as large', () => {
     const history = Array.from({ length: 480 }, (_, index) => [cell(index === 200 ? 5 : 0, 100)]);
     const dead = Array.from({ length: 4 }, () => [cell(100, 100)]);
-    expect(discounted(dead, rateVariances(history), 0.01).total).toBeGreaterThan(10);
+    expect(discounted(dead, rateVariances(history), 0.01).total).toBeGreaterThan(5);
+  });
+
+  test('how well: few blocks that are unlike the others say little, however many others there are', () => {
+    const degrees = (isBad: (interval: number) => boolean) => bursts((interval) => isBad(interval))[0]?.degrees;
+    expect(degrees((index) => index % 2 === 0)).toBe(63);
+    // One of 64 has a kurtosis of nearly 64, and four of 64 one of 14.
+    expect(degrees((index) => index === 9)).toBe(5);
+    expect(degrees((index) => index % 16 === 9)).toBeCloseTo(128 / 13.1, 0);
+    expect(degrees(() => true)).toBe(63);
+    expect(rateVariances(Array.from({ length: 8 }, () => [cell(0, 0)]))[0]).toMatchObject({ shared: 0, degrees: 1 });
   });
 
   test('what few blocks have shown may be larger: quantiles of chi-square say by how much', () => {
     const counted = Array.from({ length: 2 }, () => [cell(0, 50)]);
-    const excess = (blocks: number) =>
-      expectedEffect(counted, [{ intervals: 1, blocks, rate: 0.5, shared: 1, own: 0 }], 0.5, 1) / 100 - 0.01;
+    const excess = (degrees: number) =>
+      expectedEffect(counted, [{ intervals: 1, degrees, rate: 0.5, shared: 1, own: 0 }], 0.5, 1) / 100 - 0.01;
     // Degrees of freedom over the quantile of 2.5 %, from tables: 5 of 0.831, 14 of 5.629, 30 of 16.791.
-    expect(excess(6) / (5 / 0.831)).toBeCloseTo(1, 1);
-    expect(excess(15)).toBeCloseTo(14 / 5.629, 1);
-    expect(excess(31)).toBeCloseTo(30 / 16.791, 1);
+    expect(excess(5) / (5 / 0.831)).toBeCloseTo(1, 1);
+    expect(excess(14)).toBeCloseTo(14 / 5.629, 1);
+    expect(excess(30)).toBeCloseTo(30 / 16.791, 1);
   });
 });

@@ -34,14 +34,14 @@ function oddsOf(rate: number): number {
 export interface RateVariance {
   /** Over how many intervals each rate was counted. */
   readonly intervals: number;
-  /** How many of such blocks there were. */
-  readonly blocks: number;
   /** The mean of the rates. */
   readonly rate: number;
   /** Of what all pods have in common. */
   readonly shared: number;
   /** Of what each pod has of its own. */
   readonly own: number;
+  /** Of freedom: how well these variances are known. */
+  readonly degrees: number;
 }
 
 /**
@@ -62,11 +62,30 @@ export function rateVariances(history: readonly (readonly Count[])[]): readonly 
   const variances: RateVariance[] = [];
   for (let length = 1; sums.length >= leastBlocks * length; length *= 2) {
     const ofOne = relativeVariance(histories.flatMap((cells) => blocksOf(cells, length)));
-    const ofAll = relativeVariance(blocksOf(sums, length));
+    const blocks = blocksOf(sums, length);
+    const ofAll = relativeVariance(blocks);
     const shared = pods < 2 ? ofOne : Math.min(ofOne, Math.max(0, (pods * ofAll - ofOne) / (pods - 1)));
-    variances.push({ intervals: length, blocks: Math.floor(sums.length / length), rate, shared, own: ofOne - shared });
+    variances.push({ intervals: length, rate, shared, own: ofOne - shared, degrees: degreesOf(blocks) });
   }
   return variances;
+}
+
+/** With fewer, the upper end of a variance is anything. */
+const leastDegrees = 5;
+
+/**
+ * How many independent values of a normal distribution would tell its variance as well as these cells tell theirs: few where one
+ * cell is unlike all the others. By the kurtosis of their rates, which the variance of a variance depends on (G. Box,
+ * "Non-normality and tests on variances", Biometrika 40, 1953).
+ */
+function degreesOf(cells: readonly Count[]): number {
+  const rates = cells.filter(({ total }) => total > 0).map(({ bad, total }) => bad / total);
+  const count = rates.length;
+  const mean = rates.reduce((sum, rate) => sum + rate, 0) / count;
+  const moment = (power: number) => rates.reduce((sum, rate) => sum + (rate - mean) ** power, 0) / count;
+  if (count < 2 || moment(2) === 0) return Math.max(1, count - 1);
+  const kurtosis = moment(4) / moment(2) ** 2;
+  return Math.min(count - 1, Math.max(leastDegrees, (2 * count) / (kurtosis - (count - 3) / (count - 1))));
 }
 
 function relativeVariance(cells: readonly Count[]): number {
@@ -79,9 +98,18 @@ function relativeVariance(cells: readonly Count[]): number {
 const mostTimesLarger = 4;
 
 /**
+ * So many times what a history has shown is expected at most, for having more errors and for being known badly: with more, one
+ * burst in an otherwise clean history blinds a gate to a canary that fails at everything; with less, versions are rolled back for
+ * bursts that their history had too few of to show (e2e/bench/analysis.ts).
+ */
+const mostTimesTogether = 11;
+
+/**
  * The design effect of counts that are bad at a rate of `bound` and vary as those of a history did: one burst in a history
  * without errors does not tell of bursts a hundred times as large. A variance that few blocks
- * have shown may well be larger than they have shown: it is taken at the upper end of its confidence interval.
+ * have shown may well be larger than they have shown: it is taken at the upper end of its confidence interval. Rates of longer
+ * times vary no more than those of shorter ones, and no less than if these were independent: where chance has hidden a
+ * variance at one length, those at others tell of it.
  *
  * @param variances of the history, of `rateVariances`
  * @param pods that have answered
@@ -95,8 +123,12 @@ export function expectedEffect(
   const { total } = sumOf(intervals.flat());
   const longest = variances.findLast((variance) => variance.intervals <= intervals.length);
   if (longest === undefined) return 1;
-  const variance = (longest.shared + longest.own / pods) * upperFactor(longest.blocks - 1);
-  return 1 + (total * variance * Math.min(bound, mostTimesLarger * longest.rate)) / (1 - bound);
+  const estimates = variances.map(
+    ({ shared, own, intervals: length }) => (shared + own / pods) * Math.min(1, length / longest.intervals),
+  );
+  if (longest.rate === 0) return 1;
+  const times = Math.min(bound / longest.rate, mostTimesLarger) * upperFactor(longest.degrees);
+  return 1 + (total * Math.max(...estimates) * longest.rate * Math.min(times, mostTimesTogether)) / (1 - bound);
 }
 
 /** So sure is it that a variance is not larger than it is taken for. */

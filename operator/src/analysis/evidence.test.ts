@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { rateVariances } from './design-effect.ts';
 import { strongestEvidence } from './evidence.ts';
 
 const cells = (intervals: number, bad: number, total = 100) =>
@@ -13,6 +14,15 @@ describe('the strongest evidence', () => {
     expect(found?.logEvidence).toBeGreaterThan(threshold);
     if (good > 4) expect(found?.window).toHaveLength(4);
   });
+
+  test.each([1, 20])(
+    'a canary that dies is known by four intervals beside a history with a burst of %d errors',
+    (errors) => {
+      const history = Array.from({ length: 480 }, (_, index) => [{ bad: index === 200 ? errors : 0, total: 100 }]);
+      const found = strongestEvidence(cells(4, 100), rateVariances(history), 0.01, 2);
+      expect(found?.logEvidence).toBeGreaterThan(threshold);
+    },
+  );
 
   test('of what is good there is none, however long it lasts', () => {
     for (const length of [4, 40, 400]) expect(evidenceOf(cells(length, 1))?.logEvidence).toBeLessThan(0);

@@ -15,26 +15,35 @@ export interface RouteDecision {
 
 /** Routes give the canary its share, and those that it does not use any more are let go of. */
 export function routeDecisions(observed: Observed, { canary }: Wanted, now: Date): RouteDecision[] {
-  const { model, routes, routeRepairs, conflicts } = observed;
+  const { model, routes, conflicts, canaryService } = observed;
   if (conflicts.length > 0) return [];
   const own = canary === undefined ? [] : ownRoutes(model.spec);
   return routes.flatMap((state): RouteDecision[] => {
     if (state.kind !== 'found') return [];
-    const { reference, route } = state;
-    const weight = own.some((one) => isSame(one, reference)) ? canary?.record.weight : undefined;
+    const weight = own.some((one) => isSame(one, state.reference)) ? canary?.record.weight : undefined;
+    // A backend has to be there before a Gateway is told of it.
+    if (weight !== undefined && canaryService === undefined) return [];
     const change = changeOfRoute(state, model.metadata.name, weight);
     if (change.kind === 'problem' || change.changes.length === 0) return [];
-    const name = routeInWords(reference);
-    const last = routeRepairs.get(name);
-    const before = last?.desired === desiredOfRoute(weight) ? last : undefined;
-    const wait = before === undefined ? 0 : before.at + repairDelay(before.repairs) - now.getTime();
-    if (before !== undefined && wait > 0) {
-      const contested = { child: name, difference: 'backendRefs', repairs: before.repairs };
-      return [{ writes: [], contested, requeueAfterMilliseconds: wait }];
-    }
-    const { resourceVersion } = route.metadata;
-    return [{ writes: [{ kind: 'patch-route', route: reference, weight, resourceVersion, changes: change.changes }] }];
+    const { reference: route } = state;
+    const { resourceVersion } = state.route.metadata;
+    const write: Write = { kind: 'patch-route', route, weight, resourceVersion, changes: change.changes };
+    return [dampedRepair(observed, write, now)];
   });
+}
+
+function dampedRepair(
+  { routeRepairs }: Observed,
+  write: Extract<Write, { readonly kind: 'patch-route' }>,
+  now: Date,
+): RouteDecision {
+  const name = routeInWords(write.route);
+  const last = routeRepairs.get(name);
+  const before = last?.desired === desiredOfRoute(write.weight) ? last : undefined;
+  const wait = before === undefined ? 0 : before.at + repairDelay(before.repairs) - now.getTime();
+  if (before === undefined || wait <= 0) return { writes: [write] };
+  const contested = { child: name, difference: 'backendRefs', repairs: before.repairs };
+  return { writes: [], contested, requeueAfterMilliseconds: wait };
 }
 
 /** What repairs of a route are counted by: those of another weight are of no quarrel about this one. */

@@ -1,9 +1,10 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
-import { CanaryLife } from '../testing/canary-life.ts';
+import { canaryPolicyOf, type ModelDeploymentSpec } from '../api/model-deployment.ts';
+import { CanaryLife, foundRoute, liveRoute } from '../testing/canary-life.ts';
 import { settle, undo } from '../testing/simulation.ts';
 import { afterVersions, asking } from '../testing/versions.ts';
+import { type LiveRoute, routesOf } from './routes.ts';
 
 /** What can happen to a rollout; versions are of the letters of what was ever asked for. */
 type Happening =
@@ -18,10 +19,23 @@ type Happening =
   | {
       readonly kind: 'policy';
       readonly strategy: 'Canary' | 'BlueGreen' | 'RollingUpdate';
+      readonly routing: 'Pods' | 'Replicas' | 'Gateway';
       readonly onFailure: 'Rollback' | 'Pause';
       readonly externalUndo: 'Adopt' | 'Revert';
     }
-  | { readonly kind: 'autoscaling'; readonly isOn: boolean };
+  | { readonly kind: 'autoscaling'; readonly isOn: boolean }
+  | { readonly kind: 'gateway'; readonly isAble: boolean }
+  | { readonly kind: 'route'; readonly backends: keyof typeof backendsOfOthers };
+
+/** What others make of a route. */
+const backendsOfOthers = {
+  ours: [{ name: 'iris' }],
+  half: [
+    { name: 'iris', weight: 50 },
+    { name: 'iris-canary', weight: 50 },
+  ],
+  theirs: [{ name: 'another' }],
+} as const;
 
 const version = fc.constantFrom('1', '2', '3', '4', '5');
 const happening: fc.Arbitrary<Happening> = fc.oneof(
@@ -44,24 +58,30 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   fc.record({
     kind: fc.constant('policy' as const),
     strategy: fc.constantFrom('Canary' as const, 'Canary' as const, 'BlueGreen' as const, 'RollingUpdate' as const),
+    routing: fc.constantFrom('Pods' as const, 'Replicas' as const, 'Gateway' as const),
     onFailure: fc.constantFrom('Rollback' as const, 'Pause' as const),
     externalUndo: fc.constantFrom('Adopt' as const, 'Revert' as const),
   }),
   fc.record({ kind: fc.constant('autoscaling' as const), isOn: fc.boolean() }),
+  fc.record({ kind: fc.constant('gateway' as const), isAble: fc.boolean() }),
+  fc.record({
+    kind: fc.constant('route' as const),
+    backends: fc.constantFrom('ours' as const, 'half' as const, 'theirs' as const),
+  }),
 );
 
-const rollout = {
-  strategy: 'Canary' as const,
-  progressDeadlineSeconds: 120,
-  canary: {
-    steps: [
-      { weight: 5, holdSeconds: 60 },
-      { weight: 50, holdSeconds: 60 },
-    ],
-  },
-};
+const gateway = { httpRoutes: ['iris'] };
+const steps = [
+  { weight: 5, holdSeconds: 60 },
+  { weight: 50, holdSeconds: 60 },
+];
+const rollout = { strategy: 'Canary' as const, progressDeadlineSeconds: 120, canary: { steps } };
 const spec: Partial<ModelDeploymentSpec> = { replicas: 2, rollout, validation: { contract: 'Ignore' } };
-const begun = () => new CanaryLife(settle(asking(afterVersions('1', '2'), '2', spec)).state).settle();
+const begun = () => {
+  const life = new CanaryLife(settle(asking(afterVersions('1', '2'), '2', spec)).state);
+  life.state = { ...life.state, routes: [foundRoute()] };
+  return life.settle();
+};
 
 function happen(life: CanaryLife, what: Happening): void {
   const { model } = life.state;
@@ -97,10 +117,28 @@ function happen(life: CanaryLife, what: Happening): void {
       life.ask(model.spec.model.version, { replicas: what.replicas });
       return;
     case 'policy': {
-      const { strategy, onFailure, externalUndo } = what;
-      const { canary, ...rest } = rollout;
-      const steps = strategy === 'Canary' ? { canary } : {};
-      life.ask(model.spec.model.version, { rollout: { ...rest, ...steps, strategy, onFailure, externalUndo } });
+      const { strategy, routing, onFailure, externalUndo } = what;
+      const through = routing === 'Gateway' ? { routing, gateway } : { routing };
+      const beside = {
+        Canary: { canary: { ...through, steps } },
+        BlueGreen: { blueGreen: through },
+        RollingUpdate: {},
+      }[strategy];
+      const { progressDeadlineSeconds } = rollout;
+      life.ask(model.spec.model.version, {
+        rollout: { ...beside, progressDeadlineSeconds, strategy, onFailure, externalUndo },
+      });
+      return;
+    }
+    case 'gateway':
+      life.isGatewayAble = what.isAble;
+      life.settle();
+      return;
+    case 'route': {
+      // Who sends requests to a canary that is not there gets what he asks for.
+      if (what.backends === 'half' && life.state.canaryDeployment === undefined) return;
+      life.state = { ...life.state, routes: [foundRoute(liveRoute(backendsOfOthers[what.backends]))] };
+      life.settle();
       return;
     }
     case 'autoscaling': {
@@ -112,6 +150,24 @@ function happen(life: CanaryLife, what: Happening): void {
       return;
     }
   }
+}
+
+/** Whether a route sends requests to the canary's Service. */
+function givesAny({ spec }: LiveRoute): boolean {
+  const backends = (spec?.rules ?? []).flatMap(({ backendRefs = [] }) => backendRefs);
+  return backends.some(({ name, weight = 1 }) => name === 'iris-canary' && weight > 0);
+}
+
+/**
+ * What holds at any time: no request goes to a canary that is not there, unless somebody else sends it. A Gateway that does not
+ * take a route goes on as it did, and is waited for.
+ */
+function checkAlways({ state, taken }: CanaryLife): void {
+  const [route] = state.routes;
+  if (route?.kind !== 'found' || routesOf(state.model, true).length === 0) return;
+  if (!givesAny(route.route) && !(route.isBehind && taken.some(givesAny))) return;
+  expect(state.canaryService).toBeDefined();
+  expect(state.canaryDeployment).toBeDefined();
 }
 
 /** What holds whenever nothing is left to write. */
@@ -130,7 +186,8 @@ function check(life: CanaryLife): void {
     expect(canary.weight).toBeLessThanOrEqual(100);
   } else expect(stable).toBe(status.rollback?.toRevision ?? status.updateRevision);
   // No share without a canary that the status tells of, and none for one that has failed.
-  if (canary === undefined || canary.state === 'Failed') expect(share).toBeUndefined();
+  const { routing } = canaryPolicyOf(state.model.spec);
+  if (canary === undefined || canary.state === 'Failed' || routing.kind !== 'Pods') expect(share).toBeUndefined();
   else expect(share).toMatchObject({ revision: canary.revision, percent: canary.weight });
   if (status.rollback?.trigger === 'GateFailed') expect(stable).not.toBe(status.rollback.fromRevision);
   expect(state.revisions.map(({ metadata }) => metadata.name)).toContain(stable);
@@ -140,18 +197,22 @@ test('whatever happens to a canary, it settles, and only ever gets what the stat
   fc.assert(
     fc.property(fc.array(happening, { maxLength: 25 }), (history) => {
       const life = begun();
+      life.onWrite = () => checkAlways(life);
       for (const what of history) {
         happen(life, what);
         if (what.kind !== 'death') check(life.settle());
       }
       // Left alone, with pods that come up and answer well, every rollout ends.
       happen(life, { kind: 'pods', canaries: true, stable: true, tables: true });
+      happen(life, { kind: 'gateway', isAble: true });
+      happen(life, { kind: 'route', backends: 'ours' });
       // Of a model without pods nobody asks anything.
       if (life.state.model.spec.replicas === 0) happen(life, { kind: 'scale', replicas: 2 });
       life.annotate('resume', `${life.status.updateRevision}@last`);
       happen(life, { kind: 'time', seconds: 1200, failed: 0, requests: 100 });
       check(life.settle());
       if (life.canary !== undefined) expect(life.canary.state).toBe('Failed');
+      else expect(life.taken.some(givesAny)).toBe(false);
     }),
     { numRuns: Number(process.env['SLIPWAY_LIVES'] ?? 100) },
   );

@@ -1,10 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import type { QueryAnswer } from '../analysis/query-gate.ts';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
-import { CanaryLife } from '../testing/canary-life.ts';
+import { CanaryLife, foundRoute, liveRoute } from '../testing/canary-life.ts';
 import { kinds, settle } from '../testing/simulation.ts';
 import { afterVersions, asking } from '../testing/versions.ts';
-import type { BackendReference, LiveRoute } from './routes.ts';
 
 type Rollout = NonNullable<ModelDeploymentSpec['rollout']>;
 
@@ -99,16 +98,8 @@ describe('routing Replicas', () => {
 describe('routing Gateway', () => {
   const gateway = { httpRoutes: ['iris'] };
   const rollout = { strategy: 'Canary', canary: { routing: 'Gateway', gateway, steps } };
-  const route = (backendRefs: readonly BackendReference[] = [{ name: 'iris' }]): LiveRoute => ({
-    metadata: { name: 'iris', resourceVersion: '1', generation: 1 },
-    spec: { rules: [{ backendRefs }] },
-    status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True', observedGeneration: 1 }] }] },
-  });
   const withRoute = (life: CanaryLife) => {
-    life.state = {
-      ...life.state,
-      routes: [{ kind: 'found', reference: { kind: 'HTTPRoute', name: 'iris' }, route: route(), isBehind: false }],
-    };
+    life.state = { ...life.state, routes: [foundRoute()] };
     return life;
   };
   const weights = ({ state: { routes } }: CanaryLife) =>
@@ -194,6 +185,17 @@ describe('routing Gateway', () => {
     expect(state?.kind).toBe('found');
   });
 
+  test('a canary that is taken back while its route cannot be read keeps its pods, and that is told', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    life.state = { ...life.state, routes: [{ ...foundRoute(), kind: 'unreadable', why: 'forbidden' }] };
+    life.annotate('abort', life.nameOf('3'));
+    expect(life.state.canaryDeployment).toBeDefined();
+    expect(life.status.conditions?.find(({ type }) => type === 'Stalled')).toMatchObject({
+      reason: 'RolledBack',
+      message: expect.stringContaining('the pods of the canary are kept: HTTPRoute iris cannot be read: forbidden'),
+    });
+  });
+
   test('a share that is in force is judged, though no Gateway has taken the route', () => {
     const life = withRoute(two(rollout)).ask('3');
     const [state] = life.state.routes;
@@ -245,7 +247,7 @@ describe('routing Gateway', () => {
       { name: 'iris', weight: 80 },
       { name: 'iris-canary', weight: 20 },
     ];
-    life.state = { ...life.state, routes: [{ ...state, route: route(left) }] };
+    life.state = { ...life.state, routes: [{ ...state, route: liveRoute(left) }] };
     expect(life.decide().requeueAfterMilliseconds).toBeLessThanOrEqual(1000);
     life.settle();
     expect(weights(life)).toEqual([['iris', 1]]);

@@ -20,20 +20,26 @@ const found = (route: LiveRoute) => ({ kind: 'found', reference, route, isBehind
 const problem = (route: LiveRoute, weight: number) => problemOfRoute(found(route), 'iris', { weight });
 
 describe('the weights of a route', () => {
-  test('a canary is a second backend, with what the first has', () => {
-    const route = routeOf([backend('iris', { filters: ['x'] })], [backend('other')]);
-    expect(changeOfRoute(found(route), 'iris', 5)).toEqual({
+  test('a canary is a second backend, with what the first has, and gets nothing until a Gateway has taken that', () => {
+    const weighted = (weight: number) => [
+      backend('iris', { filters: ['x'], weight: 100 - weight }),
+      backend('iris-canary', { filters: ['x'], weight }),
+    ];
+    const changes = (backendRefs: readonly BackendReference[]) => ({
       kind: 'changes',
-      changes: [
-        {
-          rule: 0,
-          backendRefs: [
-            backend('iris', { filters: ['x'], weight: 95 }),
-            backend('iris-canary', { filters: ['x'], weight: 5 }),
-          ],
-        },
-      ],
+      changes: [{ rule: 0, backendRefs }],
     });
+    const route = routeOf([backend('iris', { filters: ['x'] })], [backend('other')]);
+    expect(changeOfRoute(found(route), 'iris', 5)).toEqual(changes(weighted(0)));
+    const shown = routeOf(weighted(0), [backend('other')]);
+    const behind = { ...shown, metadata: { ...shown.metadata, generation: 3 } };
+    expect(changeOfRoute(found(behind), 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
+    expect(problem(behind, 5)).toBe('HTTPRoute iris has other weights yet');
+    expect(changeOfRoute(found(shown), 'iris', 5)).toEqual(changes(weighted(5)));
+    // Known by the Gateway already: more, and less, at once.
+    const given = routeOf(weighted(5), [backend('other')]);
+    const ahead = { ...given, metadata: { ...given.metadata, generation: 3 } };
+    expect(changeOfRoute(found(ahead), 'iris', 50)).toEqual(changes(weighted(50)));
   });
 
   test('nothing is changed that has its weight', () => {

@@ -91,14 +91,11 @@ export function isSame(a: RouteReference, b: RouteReference): boolean {
  * @param weight the percentage; undefined for a route that is let go of
  */
 export function changeOfRoute(
-  { route: { spec, metadata }, isBehind }: Pick<Extract<RouteState, { readonly kind: 'found' }>, 'route' | 'isBehind'>,
+  { route, isBehind }: Pick<Extract<RouteState, { readonly kind: 'found' }>, 'route' | 'isBehind'>,
   model: string,
   weight: number | undefined,
 ): RouteChange {
-  const rules = (spec?.rules ?? []).flatMap(({ backendRefs = [] }, rule) => {
-    const backends = backendsOf(backendRefs, model, metadata.namespace);
-    return backends.stable.length === 0 ? [] : [{ rule, backendRefs, backends }];
-  });
+  const rules = rulesOf(route, model);
   if (weight === undefined) {
     const lent = rules.filter(({ backends }) => backends.canary.length > 0);
     const giving = lent.filter(({ backends }) => backends.canary.some(givesAny));
@@ -119,11 +116,31 @@ export function changeOfRoute(
       kind: 'problem',
       why: `rule ${shared.rule} has other backends beside ${model}: give the model a rule of its own`,
     };
-  const changed = rules.filter(({ backends }) => !hasWeight(backends, weight));
+  const next = rules.map((one) => ({ ...one, weight: nextWeight(one.backends, weight, isBehind) }));
+  const changed = next.filter((one) => !hasWeight(one.backends, one.weight));
   return {
     kind: 'changes',
-    changes: changed.map(({ rule, backends }) => ({ rule, backendRefs: withCanary(backends, model, weight) })),
+    changes: changed.map((one) => ({ rule: one.rule, backendRefs: withCanary(one.backends, model, one.weight) })),
   };
+}
+
+/** A Gateway may send requests to a backend before it knows where that is: it is shown one with nothing first. */
+function nextWeight({ canary }: Backends, weight: number, isBehind: boolean): number {
+  const [shown, ...more] = canary;
+  if (shown === undefined || more.length > 0) return 0;
+  return isBehind && !givesAny(shown) ? 0 : weight;
+}
+
+/** The rules that have the Service of the model as a backend. */
+function rulesOf({ spec, metadata }: LiveRoute, model: string) {
+  return (spec?.rules ?? []).flatMap(({ backendRefs = [] }, rule) => {
+    const backends = backendsOf(backendRefs, model, metadata.namespace);
+    return backends.stable.length === 0 ? [] : [{ rule, backends }];
+  });
+}
+
+function hasWeights(route: LiveRoute, model: string, weight: number): boolean {
+  return rulesOf(route, model).every(({ backends }) => hasWeight(backends, weight));
 }
 
 interface Backends {
@@ -191,7 +208,7 @@ export function problemOfRoute(
     case 'found': {
       const change = changeOfRoute(state, model, weight);
       if (change.kind === 'problem') return `${what}: ${change.why}`;
-      if (change.changes.length > 0) return `${what} has other weights yet`;
+      if (!hasWeights(state.route, model, weight)) return `${what} has other weights yet`;
       return acceptanceProblem(state.route, what);
     }
   }
@@ -233,13 +250,9 @@ export function givesShare(state: RouteState, model: string): boolean {
     case 'unreadable':
       return true;
     case 'found': {
-      const { spec, metadata } = state.route;
       // A rule that has the canary's Service alone is somebody's own.
-      const shared = (spec?.rules ?? [])
-        .map(({ backendRefs = [] }) => backendsOf(backendRefs, model, metadata.namespace))
-        .filter(({ stable }) => stable.length > 0);
-      const hasWeight = shared.some(({ canary }) => canary.some(givesAny));
-      return hasWeight || state.isBehind;
+      const isShared = rulesOf(state.route, model).some(({ backends: { canary } }) => canary.some(givesAny));
+      return isShared || state.isBehind;
     }
   }
 }

@@ -139,8 +139,11 @@ export function stalledFinding(input: StatusInput): Finding {
     const what = wanted.rollback === undefined ? 'the rollout' : `the rollback to ${inWords(wanted.revision)}`;
     return found('True', 'ProgressDeadlineExceeded', `${what} made no progress for ${state.seconds} s${why}`);
   }
-  if (wanted.rollback !== undefined && (state.kind === 'complete' || state.kind === 'scaling'))
-    return found('True', 'RolledBack', rolledBackMessage(input, wanted.rollback));
+  if (wanted.rollback !== undefined && (state.kind === 'complete' || state.kind === 'scaling')) {
+    const waiting = waitsForRoutes(observed);
+    const also = waiting === undefined ? '' : `; ${waiting}`;
+    return found('True', 'RolledBack', `${rolledBackMessage(input, wanted.rollback)}${also}`);
+  }
   return found('False', 'NotStalled', 'no help is needed');
 }
 

@@ -5,9 +5,11 @@ import { type IntervalCounts, noBuckets, type PodSeries } from '../analysis/pod-
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { annotations } from '../api/names.ts';
 import { decide } from '../controller/decide.ts';
-import type { Decision } from '../controller/writes.ts';
+import { ModelMemory } from '../controller/memory.ts';
+import type { Decision, Write } from '../controller/writes.ts';
 import type { LinkState, LiveDeployment, LivePod, Observed } from '../observed.ts';
 import { templateRevision } from '../rollout/revision.ts';
+import { type BackendReference, type LiveRoute, type RouteState, routeInWords } from '../rollout/routes.ts';
 import { perform, policy, settle, now as start } from './simulation.ts';
 import { completeDeployment, pod } from './test-objects.ts';
 import { afterVersions, asking, nameOf } from './versions.ts';
@@ -36,8 +38,14 @@ export class CanaryLife {
   areCanariesAble = true;
   areTablesTaken = true;
   isStableAble = true;
+  /** Whether a Gateway takes routes as they are now, and those that it has taken. */
+  isGatewayAble = true;
+  taken: readonly LiveRoute[] = [];
+  /** Called after every write. */
+  onWrite: () => void = () => undefined;
   /** The pods of a canary that are there, whatever its Deployment asks for. */
   canaryPodsSeen: readonly LivePod[] | undefined;
+  readonly #memory = new ModelMemory();
   #series = new Map<string, { revision: string; intervals: IntervalCounts[] }>();
 
   constructor(state: Observed) {
@@ -160,7 +168,7 @@ export class CanaryLife {
   step(writes: number): this {
     this.#react();
     const decision = this.decide();
-    this.state = decision.writes.slice(0, writes).reduce(perform, this.state);
+    this.#perform(decision.writes.slice(0, writes));
     return this;
   }
 
@@ -172,9 +180,16 @@ export class CanaryLife {
       this.table = decision.link.table;
       if (decision.writes.length === 0) return this;
       this.decisions.push(decision);
-      this.state = decision.writes.reduce(perform, this.state);
+      this.#perform(decision.writes);
     }
     throw new Error(`never settled: ${JSON.stringify(this.decisions.at(-1)?.writes.map(({ kind }) => kind))}`);
+  }
+
+  #perform(writes: readonly Write[]): void {
+    for (const write of writes) {
+      this.state = perform(this.state, write);
+      this.onWrite();
+    }
   }
 
   decide(): Decision {
@@ -207,7 +222,18 @@ export class CanaryLife {
       canaryPods,
       links,
       series: this.#allSeries,
+      routes: this.#routes(),
     };
+  }
+
+  /** As a Gateway takes them. */
+  #routes(): readonly RouteState[] {
+    if (this.isGatewayAble) this.taken = this.state.routes.flatMap((one) => (one.kind === 'found' ? [one.route] : []));
+    return this.state.routes.map((one) => {
+      if (one.kind !== 'found') return one;
+      const route = this.isGatewayAble ? takenRoute(one.route) : one.route;
+      return { ...one, route, isBehind: this.#memory.isWaitedFor(routeInWords(one.reference), route, this.time) };
+    });
   }
 
   #podsOf(track: string, deployment: LiveDeployment | undefined): LivePod[] {
@@ -217,6 +243,14 @@ export class CanaryLife {
       pod(`${track}-${index}`, revision, { ready: true }, { conditions, ip: `10.0.${track.length}.${index}` }),
     );
   }
+}
+
+function takenRoute(route: LiveRoute): LiveRoute {
+  const observedGeneration = route.metadata.generation ?? 0;
+  const parents = (route.status?.parents ?? []).map(({ conditions = [] }) => ({
+    conditions: conditions.map((condition) => ({ ...condition, observedGeneration })),
+  }));
+  return { ...route, status: { parents } };
 }
 
 type Rollout = NonNullable<ModelDeploymentSpec['rollout']>;
@@ -232,6 +266,20 @@ export const canaryPolicy = (
   replicas: 4,
   rollout: JSON.parse(JSON.stringify({ strategy: 'Canary', canary: { steps: canarySteps }, ...rest })),
   validation: { contract: 'Ignore' },
+});
+
+/** A route of a Gateway that sends everything to the model, unless it says otherwise. */
+export const liveRoute = (backendRefs: readonly BackendReference[] = [{ name: 'iris' }]): LiveRoute => ({
+  metadata: { name: 'iris', resourceVersion: '1', generation: 1 },
+  spec: { rules: [{ backendRefs }] },
+  status: { parents: [{ conditions: [{ type: 'Accepted', status: 'True', observedGeneration: 1 }] }] },
+});
+
+export const foundRoute = (route = liveRoute()): Extract<RouteState, { readonly kind: 'found' }> => ({
+  kind: 'found',
+  reference: { kind: 'HTTPRoute', name: 'iris' },
+  route,
+  isBehind: false,
 });
 
 /** Versions 1 and 2 were healthy, and 2 runs with four pods. */

@@ -32,7 +32,7 @@ function annotate(state: Observed, name: string, added: Readonly<Record<string, 
   return { ...state, revisions };
 }
 
-/** As a Gateway takes it at once. */
+/** Its Gateway has yet to take it. */
 function patchedRoute(state: RouteState, { route: { kind, name }, changes }: Extract<Write, { kind: 'patch-route' }>) {
   const isIt = state.reference.kind === kind && state.reference.name === name;
   if (state.kind !== 'found' || !isIt) return state;
@@ -40,7 +40,9 @@ function patchedRoute(state: RouteState, { route: { kind, name }, changes }: Ext
     const change = changes.find((one) => one.rule === index);
     return change === undefined ? rule : { ...rule, backendRefs: change.backendRefs };
   });
-  return { ...state, route: { ...state.route, spec: { rules } } };
+  const { metadata } = state.route;
+  const patched = { ...metadata, generation: (metadata.generation ?? 0) + 1 };
+  return { ...state, isBehind: true, route: { ...state.route, metadata: patched, spec: { rules } } };
 }
 
 /** What the API server makes of a write. */
