@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -55,6 +56,37 @@ test('what others have written moves no cursor, and looks like no line of its ow
   expect(output).not.toMatch(/^ {2}gate/m);
 });
 
+test('a model is verified as pods do it, with the files beside it', async () => {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const at = (name: string) => join(directory, name);
+  await mkdir(at('models'));
+  await writeFile(at('key.pem'), publicKey.export({ format: 'pem', type: 'spki' }));
+  await writeFile(at('models/iris.onnx'), 'a model');
+  await writeFile(at('models/iris.onnx.sig'), sign('sha256', Buffer.from('a model'), privateKey).toString('base64'));
+  const verify = (...args: string[]) => run(['verify', at('models/iris.onnx'), ...args]);
+  const sha256 = createHash('sha256').update('a model').digest('hex');
+  expect(await verify('--key', at('key.pem'))).toEqual({
+    code: 0,
+    output: expect.stringMatching(new RegExp(`^signed by the key [0-9a-f]{64}:\\n${sha256} {2}iris.onnx\\n$`)),
+    complaint: '',
+  });
+  await writeFile(at('models/w.bin'), 'weights');
+  for (const [args, reason] of [
+    [[at('models/w.bin'), '--key', at('key.pem')], 'has w.bin beside it'],
+    [['--key', at('none.pem')], 'none.pem cannot be read: ENOENT'],
+    [['--key', at('models/iris.onnx')], 'is not a public key'],
+    [['--key', at('key.pem'), '--signature', at('key.pem')], 'is not in Base64'],
+    [['--key', at('key.pem'), '--signature', at('models')], 'models cannot be read: EISDIR'],
+    [[at('models/none.bin'), '--key', at('key.pem')], 'none.bin cannot be read: ENOENT'],
+    [[], '--key'],
+  ] as const) {
+    const { code, output, complaint } = await verify(...args);
+    expect([code, output]).toEqual([1, '']);
+    expect(complaint).toContain(reason);
+    expect(complaint).not.toContain('    at ');
+  }
+});
+
 test('long texts come whole', async () => {
   const long = 'é'.repeat(50_000);
   const { output } = await run(['status', 'iris', '-o', 'json'], { MODEL: model(long) });
@@ -88,7 +120,9 @@ test('what npm pack makes runs where npm has put it', async () => {
   const commander = join(import.meta.dirname, '../../node_modules/commander');
   await symlink(commander, join(directory, 'node_modules/commander'));
   const env = { ...process.env, KUBECTL: join(directory, 'kubectl'), MODEL: model('canary 5%') };
-  const { stdout } = await execute(process.execPath, [join(installed, 'build/main.js'), 'status', 'iris'], { env });
+  const { stdout } = await execute(process.execPath, [join(installed, 'build/cli/src/main.js'), 'status', 'iris'], {
+    env,
+  });
   expect(stdout).toContain('canary 5%');
 });
 

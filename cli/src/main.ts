@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { UntrustedModel } from '../../contract/src/signed-model.ts';
 import { completionScript } from './completion.ts';
 import { type Kubectl, KubectlError, kubectlWith, printable } from './kubectl.ts';
 import { type Rollout, readRollout } from './rollout.ts';
 import { historyLines, rolloutLines } from './rollout-view.ts';
+import { verified } from './verify.ts';
 
 /** How often a rollout is looked at while it is watched. */
 const watchMilliseconds = 1000;
@@ -165,6 +167,17 @@ async function numberOf(name: string, version: string, run: Kubectl): Promise<st
 }
 
 program
+  .command('verify')
+  .argument('<model>', 'its file')
+  .argument('[beside...]', 'the files beside it that it has its data in')
+  .description('whether a key has signed a model, as the pods that serve it ask')
+  .requiredOption('--key <file>', 'the public key, in PEM')
+  .option('--signature <file>', "default: the model's with .sig")
+  .action(async (model: string, beside: string[], { key, signature }: { key: string; signature?: string }) => {
+    print([await verified(model, beside, key, signature ?? `${model}.sig`)]);
+  });
+
+program
   .command('completion')
   .description('prints a script for your PATH, as kubectl_complete-slipway: kubectl then completes names and commands')
   .action(() => print([completionScript(program.commands.map((command) => command.name()))]));
@@ -182,7 +195,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof KubectlError)) throw error;
+  if (!(error instanceof KubectlError || error instanceof UntrustedModel)) throw error;
   process.stderr.write(`error: ${error.message.split('\n').map(printable).join('\n')}\n`);
   process.exitCode = 1;
 }

@@ -64,7 +64,7 @@ function figures(answer: Fields): PodFigures {
   };
 }
 
-function linkedModel({ name, version, digest, signature, resolvedUri, goldenSet }: Fields): LinkedModel {
+function linkedModel({ name, version, digest, signature, resolvedUri, signedBy, goldenSet }: Fields): LinkedModel {
   const bytes = text(digest, 'digest');
   if (!/^sha256:[a-f0-9]{64}$/.test(bytes)) throw wrong('digest');
   return {
@@ -74,6 +74,7 @@ function linkedModel({ name, version, digest, signature, resolvedUri, goldenSet 
     signature: parseModelSignature(signature),
     // One that is too long to be kept is of no use.
     resolvedUri: typeof resolvedUri === 'string' && resolvedUri.length <= most.uri ? resolvedUri : undefined,
+    signedBy: typeof signedBy === 'string' && /^[a-f0-9]{64}$/.test(signedBy) ? signedBy : undefined,
     // A verdict that a later image may tell is none that is known here.
     goldenSet: goldenVerdicts.find((verdict) => verdict === goldenSet),
   };

@@ -9,6 +9,9 @@ export const environment = {
   modelVersion: 'SLIPWAY_MODEL_VERSION',
   modelUri: 'SLIPWAY_MODEL_URI',
   modelSha256: 'SLIPWAY_MODEL_SHA256',
+  /** The public key, in PEM, that has to have signed the model, and the name of the signature's file beside it. */
+  modelSignatureKey: 'SLIPWAY_MODEL_SIGNATURE_KEY',
+  modelSignatureFile: 'SLIPWAY_MODEL_SIGNATURE_FILE',
   modelMaxBytes: 'SLIPWAY_MODEL_MAX_BYTES',
   revision: 'SLIPWAY_REVISION',
   threads: 'SLIPWAY_THREADS',

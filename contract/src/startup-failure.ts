@@ -5,6 +5,7 @@ export const startupFailureReasons = [
   'ModelFetchFailed',
   'ModelTooLarge',
   'ModelDigestMismatch',
+  'ModelUntrusted',
   'ModelInvalid',
   'GoldenSetFailed',
 ] as const;

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
@@ -15,6 +16,7 @@ beforeAll(async () => {
 });
 
 const model = { version: '1', uri: 'https://models.example/iris/1/model.onnx' };
+const signingKey = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString();
 const cpu = { type: 'CPU', averageUtilization: 70 };
 const autoscaling = { maxReplicas: 3, triggers: [{ type: 'Memory', averageValue: '512Mi' }] };
 
@@ -156,6 +158,23 @@ describe('bad manifests are refused with a message that names the field and the 
       withModel({ sha256: 'A'.repeat(64) }),
       ['spec.model.sha256', '64 lower-case hexadecimal digits'],
     ],
+    ...['MCowBQYDK2VwAyEA', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'].map(
+      (publicKey): [string, object, readonly string[]] => [
+        `a signature by ${publicKey.slice(0, 20)}`,
+        withModel({ signature: { publicKey } }),
+        ['spec.model.signature.publicKey', 'must be a public key in PEM'],
+      ],
+    ),
+    [
+      'a signature without a key',
+      withModel({ signature: { file: 'x' } }),
+      ['spec.model.signature.publicKey', 'Required'],
+    ],
+    ...['../model.sig', '/model.sig', 'a//b', 'a b', './x'].map((file): [string, object, readonly string[]] => [
+      `the signature file ${file}`,
+      withModel({ signature: { publicKey: signingKey, file } }),
+      ['spec.model.signature.file', 'must be the name of a file beside the model file'],
+    ]),
     ['a short digest', withModel({ sha256: 'ab' }), ['spec.model.sha256', 'as the first word that sha256sum prints']],
     [
       'a size that is no quantity',
@@ -772,6 +791,7 @@ describe('good manifests are accepted', () => {
         version: '2026-11.rc_1',
         uri: 'pvc://models/iris.onnx',
         sha256: 'a'.repeat(64),
+        signature: { publicKey: signingKey, file: 'signatures/model.sig' },
         maxBytes: '500Mi',
       },
       resources: {

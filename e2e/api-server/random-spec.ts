@@ -35,6 +35,11 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'model.secretName': ['store', 'another.store'],
   // Pods of an unpinned model would be asked what they have loaded, and there are none here.
   'model.sha256': ['a'.repeat(64), 'b'.repeat(64)],
+  'signature.publicKey': [
+    '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n',
+    '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEB\n-----END PUBLIC KEY-----\n',
+  ],
+  'signature.file': ['model.sig', 'signatures/model.sig'],
   'model.maxBytes': ['500Mi', 1_000_000, '0.5Gi'],
   replicas: [0, 1, 2, 3],
   'resources.requests': [{}, { cpu: '100m' }, { cpu: '0.25', memory: '128Mi' }],

@@ -17,6 +17,8 @@ interface Options
     | 'modelName'
     | 'modelUri'
     | 'modelSha256'
+    | 'modelSignatureKey'
+    | 'modelSignatureFile'
     | 'revision'
     | 'host'
     | 'workDirectory'
@@ -30,6 +32,8 @@ interface Options
   readonly modelUri?: string;
   readonly modelName?: string;
   readonly modelSha256?: string;
+  readonly modelSignatureKey?: string;
+  readonly modelSignatureFile?: string;
   readonly revision?: string;
   readonly host?: string;
   readonly workDirectory?: string;
@@ -79,6 +83,20 @@ const program = new Command('inference-pod')
   .addOption(option('--model-version <version>', 'the version in URLs', environment.modelVersion).default('1'))
   .addOption(
     option('--model-sha256 <digest>', 'refuse a model with another digest', environment.modelSha256).argParser(sha256),
+  )
+  .addOption(
+    option(
+      '--model-signature-key <pem>',
+      'refuse a model that this public key has not signed',
+      environment.modelSignatureKey,
+    ),
+  )
+  .addOption(
+    option(
+      '--model-signature-file <name>',
+      "the signature's name beside the model; default: the model's with .sig",
+      environment.modelSignatureFile,
+    ),
   )
   .addOption(
     option('--model-max-bytes <n>', 'refuse a larger model', environment.modelMaxBytes)
@@ -226,6 +244,8 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     modelUri = model,
     revision,
     modelSha256,
+    modelSignatureKey,
+    modelSignatureFile,
     host,
     podUid,
     batchMaxSize,
@@ -267,6 +287,8 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
         modelName: name,
         modelUri,
         modelSha256,
+        modelSignatureKey,
+        modelSignatureFile,
         revision,
         host,
         workDirectory,

@@ -9,6 +9,7 @@ import { Credentials } from './model/credentials.ts';
 import { type FetchOptions, fetchModel } from './model/fetch.ts';
 import { knownUri } from './model/known-uri.ts';
 import { localeVariables } from './model/locale.ts';
+import { signerOf } from './model/signature.ts';
 import { StartupError } from './model/startup-error.ts';
 import { shorten } from './protocol/json-reader.ts';
 import type { ModelIdentity } from './protocol/open-inference.ts';
@@ -39,6 +40,9 @@ export interface ServerSettings {
   readonly modelVersion: string;
   readonly modelUri: string;
   readonly modelSha256: string | undefined;
+  /** The public key, in PEM, that has to have signed the model; undefined: nobody has to. */
+  readonly modelSignatureKey: string | undefined;
+  readonly modelSignatureFile: string | undefined;
   readonly modelMaxBytes: number;
   readonly revision: string | undefined;
   readonly threads: number;
@@ -278,8 +282,8 @@ function portOf(server: HttpServer): number {
 
 function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   if (model === undefined) return undefined;
-  const { report, scheduler, resolvedUri, goldenSet } = model;
-  return { ...report, signature: scheduler.model.signature, resolvedUri, goldenSet };
+  const { report, scheduler, resolvedUri, signedBy, goldenSet } = model;
+  return { ...report, signature: scheduler.model.signature, resolvedUri, signedBy, goldenSet };
 }
 
 async function loadModel(
@@ -298,6 +302,7 @@ async function loadModel(
     mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
+    signer: signerOf(settings.modelSignatureKey, settings.modelSignatureFile),
     credentials,
     timeoutSeconds: settings.fetchTimeoutSeconds,
     onProgress: (bytes, totalBytes) => loading.fetched(bytes, totalBytes),
@@ -310,8 +315,8 @@ async function loadModel(
     return fetchModel(settings.modelUri, options);
   });
   loading.enter('opening');
-  const { resolvedUri } = file;
-  log.info({ bytes: file.bytes, sha256: file.sha256, fetched: file.isFetched, resolvedUri }, 'the model file is here');
+  const { bytes, sha256, isFetched, resolvedUri, signedBy } = file;
+  log.info({ bytes, sha256, fetched: isFetched, resolvedUri, signedBy }, 'the model file is here');
   const model = identityOf(settings);
   const limits = {
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
@@ -344,5 +349,5 @@ async function loadModel(
     log[level]({ batching: inWords(scheduler.batching) }, 'requests that come together');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
-  return { scheduler, report: { ...model, digest: `sha256:${file.sha256}` }, resolvedUri, goldenSet };
+  return { scheduler, report: { ...model, digest: `sha256:${sha256}` }, resolvedUri, signedBy, goldenSet };
 }

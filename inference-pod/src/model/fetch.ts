@@ -1,11 +1,13 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileNameOf, InvalidModelUri, uriBeside } from '../../../contract/src/model-uri.ts';
+import { fingerprintOf } from '../../../contract/src/signed-model.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
 import { bytesOf, digestOfFiles, type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
 import { Passing } from './passing-failure.ts';
+import { checkSignature, copySignature, isStillTrusted, type Signer, signatureName, signatureOf } from './signature.ts';
 import { type ModelSource, parseModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -16,6 +18,8 @@ export interface FetchOptions extends Pick<CopyOptions, 'maxBytes' | 'credential
   readonly mountDirectory: string;
   /** Lower-case hexadecimal; undefined accepts any bytes. */
   readonly sha256: string | undefined;
+  /** Who has to have signed it; undefined for nobody. */
+  readonly signer?: Signer | undefined;
   /** After which it is given up. */
   readonly timeoutSeconds: number;
   /** Told as bytes come; the total is undefined where the store does not tell it. */
@@ -30,6 +34,8 @@ export interface ModelFile {
   readonly sha256: string;
   /** What its URI has led to, where that may move. */
   readonly resolvedUri: string | undefined;
+  /** The fingerprint of the key that has signed it; undefined where no signature was asked for. */
+  readonly signedBy: string | undefined;
   /** Whether it was copied now: not by an earlier container of this pod. */
   readonly isFetched: boolean;
 }
@@ -42,7 +48,8 @@ const modelPath = 'model.onnx';
  * source, so that the bytes that are verified are the bytes that are loaded. What an earlier container of this pod has copied
  * there is used again if it still verifies: the volume has room for one copy, and the model of a pod does not change.
  *
- * @throws StartupError InvalidConfiguration, ModelNotFound, ModelFetchFailed, ModelTooLarge, ModelDigestMismatch, ModelInvalid
+ * @throws StartupError InvalidConfiguration, ModelNotFound, ModelFetchFailed, ModelTooLarge, ModelDigestMismatch, ModelUntrusted,
+ * ModelInvalid
  */
 export async function fetchModel(uri: string, options: FetchOptions): Promise<ModelFile> {
   const source = parseModelSource(uri, options.mountDirectory, options.credentials);
@@ -50,7 +57,8 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
   const earlier = await keptModel(folder, uri, source.origin, options);
-  if (earlier !== undefined) return modelFileOf(folder, earlier, false);
+  if (earlier !== undefined && (await isStillTrusted(folder, earlier, options.signer)))
+    return modelFileOf(folder, earlier, options.signer, false);
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
     // The file that is copied may be the very one that was kept.
@@ -59,7 +67,7 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
     await rm(folder, { recursive: true, force: true });
     await rename(partial, folder);
     await keepRecord(folder, source.origin, fetched);
-    return modelFileOf(folder, fetched, true);
+    return modelFileOf(folder, fetched, options.signer, true);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
     if (error instanceof StartupError) throw error;
@@ -69,8 +77,14 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   }
 }
 
-function modelFileOf(folder: string, { files, sha256, resolvedUri }: KeptModel, isFetched: boolean): ModelFile {
-  return { path: join(folder, files[0].path), bytes: bytesOf(files), sha256, resolvedUri, isFetched };
+function modelFileOf(
+  folder: string,
+  { files, sha256, resolvedUri }: KeptModel,
+  signer: Signer | undefined,
+  isFetched: boolean,
+): ModelFile {
+  const signedBy = signer === undefined ? undefined : fingerprintOf(signer.key);
+  return { path: join(folder, files[0].path), bytes: bytesOf(files), sha256, resolvedUri, signedBy, isFetched };
 }
 
 async function fetchFiles(
@@ -94,7 +108,7 @@ async function fetchFiles(
   const files: [KeptFile, ...KeptFile[]] = [await copy(source, modelPath, name, 0)];
   const resolvedUri = source.kind === 'remote' ? source.remote.resolvedUri?.() : undefined;
   for (const location of externalDataOf(join(folder, modelPath))) {
-    if (location === name || location === modelPath)
+    if (location === name || location === modelPath || location === signatureName)
       throw new StartupError(
         'ModelInvalid',
         `the model has data in '${location}', as if that were another file than its own`,
@@ -106,6 +120,13 @@ async function fetchFiles(
   const sha256 = digestOfFiles(files);
   if (options.sha256 !== undefined && options.sha256 !== sha256)
     throw new StartupError('ModelDigestMismatch', mismatch(nameOfSource(source), files, sha256, options.sha256));
+  const { signer } = options;
+  if (signer !== undefined) {
+    const beside = uriBeside(resolvedUri ?? uri, signer.file ?? `${name}.sig`);
+    const from = parseModelSource(beside, mountDirectory, credentials);
+    await copySignature(from, signatureOf(folder), { credentials, signal });
+    await checkSignature(folder, files, signer);
+  }
   return { files, sha256, resolvedUri };
 }
 

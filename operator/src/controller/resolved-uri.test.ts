@@ -17,6 +17,7 @@ const linked = (resolvedUri: string | undefined): LinkState => {
     digest,
     signature: { inputs: [], outputs: [] },
     resolvedUri,
+    signedBy: undefined,
     goldenSet: undefined,
   };
   return {

@@ -22,12 +22,17 @@ const model = { version: '1', uri: 'https://models.example/iris.onnx' };
 
 describe('a pod template', () => {
   test('holds everything that brings the model back', () => {
-    const { metadata, container, env } = render({ model: { ...model, sha256: 'f'.repeat(64), maxBytes: '1Mi' } });
+    const signature = { publicKey: 'a key', file: 'model.sig' };
+    const { metadata, container, env } = render({
+      model: { ...model, sha256: 'f'.repeat(64), maxBytes: '1Mi', signature },
+    });
     expect(env).toMatchObject({
       SLIPWAY_MODEL_NAME: 'iris',
       SLIPWAY_MODEL_VERSION: '1',
       SLIPWAY_MODEL_URI: model.uri,
       SLIPWAY_MODEL_SHA256: 'f'.repeat(64),
+      SLIPWAY_MODEL_SIGNATURE_KEY: 'a key',
+      SLIPWAY_MODEL_SIGNATURE_FILE: 'model.sig',
       SLIPWAY_MODEL_MAX_BYTES: '1048576',
       SLIPWAY_REVISION: 'iris-r',
     });

@@ -151,7 +151,7 @@ function defaultsWithin(limits: ResourceAmounts | undefined): ResourceAmounts {
 }
 
 function renderSettings(model: ModelDeployment, revision: string) {
-  const { version, uri, sha256, maxBytes } = model.spec.model;
+  const { version, uri, sha256, signature, maxBytes } = model.spec.model;
   const goldenSet = model.spec.validation?.goldenSet;
   const bytes =
     maxBytes === undefined ? defaults.maxModelBytes : Math.floor(parseQuantity(maxBytes) ?? defaults.maxModelBytes);
@@ -160,6 +160,8 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.modelVersion, version],
     [environment.modelUri, uri],
     [environment.modelSha256, sha256],
+    [environment.modelSignatureKey, signature?.publicKey],
+    [environment.modelSignatureFile, signature?.file],
     [environment.modelMaxBytes, String(bytes)],
     [environment.revision, revision],
     [environment.threads, String(threadsOf(model))],

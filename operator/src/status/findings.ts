@@ -1,7 +1,8 @@
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
+import { fingerprintOf, signingKeyOf } from '../../../contract/src/signed-model.ts';
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
 import { annotations } from '../api/names.ts';
-import type { Observed, WhyUnlinked } from '../observed.ts';
+import type { LinkState, Observed, WhyUnlinked } from '../observed.ts';
 import { type Revision, resolvedUri } from '../rollout/revision.ts';
 import { type Finding, found } from './conditions.ts';
 import { loadingInWords } from './loading.ts';
@@ -14,7 +15,7 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
   if (problem !== undefined && startupFailureReasons.some((reason) => reason === problem.reason)) {
     return found('False', problem.reason, problem.message);
   }
-  const { sha256, uri } = current.data.inputs.model;
+  const { sha256, uri, signature } = current.data.inputs.model;
   const digests = reportedDigests(observed, current.metadata.name);
   if (digests.size > 1) {
     const groups = Array.from(digests, ([digest, pods]) => `${pods.join(', ')} loaded ${digest}`);
@@ -28,18 +29,64 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
     const busy = loadingInWords(observed, current.metadata.name);
     return found('Unknown', busy === '' ? 'NoPodServes' : 'Loading', `no pod has loaded the model yet${busy}`);
   }
-  const golden = goldenFinding(observed, current);
+  const golden = goldenFinding(observed, current) ?? unsignedFinding(observed, current);
   if (golden !== undefined) return golden;
   const resolved = resolvedUri(current);
+  const signed = signature === undefined ? '' : `, signed by the key ${fingerprintInWords(signature.publicKey)}`;
   if (sha256 === undefined && resolved !== undefined)
-    return found('True', 'Resolved', `the model is loaded; ${uri} led to ${resolved}, which a rollback brings back`);
+    return found(
+      'True',
+      'Resolved',
+      `the model is loaded${signed}; ${uri} led to ${resolved}, which a rollback brings back`,
+    );
   return sha256 === undefined
     ? found(
         'True',
         'Unpinned',
-        'the model is loaded; without spec.model.sha256 nothing guarantees that a rollback brings the same bytes',
+        `the model is loaded${signed}; without spec.model.sha256 nothing guarantees that a rollback brings the same bytes`,
       )
-    : found('True', 'Verified', `the model is loaded, and its sha256 is ${sha256}`);
+    : found('True', 'Verified', `the model is loaded${signed}, and its sha256 is ${sha256}`);
+}
+
+/** As pods tell it; one that is no key has let none start. */
+function fingerprintInWords(publicKey: string): string {
+  try {
+    return fingerprintOf(signingKeyOf(publicKey));
+  } catch {
+    return 'of spec.model.signature';
+  }
+}
+
+/** Pods that serve without a word of the signature: an image that is older, or somebody else's, does not look at it. */
+function unsignedFinding({ model, pods, links }: Observed, { metadata, data }: Revision): Finding | undefined {
+  if (data.inputs.model.signature === undefined) return undefined;
+  const states = pods.flatMap((pod) => {
+    const state = links.get(pod.metadata.name);
+    const isOf = pod.metadata.annotations?.[annotations.revision] === metadata.name;
+    return isOf && state !== undefined ? [{ name: pod.metadata.name, state }] : [];
+  });
+  const silent = states.filter(({ state }) => hasCheckedNothing(state)).map(({ name }) => name);
+  if (silent.length > 0) {
+    const message = `the model is loaded, but ${silent.join(', ')} does not tell that its signature was checked: its image is too old to, or none of Slipway; set spec.runtime.image to a newer one`;
+    return found('False', 'SignatureUnchecked', message);
+  }
+  // As of the golden set: who was not called yet, or cannot be reached, has not changed.
+  const before = model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+  const isUnknown = states.some(({ state }) => state.kind !== 'linked');
+  return isUnknown && before?.reason === 'SignatureUnchecked' && model.status?.currentRevision === metadata.name
+    ? found('False', before.reason, before.message)
+    : undefined;
+}
+
+function hasCheckedNothing(state: LinkState): boolean {
+  switch (state.kind) {
+    case 'pending':
+      return false;
+    case 'linked':
+      return state.figures.model !== undefined && state.figures.model.signedBy === undefined;
+    case 'unlinked':
+      return state.why === 'NoLink';
+  }
 }
 
 /** What pods that serve say of the golden set, where it is not that they answer as it says. */

@@ -43,6 +43,7 @@ export const conditionReasons = {
   Loading: 'no pod serves yet, and one tells how far it is with loading the model',
   GoldenSetDiffers: 'the model is loaded and serves, for the revision was healthy once, and fails its golden set',
   GoldenSetUnchecked: 'the model is loaded, by an image that does not tell whether it checks the golden set',
+  SignatureUnchecked: 'the model is loaded, by an image that does not tell whether it checks signatures',
   DigestsDiffer: 'pods of one revision loaded different bytes',
   // AutoscalingActive
   NotRequested: 'the number of pods is fixed',

@@ -1,6 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import { noMeasures } from '../../../contract/src/measures.ts';
+import { fingerprintOf } from '../../../contract/src/signed-model.ts';
 import { decide } from '../controller/decide.ts';
 import type { LinkState, LiveDeployment, Observed } from '../observed.ts';
 import { change, kinds, now, pass, perform, policy, settle } from '../testing/simulation.ts';
@@ -38,6 +40,7 @@ describe('the conditions', () => {
         digest: `sha256:${'a'.repeat(64)}`,
         signature,
         resolvedUri: undefined,
+        signedBy: undefined,
         goldenSet: verdict,
       };
       return {
@@ -82,6 +85,52 @@ describe('the conditions', () => {
       expect(of(unknown)).toEqual(of(known));
       const passed = settle({ ...unknown, links: new Map([['iris-0', linked('Passed')]]) }).state;
       expect(of(passed)).toMatchObject({ reason: 'Unpinned' });
+    });
+  });
+
+  describe('of one that has to be signed', () => {
+    const { publicKey } = generateKeyPairSync('ed25519');
+    const fingerprint = fingerprintOf(publicKey);
+    const signature = { publicKey: publicKey.export({ format: 'pem', type: 'spki' }).toString() };
+    const asked = modelDeployment();
+    const spec = { ...asked.spec, model: { ...asked.spec.model, signature } };
+    const { state } = settle(observed({ model: { ...asked, spec } }));
+    const linked = (signedBy: string | undefined): LinkState => {
+      const model = {
+        name: 'iris',
+        version: '1',
+        digest: `sha256:${'a'.repeat(64)}`,
+        signature: { inputs: [], outputs: [] },
+        resolvedUri: undefined,
+        signedBy,
+        goldenSet: undefined,
+      };
+      const figures = { revision: undefined, model, measures: noMeasures, passedOn: undefined, table: undefined };
+      return { kind: 'linked', figures };
+    };
+    const withPods = (before: Observed, ...links: readonly LinkState[]) => {
+      const pods = links.map((_, index) => pod(`iris-${index}`, state.model.status?.currentRevision ?? ''));
+      const known = new Map(links.map((link, index) => [`iris-${index}`, link]));
+      return settle({ ...before, pods, links: known }).state;
+    };
+    const loaded = ({ model }: Observed) => model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+
+    test('by the key that has', () => {
+      expect(loaded(withPods(state, linked(fingerprint), { kind: 'pending' }))).toMatchObject({
+        status: 'True',
+        message: expect.stringContaining(`the model is loaded, signed by the key ${fingerprint}`),
+      });
+    });
+
+    test('by pods that have not looked, which stays known', () => {
+      const unchecked = withPods(state, linked(fingerprint), linked(undefined), { kind: 'unlinked', why: 'NoLink' });
+      expect(loaded(unchecked)).toMatchObject({
+        status: 'False',
+        reason: 'SignatureUnchecked',
+        message: expect.stringContaining('iris-1, iris-2 does not tell that its signature was checked'),
+      });
+      expect(loaded(withPods(unchecked, linked(fingerprint), { kind: 'pending' }))).toEqual(loaded(unchecked));
+      expect(loaded(withPods(unchecked, linked(fingerprint)))).toMatchObject({ status: 'True' });
     });
   });
 

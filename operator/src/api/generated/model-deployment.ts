@@ -39,6 +39,19 @@ export interface IModelDeployment {
        */
       "sha256"?: string;
       /**
+       * Who has to have signed the model. A pod that cannot verify the signature does not load it.
+       */
+      "signature"?: {
+        /**
+         * The public key, of Ed25519 or ECDSA (P-256, P-384, P-521), in PEM. What it has to have signed is the model file, as cosign sign-blob does, or all of its files, as model_signing does.
+         */
+        "publicKey": string;
+        /**
+         * The name of the signature beside the model file, in the same store. That of the model file with .sig behind it when absent.
+         */
+        "file"?: string;
+      };
+      /**
        * A larger model file is refused while it is fetched. Also the size of the pod's model volume. 2Gi when absent.
        */
       "maxBytes"?: number | string;

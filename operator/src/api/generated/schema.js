@@ -13,7 +13,7 @@ const schema51 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "LUIMXPUuo7p44GzHbJJT1Mqa6kH4LARuRxNA76Cw"
+      "$ref": "IwGa4Rc2BdeIZyn4abnYemAgLge6Wv74KJqiI7HN6s"
     },
     "status": {
       "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
@@ -185,7 +185,7 @@ const schema56 = {
   "required": ["model"],
   "properties": {
     "model": {
-      "$ref": "Zf1C2ny6p46HO1tCNIkQniOKD60nseT6rCry7NrAd8"
+      "$ref": "RKcdIjPjZEg6SouXGCwBtSDVm1sBszzK9hAATl9Yk"
     },
     "replicas": {
       "$ref": "tYtiH1Cf4JrDaJCl1ohdhhAWAys9S2WEzDXODXx0Uk"
@@ -231,6 +231,9 @@ const schema57 = {
     },
     "sha256": {
       "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
+    },
+    "signature": {
+      "$ref": "F0HyKP8ZhEYPIjwirIDLvNVCsyXzkiTFsqAByd71U"
     },
     "maxBytes": {
       "$ref": "pvgiLYer3zJaqKpA647DAg1TuIomNYe3Kvfem4zIvc"
@@ -434,13 +437,13 @@ function validate98(data, {
   validate98.errors = vErrors;
   return errors === 0;
 }
-const schema16 = {
+const schema6 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 253,
   "nullable": true
 };
-function validate38(data, {
+function validate21(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -498,15 +501,15 @@ function validate38(data, {
       errors++;
     }
   }
-  validate38.errors = vErrors;
+  validate21.errors = vErrors;
   return errors === 0;
 }
-const schema42 = {
+const schema43 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate75(data, {
+function validate76(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -548,10 +551,155 @@ function validate75(data, {
       errors++;
     }
   }
-  validate75.errors = vErrors;
+  validate76.errors = vErrors;
   return errors === 0;
 }
-const schema6 = {
+const schema60 = {
+  "type": "object",
+  "required": ["publicKey"],
+  "properties": {
+    "publicKey": {
+      "$ref": "JwNHRhhPLlWu3IFsRYPxeIQpN4D6j3GOLBx1U6ulpA0"
+    },
+    "file": {
+      "$ref": "nZKgqfgUPEkqwgwkAMBQTaLN4h3EeO1J1osjwoVo"
+    }
+  },
+  "nullable": true
+};
+const schema37 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 1024
+};
+function validate70(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 1024) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 1024
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate70.errors = vErrors;
+  return errors === 0;
+}
+function validate102(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.publicKey === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "publicKey"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.publicKey !== undefined) {
+      if (!validate70(data.publicKey, {
+        instancePath: instancePath + "/publicKey",
+        parentData: data,
+        parentDataProperty: "publicKey",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.file !== undefined) {
+      if (!validate21(data.file, {
+        instancePath: instancePath + "/file",
+        parentData: data,
+        parentDataProperty: "file",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate102.errors = vErrors;
+  return errors === 0;
+}
+const schema7 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -559,10 +707,10 @@ const schema6 = {
   }],
   "maxLength": 32
 };
-const schema7 = {
+const schema8 = {
   "type": "integer"
 };
-function validate22(data, {
+function validate23(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -586,13 +734,13 @@ function validate22(data, {
     }
     errors++;
   }
-  validate22.errors = vErrors;
+  validate23.errors = vErrors;
   return errors === 0;
 }
-const schema8 = {
+const schema9 = {
   "type": "string"
 };
-function validate24(data, {
+function validate25(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -616,10 +764,10 @@ function validate24(data, {
     }
     errors++;
   }
-  validate24.errors = vErrors;
+  validate25.errors = vErrors;
   return errors === 0;
 }
-function validate21(data, {
+function validate22(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -630,26 +778,26 @@ function validate21(data, {
   const _errs0 = errors;
   let valid0 = false;
   const _errs1 = errors;
-  if (!validate22(data, {
+  if (!validate23(data, {
     instancePath,
     parentData,
     parentDataProperty,
     rootData
   })) {
-    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
     errors = vErrors.length;
   }
   var _valid0 = _errs1 === errors;
   valid0 = valid0 || _valid0;
   if (!valid0) {
     const _errs2 = errors;
-    if (!validate24(data, {
+    if (!validate25(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
+      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
       errors = vErrors.length;
     }
     var _valid0 = _errs2 === errors;
@@ -696,7 +844,7 @@ function validate21(data, {
       errors++;
     }
   }
-  validate21.errors = vErrors;
+  validate22.errors = vErrors;
   return errors === 0;
 }
 function validate94(data, {
@@ -774,35 +922,46 @@ function validate94(data, {
       }
     }
     if (data.secretName !== undefined) {
-      if (!validate38(data.secretName, {
+      if (!validate21(data.secretName, {
         instancePath: instancePath + "/secretName",
         parentData: data,
         parentDataProperty: "secretName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate75(data.sha256, {
+      if (!validate76(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.signature !== undefined) {
+      if (!validate102(data.signature, {
+        instancePath: instancePath + "/signature",
+        parentData: data,
+        parentDataProperty: "signature",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate102.errors : vErrors.concat(validate102.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxBytes !== undefined) {
-      if (!validate21(data.maxBytes, {
+      if (!validate22(data.maxBytes, {
         instancePath: instancePath + "/maxBytes",
         parentData: data,
         parentDataProperty: "maxBytes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
         errors = vErrors.length;
       }
     }
@@ -825,7 +984,7 @@ function validate94(data, {
   validate94.errors = vErrors;
   return errors === 0;
 }
-const schema10 = {
+const schema11 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
@@ -833,7 +992,7 @@ const schema10 = {
   "nullable": true
 };
 const formats0 = formats.int32;
-function validate28(data, {
+function validate29(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -909,10 +1068,10 @@ function validate28(data, {
       errors++;
     }
   }
-  validate28.errors = vErrors;
+  validate29.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema61 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -924,7 +1083,7 @@ const schema60 = {
   },
   "nullable": true
 };
-const schema9 = {
+const schema10 = {
   "type": "object",
   "maxProperties": 16,
   "additionalProperties": {
@@ -933,7 +1092,7 @@ const schema9 = {
   "properties": {},
   "nullable": true
 };
-function validate26(data, {
+function validate27(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -975,21 +1134,21 @@ function validate26(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate21(data[key0], {
+      if (!validate22(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate26.errors = vErrors;
+  validate27.errors = vErrors;
   return errors === 0;
 }
-function validate105(data, {
+function validate109(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1015,32 +1174,32 @@ function validate105(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.requests !== undefined) {
-      if (!validate26(data.requests, {
+      if (!validate27(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
+        vErrors = vErrors === null ? validate27.errors : vErrors.concat(validate27.errors);
         errors = vErrors.length;
       }
     }
     if (data.limits !== undefined) {
-      if (!validate26(data.limits, {
+      if (!validate27(data.limits, {
         instancePath: instancePath + "/limits",
         parentData: data,
         parentDataProperty: "limits",
         rootData
       })) {
-        vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
+        vErrors = vErrors === null ? validate27.errors : vErrors.concat(validate27.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate105.errors = vErrors;
+  validate109.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema62 = {
   "type": "object",
   "properties": {
     "image": {
@@ -1070,13 +1229,13 @@ const schema61 = {
   },
   "nullable": true
 };
-const schema62 = {
+const schema63 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate110(data, {
+function validate114(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1134,17 +1293,17 @@ function validate110(data, {
       errors++;
     }
   }
-  validate110.errors = vErrors;
+  validate114.errors = vErrors;
   return errors === 0;
 }
-const schema63 = {
+const schema64 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate112(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1220,17 +1379,17 @@ function validate112(data, {
       errors++;
     }
   }
-  validate112.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema65 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate114(data, {
+function validate118(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1306,17 +1465,17 @@ function validate114(data, {
       errors++;
     }
   }
-  validate114.errors = vErrors;
+  validate118.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema66 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate116(data, {
+function validate120(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1392,10 +1551,10 @@ function validate116(data, {
       errors++;
     }
   }
-  validate116.errors = vErrors;
+  validate120.errors = vErrors;
   return errors === 0;
 }
-const schema66 = {
+const schema67 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -1408,13 +1567,13 @@ const schema66 = {
   },
   "nullable": true
 };
-const schema67 = {
+const schema68 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate119(data, {
+function validate123(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1490,10 +1649,10 @@ function validate119(data, {
       errors++;
     }
   }
-  validate119.errors = vErrors;
+  validate123.errors = vErrors;
   return errors === 0;
 }
-function validate118(data, {
+function validate122(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1535,29 +1694,29 @@ function validate118(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate119(data.maxSize, {
+      if (!validate123(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
+        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxDelayMilliseconds !== undefined) {
-      if (!validate28(data.maxDelayMilliseconds, {
+      if (!validate29(data.maxDelayMilliseconds, {
         instancePath: instancePath + "/maxDelayMilliseconds",
         parentData: data,
         parentDataProperty: "maxDelayMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate118.errors = vErrors;
+  validate122.errors = vErrors;
   return errors === 0;
 }
 const schema27 = {
@@ -1713,14 +1872,14 @@ function validate55(data, {
   validate55.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema69 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate125(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1796,10 +1955,10 @@ function validate125(data, {
       errors++;
     }
   }
-  validate125.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-function validate109(data, {
+function validate113(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1825,57 +1984,57 @@ function validate109(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.image !== undefined) {
-      if (!validate110(data.image, {
+      if (!validate114(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.threads !== undefined) {
-      if (!validate112(data.threads, {
-        instancePath: instancePath + "/threads",
-        parentData: data,
-        parentDataProperty: "threads",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate112.errors : vErrors.concat(validate112.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.instances !== undefined) {
-      if (!validate114(data.instances, {
-        instancePath: instancePath + "/instances",
-        parentData: data,
-        parentDataProperty: "instances",
         rootData
       })) {
         vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
         errors = vErrors.length;
       }
     }
-    if (data.maxInFlight !== undefined) {
-      if (!validate116(data.maxInFlight, {
-        instancePath: instancePath + "/maxInFlight",
+    if (data.threads !== undefined) {
+      if (!validate116(data.threads, {
+        instancePath: instancePath + "/threads",
         parentData: data,
-        parentDataProperty: "maxInFlight",
+        parentDataProperty: "threads",
         rootData
       })) {
         vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
+    if (data.instances !== undefined) {
+      if (!validate118(data.instances, {
+        instancePath: instancePath + "/instances",
+        parentData: data,
+        parentDataProperty: "instances",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxInFlight !== undefined) {
+      if (!validate120(data.maxInFlight, {
+        instancePath: instancePath + "/maxInFlight",
+        parentData: data,
+        parentDataProperty: "maxInFlight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.batching !== undefined) {
-      if (!validate118(data.batching, {
+      if (!validate122(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
         errors = vErrors.length;
       }
     }
@@ -1902,21 +2061,21 @@ function validate109(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate125(data.requestTimeoutMilliseconds, {
+      if (!validate129(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate109.errors = vErrors;
+  validate113.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema70 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -1949,7 +2108,7 @@ const schema69 = {
   },
   "nullable": true
 };
-const schema14 = {
+const schema15 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -1958,11 +2117,11 @@ const schema14 = {
   "properties": {},
   "nullable": true
 };
-const schema15 = {
+const schema16 = {
   "type": "string",
   "maxLength": 63
 };
-function validate36(data, {
+function validate37(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2003,10 +2162,10 @@ function validate36(data, {
     }
     errors++;
   }
-  validate36.errors = vErrors;
+  validate37.errors = vErrors;
   return errors === 0;
 }
-function validate35(data, {
+function validate36(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2048,21 +2207,21 @@ function validate35(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate36(data[key0], {
+      if (!validate37(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
+        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate35.errors = vErrors;
+  validate36.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema71 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -2071,11 +2230,11 @@ const schema70 = {
   "properties": {},
   "nullable": true
 };
-const schema71 = {
+const schema72 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate131(data, {
+function validate135(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2116,10 +2275,10 @@ function validate131(data, {
     }
     errors++;
   }
-  validate131.errors = vErrors;
+  validate135.errors = vErrors;
   return errors === 0;
 }
-function validate130(data, {
+function validate134(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2161,21 +2320,21 @@ function validate130(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate131(data[key0], {
+      if (!validate135(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate130.errors = vErrors;
+  validate134.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema73 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2183,7 +2342,7 @@ const schema72 = {
   },
   "nullable": true
 };
-const schema73 = {
+const schema74 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2198,12 +2357,12 @@ const schema73 = {
     }
   }
 };
-const schema11 = {
+const schema12 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 253
 };
-function validate29(data, {
+function validate30(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2260,15 +2419,15 @@ function validate29(data, {
     }
     errors++;
   }
-  validate29.errors = vErrors;
+  validate30.errors = vErrors;
   return errors === 0;
 }
-const schema74 = {
+const schema75 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate137(data, {
+function validate141(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2310,10 +2469,10 @@ function validate137(data, {
       errors++;
     }
   }
-  validate137.errors = vErrors;
+  validate141.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema76 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2325,7 +2484,7 @@ const schema75 = {
   },
   "nullable": true
 };
-const schema12 = {
+const schema13 = {
   "type": "object",
   "required": ["name", "key"],
   "properties": {
@@ -2341,11 +2500,11 @@ const schema12 = {
   },
   "nullable": true
 };
-const schema13 = {
+const schema14 = {
   "type": "boolean",
   "nullable": true
 };
-function validate33(data, {
+function validate34(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2369,10 +2528,10 @@ function validate33(data, {
     }
     errors++;
   }
-  validate33.errors = vErrors;
+  validate34.errors = vErrors;
   return errors === 0;
 }
-function validate30(data, {
+function validate31(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2430,43 +2589,43 @@ function validate30(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate29(data.name, {
+      if (!validate30(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate29(data.key, {
+      if (!validate30(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.optional !== undefined) {
-      if (!validate33(data.optional, {
+      if (!validate34(data.optional, {
         instancePath: instancePath + "/optional",
         parentData: data,
         parentDataProperty: "optional",
         rootData
       })) {
-        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
+        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate30.errors = vErrors;
+  validate31.errors = vErrors;
   return errors === 0;
 }
-function validate139(data, {
+function validate143(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2492,32 +2651,32 @@ function validate139(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.secretKeyRef !== undefined) {
-      if (!validate30(data.secretKeyRef, {
+      if (!validate31(data.secretKeyRef, {
         instancePath: instancePath + "/secretKeyRef",
         parentData: data,
         parentDataProperty: "secretKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
     if (data.configMapKeyRef !== undefined) {
-      if (!validate30(data.configMapKeyRef, {
+      if (!validate31(data.configMapKeyRef, {
         instancePath: instancePath + "/configMapKeyRef",
         parentData: data,
         parentDataProperty: "configMapKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate139.errors = vErrors;
+  validate143.errors = vErrors;
   return errors === 0;
 }
-function validate135(data, {
+function validate139(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2543,35 +2702,35 @@ function validate135(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate29(data.name, {
+      if (!validate30(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate137(data.value, {
+      if (!validate141(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate139(data.valueFrom, {
+      if (!validate143(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
+        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
         errors = vErrors.length;
       }
     }
@@ -2591,10 +2750,10 @@ function validate135(data, {
     }
     errors++;
   }
-  validate135.errors = vErrors;
+  validate139.errors = vErrors;
   return errors === 0;
 }
-function validate134(data, {
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2637,21 +2796,21 @@ function validate134(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate135(data[i0], {
+      if (!validate139(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate134.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
-const schema76 = {
+const schema77 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2659,7 +2818,7 @@ const schema76 = {
   },
   "nullable": true
 };
-const schema77 = {
+const schema78 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2679,12 +2838,12 @@ const schema77 = {
     }
   }
 };
-const schema78 = {
+const schema79 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate148(data, {
+function validate152(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2726,16 +2885,16 @@ function validate148(data, {
       errors++;
     }
   }
-  validate148.errors = vErrors;
+  validate152.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema80 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate150(data, {
+function validate154(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2765,7 +2924,7 @@ function validate150(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema79.enum
+        allowedValues: schema80.enum
       }
     };
     if (vErrors === null) {
@@ -2793,15 +2952,15 @@ function validate150(data, {
       errors++;
     }
   }
-  validate150.errors = vErrors;
+  validate154.errors = vErrors;
   return errors === 0;
 }
-const schema40 = {
+const schema41 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate73(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2843,16 +3002,16 @@ function validate73(data, {
       errors++;
     }
   }
-  validate73.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema81 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate153(data, {
+function validate157(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2882,7 +3041,7 @@ function validate153(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema80.enum
+        allowedValues: schema81.enum
       }
     };
     if (vErrors === null) {
@@ -2910,7 +3069,7 @@ function validate153(data, {
       errors++;
     }
   }
-  validate153.errors = vErrors;
+  validate157.errors = vErrors;
   return errors === 0;
 }
 const schema36 = {
@@ -2964,7 +3123,7 @@ function validate69(data, {
   validate69.errors = vErrors;
   return errors === 0;
 }
-function validate147(data, {
+function validate151(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2974,46 +3133,46 @@ function validate147(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate148(data.key, {
+      if (!validate152(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate150(data.operator, {
+      if (!validate154(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
+        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate73(data.value, {
+      if (!validate74(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.effect !== undefined) {
-      if (!validate153(data.effect, {
+      if (!validate157(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
         errors = vErrors.length;
       }
     }
@@ -3044,10 +3203,10 @@ function validate147(data, {
     }
     errors++;
   }
-  validate147.errors = vErrors;
+  validate151.errors = vErrors;
   return errors === 0;
 }
-function validate146(data, {
+function validate150(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3090,21 +3249,21 @@ function validate146(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate147(data[i0], {
+      if (!validate151(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
+        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate146.errors = vErrors;
+  validate150.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema82 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -3112,7 +3271,7 @@ const schema81 = {
   },
   "nullable": true
 };
-const schema82 = {
+const schema83 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3197,13 +3356,13 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema84 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate161(data, {
+function validate165(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3262,15 +3421,15 @@ function validate161(data, {
       errors++;
     }
   }
-  validate161.errors = vErrors;
+  validate165.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema85 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate163(data, {
+function validate167(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3327,15 +3486,15 @@ function validate163(data, {
     }
     errors++;
   }
-  validate163.errors = vErrors;
+  validate167.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema86 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate165(data, {
+function validate169(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3349,7 +3508,7 @@ function validate165(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema85.enum
+        allowedValues: schema86.enum
       }
     };
     if (vErrors === null) {
@@ -3392,10 +3551,10 @@ function validate165(data, {
     }
     errors++;
   }
-  validate165.errors = vErrors;
+  validate169.errors = vErrors;
   return errors === 0;
 }
-function validate159(data, {
+function validate163(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3464,35 +3623,35 @@ function validate159(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate161(data.minDomains, {
+      if (!validate165(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
+        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate163(data.topologyKey, {
+      if (!validate167(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate165(data.whenUnsatisfiable, {
+      if (!validate169(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
+        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
         errors = vErrors.length;
       }
     }
@@ -3512,10 +3671,10 @@ function validate159(data, {
     }
     errors++;
   }
-  validate159.errors = vErrors;
+  validate163.errors = vErrors;
   return errors === 0;
 }
-function validate158(data, {
+function validate162(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3558,21 +3717,21 @@ function validate158(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate159(data[i0], {
+      if (!validate163(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
+        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate158.errors = vErrors;
+  validate162.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema87 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3580,7 +3739,7 @@ const schema86 = {
   },
   "nullable": true
 };
-const schema87 = {
+const schema88 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3589,7 +3748,7 @@ const schema87 = {
     }
   }
 };
-function validate172(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3615,13 +3774,13 @@ function validate172(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate29(data.name, {
+      if (!validate30(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
@@ -3641,10 +3800,10 @@ function validate172(data, {
     }
     errors++;
   }
-  validate172.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-function validate171(data, {
+function validate175(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3687,21 +3846,21 @@ function validate171(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate172(data[i0], {
+      if (!validate176(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate171.errors = vErrors;
+  validate175.errors = vErrors;
   return errors === 0;
 }
-function validate128(data, {
+function validate132(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3727,109 +3886,109 @@ function validate128(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.labels !== undefined) {
-      if (!validate35(data.labels, {
+      if (!validate36(data.labels, {
         instancePath: instancePath + "/labels",
         parentData: data,
         parentDataProperty: "labels",
         rootData
       })) {
-        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
+        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
         errors = vErrors.length;
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate130(data.annotations, {
+      if (!validate134(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.env !== undefined) {
-      if (!validate134(data.env, {
-        instancePath: instancePath + "/env",
-        parentData: data,
-        parentDataProperty: "env",
         rootData
       })) {
         vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
         errors = vErrors.length;
       }
     }
+    if (data.env !== undefined) {
+      if (!validate138(data.env, {
+        instancePath: instancePath + "/env",
+        parentData: data,
+        parentDataProperty: "env",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.nodeSelector !== undefined) {
-      if (!validate35(data.nodeSelector, {
+      if (!validate36(data.nodeSelector, {
         instancePath: instancePath + "/nodeSelector",
         parentData: data,
         parentDataProperty: "nodeSelector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
+        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate146(data.tolerations, {
+      if (!validate150(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate158(data.topologySpreadConstraints, {
+      if (!validate162(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
+        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
         errors = vErrors.length;
       }
     }
     if (data.serviceAccountName !== undefined) {
-      if (!validate38(data.serviceAccountName, {
+      if (!validate21(data.serviceAccountName, {
         instancePath: instancePath + "/serviceAccountName",
         parentData: data,
         parentDataProperty: "serviceAccountName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
         errors = vErrors.length;
       }
     }
     if (data.priorityClassName !== undefined) {
-      if (!validate38(data.priorityClassName, {
+      if (!validate21(data.priorityClassName, {
         instancePath: instancePath + "/priorityClassName",
         parentData: data,
         parentDataProperty: "priorityClassName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
         errors = vErrors.length;
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate171(data.imagePullSecrets, {
+      if (!validate175(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate128.errors = vErrors;
+  validate132.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
+const schema89 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -3848,7 +4007,7 @@ const schema88 = {
   },
   "nullable": true
 };
-const schema89 = {
+const schema90 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -3856,7 +4015,7 @@ const schema89 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate178(data, {
+function validate182(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3932,16 +4091,16 @@ function validate178(data, {
       errors++;
     }
   }
-  validate178.errors = vErrors;
+  validate182.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema91 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate180(data, {
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4017,10 +4176,10 @@ function validate180(data, {
       errors++;
     }
   }
-  validate180.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema92 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4028,7 +4187,7 @@ const schema91 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema92 = {
+const schema93 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -4043,12 +4202,12 @@ const schema92 = {
     }
   }
 };
-const schema93 = {
+const schema94 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate184(data, {
+function validate188(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4062,7 +4221,7 @@ function validate184(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema93.enum
+        allowedValues: schema94.enum
       }
     };
     if (vErrors === null) {
@@ -4105,17 +4264,17 @@ function validate184(data, {
     }
     errors++;
   }
-  validate184.errors = vErrors;
+  validate188.errors = vErrors;
   return errors === 0;
 }
-const schema94 = {
+const schema95 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate186(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4191,10 +4350,10 @@ function validate186(data, {
       errors++;
     }
   }
-  validate186.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-function validate183(data, {
+function validate187(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4220,35 +4379,35 @@ function validate183(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate184(data.type, {
+      if (!validate188(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate186(data.averageUtilization, {
+      if (!validate190(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageValue !== undefined) {
-      if (!validate21(data.averageValue, {
+      if (!validate22(data.averageValue, {
         instancePath: instancePath + "/averageValue",
         parentData: data,
         parentDataProperty: "averageValue",
         rootData
       })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
         errors = vErrors.length;
       }
     }
@@ -4268,10 +4427,10 @@ function validate183(data, {
     }
     errors++;
   }
-  validate183.errors = vErrors;
+  validate187.errors = vErrors;
   return errors === 0;
 }
-function validate182(data, {
+function validate186(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4314,13 +4473,13 @@ function validate182(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate183(data[i0], {
+      if (!validate187(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
+        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
         errors = vErrors.length;
       }
     }
@@ -4340,10 +4499,10 @@ function validate182(data, {
     }
     errors++;
   }
-  validate182.errors = vErrors;
+  validate186.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema96 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4930,13 +5089,13 @@ function validate40(data, {
       }
     }
     if (data.tolerance !== undefined) {
-      if (!validate21(data.tolerance, {
+      if (!validate22(data.tolerance, {
         instancePath: instancePath + "/tolerance",
         parentData: data,
         parentDataProperty: "tolerance",
         rootData
       })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
         errors = vErrors.length;
       }
     }
@@ -4955,7 +5114,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-function validate191(data, {
+function validate195(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5003,10 +5162,10 @@ function validate191(data, {
       }
     }
   }
-  validate191.errors = vErrors;
+  validate195.errors = vErrors;
   return errors === 0;
 }
-function validate177(data, {
+function validate181(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5064,54 +5223,54 @@ function validate177(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate178(data.minReplicas, {
+      if (!validate182(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxReplicas !== undefined) {
-      if (!validate180(data.maxReplicas, {
-        instancePath: instancePath + "/maxReplicas",
-        parentData: data,
-        parentDataProperty: "maxReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.triggers !== undefined) {
-      if (!validate182(data.triggers, {
-        instancePath: instancePath + "/triggers",
-        parentData: data,
-        parentDataProperty: "triggers",
         rootData
       })) {
         vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
         errors = vErrors.length;
       }
     }
+    if (data.maxReplicas !== undefined) {
+      if (!validate184(data.maxReplicas, {
+        instancePath: instancePath + "/maxReplicas",
+        parentData: data,
+        parentDataProperty: "maxReplicas",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.triggers !== undefined) {
+      if (!validate186(data.triggers, {
+        instancePath: instancePath + "/triggers",
+        parentData: data,
+        parentDataProperty: "triggers",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.behavior !== undefined) {
-      if (!validate191(data.behavior, {
+      if (!validate195(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate177.errors = vErrors;
+  validate181.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema97 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5120,7 +5279,7 @@ const schema96 = {
   },
   "nullable": true
 };
-function validate196(data, {
+function validate200(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5157,10 +5316,10 @@ function validate196(data, {
       }
     }
   }
-  validate196.errors = vErrors;
+  validate200.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema98 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -5197,14 +5356,14 @@ const schema97 = {
   },
   "nullable": true
 };
-const schema98 = {
+const schema99 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate200(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5234,7 +5393,7 @@ function validate200(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema98.enum
+        allowedValues: schema99.enum
       }
     };
     if (vErrors === null) {
@@ -5262,10 +5421,10 @@ function validate200(data, {
       errors++;
     }
   }
-  validate200.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema100 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -5434,13 +5593,13 @@ function validate56(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate29(data[i0], {
+      if (!validate30(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
@@ -5515,7 +5674,7 @@ function validate60(data, {
   validate60.errors = vErrors;
   return errors === 0;
 }
-const schema100 = {
+const schema101 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -5524,7 +5683,7 @@ const schema100 = {
   },
   "nullable": true
 };
-const schema101 = {
+const schema102 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -5539,13 +5698,13 @@ const schema101 = {
     }
   }
 };
-const schema102 = {
+const schema103 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate207(data, {
+function validate211(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5621,7 +5780,7 @@ function validate207(data, {
       errors++;
     }
   }
-  validate207.errors = vErrors;
+  validate211.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -5777,7 +5936,7 @@ function validate64(data, {
   validate64.errors = vErrors;
   return errors === 0;
 }
-function validate206(data, {
+function validate210(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5803,13 +5962,13 @@ function validate206(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate207(data.weight, {
+      if (!validate211(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
         errors = vErrors.length;
       }
     }
@@ -5851,10 +6010,10 @@ function validate206(data, {
     }
     errors++;
   }
-  validate206.errors = vErrors;
+  validate210.errors = vErrors;
   return errors === 0;
 }
-function validate205(data, {
+function validate209(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5913,21 +6072,21 @@ function validate205(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate206(data[i0], {
+      if (!validate210(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
+        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate205.errors = vErrors;
+  validate209.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema104 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -6002,7 +6161,7 @@ function validate67(data, {
   validate67.errors = vErrors;
   return errors === 0;
 }
-function validate214(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6055,10 +6214,10 @@ function validate214(data, {
       }
     }
   }
-  validate214.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-function validate202(data, {
+function validate206(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6106,13 +6265,13 @@ function validate202(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate205(data.steps, {
+      if (!validate209(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
         errors = vErrors.length;
       }
     }
@@ -6128,21 +6287,21 @@ function validate202(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate214(data.stickyBy, {
+      if (!validate218(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate214.errors : vErrors.concat(validate214.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate202.errors = vErrors;
+  validate206.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema105 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -6166,7 +6325,7 @@ const schema104 = {
   },
   "nullable": true
 };
-function validate218(data, {
+function validate222(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6258,10 +6417,10 @@ function validate218(data, {
       }
     }
   }
-  validate218.errors = vErrors;
+  validate222.errors = vErrors;
   return errors === 0;
 }
-const schema105 = {
+const schema106 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -6282,7 +6441,7 @@ const schema105 = {
   },
   "nullable": true
 };
-const schema106 = {
+const schema107 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -6290,7 +6449,7 @@ const schema106 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate227(data, {
+function validate231(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6366,10 +6525,10 @@ function validate227(data, {
       errors++;
     }
   }
-  validate227.errors = vErrors;
+  validate231.errors = vErrors;
   return errors === 0;
 }
-const schema107 = {
+const schema108 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -6377,7 +6536,7 @@ const schema107 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate229(data, {
+function validate233(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6453,16 +6612,16 @@ function validate229(data, {
       errors++;
     }
   }
-  validate229.errors = vErrors;
+  validate233.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema109 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate231(data, {
+function validate235(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6504,17 +6663,17 @@ function validate231(data, {
       errors++;
     }
   }
-  validate231.errors = vErrors;
+  validate235.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema110 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate233(data, {
+function validate237(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6544,7 +6703,7 @@ function validate233(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema109.enum
+        allowedValues: schema110.enum
       }
     };
     if (vErrors === null) {
@@ -6572,10 +6731,10 @@ function validate233(data, {
       errors++;
     }
   }
-  validate233.errors = vErrors;
+  validate237.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema111 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -6584,7 +6743,7 @@ const schema110 = {
   },
   "nullable": true
 };
-const schema111 = {
+const schema112 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -6614,12 +6773,12 @@ const schema111 = {
     }
   }
 };
-const schema112 = {
+const schema113 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate237(data, {
+function validate241(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6633,7 +6792,7 @@ function validate237(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema112.enum
+        allowedValues: schema113.enum
       }
     };
     if (vErrors === null) {
@@ -6676,7 +6835,7 @@ function validate237(data, {
     }
     errors++;
   }
-  validate237.errors = vErrors;
+  validate241.errors = vErrors;
   return errors === 0;
 }
 const schema32 = {
@@ -6729,13 +6888,13 @@ function validate65(data, {
   validate65.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema114 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate242(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6793,10 +6952,10 @@ function validate242(data, {
       errors++;
     }
   }
-  validate242.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema115 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -6804,7 +6963,7 @@ const schema114 = {
   },
   "nullable": true
 };
-const schema115 = {
+const schema116 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -6822,12 +6981,12 @@ const schema115 = {
     }
   }
 };
-const schema116 = {
+const schema117 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate247(data, {
+function validate251(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6841,7 +7000,7 @@ function validate247(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema116.enum
+        allowedValues: schema117.enum
       }
     };
     if (vErrors === null) {
@@ -6884,7 +7043,7 @@ function validate247(data, {
     }
     errors++;
   }
-  validate247.errors = vErrors;
+  validate251.errors = vErrors;
   return errors === 0;
 }
 const schema35 = {
@@ -6937,7 +7096,7 @@ function validate68(data, {
   validate68.errors = vErrors;
   return errors === 0;
 }
-function validate245(data, {
+function validate249(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6990,13 +7149,13 @@ function validate245(data, {
       }
     }
     if (data.compare !== undefined) {
-      if (!validate247(data.compare, {
+      if (!validate251(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
+        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
         errors = vErrors.length;
       }
     }
@@ -7038,10 +7197,10 @@ function validate245(data, {
     }
     errors++;
   }
-  validate245.errors = vErrors;
+  validate249.errors = vErrors;
   return errors === 0;
 }
-function validate244(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7084,28 +7243,28 @@ function validate244(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate245(data[i0], {
+      if (!validate249(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate244.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-const schema117 = {
+const schema118 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate253(data, {
+function validate257(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7181,17 +7340,17 @@ function validate253(data, {
       errors++;
     }
   }
-  validate253.errors = vErrors;
+  validate257.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema119 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate255(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7267,10 +7426,10 @@ function validate255(data, {
       errors++;
     }
   }
-  validate255.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-function validate236(data, {
+function validate240(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7296,13 +7455,13 @@ function validate236(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate237(data.metric, {
+      if (!validate241(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
@@ -7340,46 +7499,46 @@ function validate236(data, {
       }
     }
     if (data.query !== undefined) {
-      if (!validate242(data.query, {
+      if (!validate246(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate244(data.outputs, {
+      if (!validate248(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate253(data.percentile, {
+      if (!validate257(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
+        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate255(data.maxMilliseconds, {
+      if (!validate259(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
@@ -7399,10 +7558,10 @@ function validate236(data, {
     }
     errors++;
   }
-  validate236.errors = vErrors;
+  validate240.errors = vErrors;
   return errors === 0;
 }
-function validate235(data, {
+function validate239(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7461,21 +7620,21 @@ function validate235(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate236(data[i0], {
+      if (!validate240(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate235.errors = vErrors;
+  validate239.errors = vErrors;
   return errors === 0;
 }
-function validate226(data, {
+function validate230(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7501,151 +7660,62 @@ function validate226(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate227(data.intervalSeconds, {
+      if (!validate231(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate227.errors : vErrors.concat(validate227.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.minRequests !== undefined) {
-      if (!validate229(data.minRequests, {
-        instancePath: instancePath + "/minRequests",
-        parentData: data,
-        parentDataProperty: "minRequests",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.confidence !== undefined) {
-      if (!validate231(data.confidence, {
-        instancePath: instancePath + "/confidence",
-        parentData: data,
-        parentDataProperty: "confidence",
         rootData
       })) {
         vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
         errors = vErrors.length;
       }
     }
-    if (data.onInconclusive !== undefined) {
-      if (!validate233(data.onInconclusive, {
-        instancePath: instancePath + "/onInconclusive",
+    if (data.minRequests !== undefined) {
+      if (!validate233(data.minRequests, {
+        instancePath: instancePath + "/minRequests",
         parentData: data,
-        parentDataProperty: "onInconclusive",
+        parentDataProperty: "minRequests",
         rootData
       })) {
         vErrors = vErrors === null ? validate233.errors : vErrors.concat(validate233.errors);
         errors = vErrors.length;
       }
     }
-    if (data.gates !== undefined) {
-      if (!validate235(data.gates, {
-        instancePath: instancePath + "/gates",
+    if (data.confidence !== undefined) {
+      if (!validate235(data.confidence, {
+        instancePath: instancePath + "/confidence",
         parentData: data,
-        parentDataProperty: "gates",
+        parentDataProperty: "confidence",
         rootData
       })) {
         vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
         errors = vErrors.length;
       }
     }
-  }
-  validate226.errors = vErrors;
-  return errors === 0;
-}
-const schema119 = {
-  "anyOf": [{
-    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
-  }, {
-    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
-  }],
-  "maxLength": 8,
-  "default": "25%"
-};
-function validate260(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  const _errs0 = errors;
-  let valid0 = false;
-  const _errs1 = errors;
-  if (!validate22(data, {
-    instancePath,
-    parentData,
-    parentDataProperty,
-    rootData
-  })) {
-    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
-    errors = vErrors.length;
-  }
-  var _valid0 = _errs1 === errors;
-  valid0 = valid0 || _valid0;
-  if (!valid0) {
-    const _errs2 = errors;
-    if (!validate24(data, {
-      instancePath,
-      parentData,
-      parentDataProperty,
-      rootData
-    })) {
-      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
-      errors = vErrors.length;
+    if (data.onInconclusive !== undefined) {
+      if (!validate237(data.onInconclusive, {
+        instancePath: instancePath + "/onInconclusive",
+        parentData: data,
+        parentDataProperty: "onInconclusive",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        errors = vErrors.length;
+      }
     }
-    var _valid0 = _errs2 === errors;
-    valid0 = valid0 || _valid0;
-  }
-  if (!valid0) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/anyOf",
-      keyword: "anyOf",
-      params: {}
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  } else {
-    errors = _errs0;
-    if (vErrors !== null) {
-      if (_errs0) {
-        vErrors.length = _errs0;
-      } else {
-        vErrors = null;
+    if (data.gates !== undefined) {
+      if (!validate239(data.gates, {
+        instancePath: instancePath + "/gates",
+        parentData: data,
+        parentDataProperty: "gates",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+        errors = vErrors.length;
       }
     }
   }
-  if (typeof data === "string") {
-    if (func2(data) > 8) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 8
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
-  validate260.errors = vErrors;
+  validate230.errors = vErrors;
   return errors === 0;
 }
 const schema120 = {
@@ -7655,7 +7725,7 @@ const schema120 = {
     "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
   }],
   "maxLength": 8,
-  "default": 0
+  "default": "25%"
 };
 function validate264(data, {
   instancePath = "",
@@ -7668,26 +7738,26 @@ function validate264(data, {
   const _errs0 = errors;
   let valid0 = false;
   const _errs1 = errors;
-  if (!validate22(data, {
+  if (!validate23(data, {
     instancePath,
     parentData,
     parentDataProperty,
     rootData
   })) {
-    vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
     errors = vErrors.length;
   }
   var _valid0 = _errs1 === errors;
   valid0 = valid0 || _valid0;
   if (!valid0) {
     const _errs2 = errors;
-    if (!validate24(data, {
+    if (!validate25(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
+      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
       errors = vErrors.length;
     }
     var _valid0 = _errs2 === errors;
@@ -7738,6 +7808,95 @@ function validate264(data, {
   return errors === 0;
 }
 const schema121 = {
+  "anyOf": [{
+    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
+  }, {
+    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
+  }],
+  "maxLength": 8,
+  "default": 0
+};
+function validate268(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  const _errs0 = errors;
+  let valid0 = false;
+  const _errs1 = errors;
+  if (!validate23(data, {
+    instancePath,
+    parentData,
+    parentDataProperty,
+    rootData
+  })) {
+    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
+    errors = vErrors.length;
+  }
+  var _valid0 = _errs1 === errors;
+  valid0 = valid0 || _valid0;
+  if (!valid0) {
+    const _errs2 = errors;
+    if (!validate25(data, {
+      instancePath,
+      parentData,
+      parentDataProperty,
+      rootData
+    })) {
+      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
+      errors = vErrors.length;
+    }
+    var _valid0 = _errs2 === errors;
+    valid0 = valid0 || _valid0;
+  }
+  if (!valid0) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/anyOf",
+      keyword: "anyOf",
+      params: {}
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  } else {
+    errors = _errs0;
+    if (vErrors !== null) {
+      if (_errs0) {
+        vErrors.length = _errs0;
+      } else {
+        vErrors = null;
+      }
+    }
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate268.errors = vErrors;
+  return errors === 0;
+}
+const schema122 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -7745,7 +7904,7 @@ const schema121 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate268(data, {
+function validate272(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7821,10 +7980,10 @@ function validate268(data, {
       errors++;
     }
   }
-  validate268.errors = vErrors;
+  validate272.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema123 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -7832,7 +7991,7 @@ const schema122 = {
   "maximum": 100,
   "nullable": true
 };
-function validate270(data, {
+function validate274(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7908,17 +8067,17 @@ function validate270(data, {
       errors++;
     }
   }
-  validate270.errors = vErrors;
+  validate274.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema124 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate272(data, {
+function validate276(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7943,74 +8102,6 @@ function validate272(data, {
     errors++;
   }
   if (!(data === "Rollback" || data === "Pause")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema123.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate272.errors = vErrors;
-  return errors === 0;
-}
-const schema124 = {
-  "type": "string",
-  "enum": ["Adopt", "Revert"],
-  "maxLength": 32,
-  "default": "Adopt",
-  "nullable": true
-};
-function validate274(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Adopt" || data === "Revert")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -8044,164 +8135,14 @@ function validate274(data, {
       errors++;
     }
   }
-  validate274.errors = vErrors;
-  return errors === 0;
-}
-function validate199(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "object"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (data && typeof data == "object" && !Array.isArray(data)) {
-    if (data.strategy !== undefined) {
-      if (!validate200(data.strategy, {
-        instancePath: instancePath + "/strategy",
-        parentData: data,
-        parentDataProperty: "strategy",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.canary !== undefined) {
-      if (!validate202(data.canary, {
-        instancePath: instancePath + "/canary",
-        parentData: data,
-        parentDataProperty: "canary",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.blueGreen !== undefined) {
-      if (!validate218(data.blueGreen, {
-        instancePath: instancePath + "/blueGreen",
-        parentData: data,
-        parentDataProperty: "blueGreen",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.analysis !== undefined) {
-      if (!validate226(data.analysis, {
-        instancePath: instancePath + "/analysis",
-        parentData: data,
-        parentDataProperty: "analysis",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxSurge !== undefined) {
-      if (!validate260(data.maxSurge, {
-        instancePath: instancePath + "/maxSurge",
-        parentData: data,
-        parentDataProperty: "maxSurge",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxUnavailable !== undefined) {
-      if (!validate264(data.maxUnavailable, {
-        instancePath: instancePath + "/maxUnavailable",
-        parentData: data,
-        parentDataProperty: "maxUnavailable",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate268(data.progressDeadlineSeconds, {
-        instancePath: instancePath + "/progressDeadlineSeconds",
-        parentData: data,
-        parentDataProperty: "progressDeadlineSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.revisionHistoryLimit !== undefined) {
-      if (!validate270(data.revisionHistoryLimit, {
-        instancePath: instancePath + "/revisionHistoryLimit",
-        parentData: data,
-        parentDataProperty: "revisionHistoryLimit",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.onFailure !== undefined) {
-      if (!validate272(data.onFailure, {
-        instancePath: instancePath + "/onFailure",
-        parentData: data,
-        parentDataProperty: "onFailure",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.externalUndo !== undefined) {
-      if (!validate274(data.externalUndo, {
-        instancePath: instancePath + "/externalUndo",
-        parentData: data,
-        parentDataProperty: "externalUndo",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
-        errors = vErrors.length;
-      }
-    }
-  }
-  validate199.errors = vErrors;
+  validate276.errors = vErrors;
   return errors === 0;
 }
 const schema125 = {
-  "type": "object",
-  "properties": {
-    "contract": {
-      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
-    },
-    "goldenSet": {
-      "$ref": "gS09oOVPtFBjFeDrrL73UGg551s0D9QLVMkrabTA"
-    }
-  },
-  "nullable": true
-};
-const schema126 = {
   "type": "string",
-  "enum": ["Backward", "Ignore"],
+  "enum": ["Adopt", "Revert"],
   "maxLength": 32,
+  "default": "Adopt",
   "nullable": true
 };
 function validate278(data, {
@@ -8228,13 +8169,13 @@ function validate278(data, {
     }
     errors++;
   }
-  if (!(data === "Backward" || data === "Ignore")) {
+  if (!(data === "Adopt" || data === "Revert")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema126.enum
+        allowedValues: schema125.enum
       }
     };
     if (vErrors === null) {
@@ -8265,7 +8206,225 @@ function validate278(data, {
   validate278.errors = vErrors;
   return errors === 0;
 }
+function validate203(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.strategy !== undefined) {
+      if (!validate204(data.strategy, {
+        instancePath: instancePath + "/strategy",
+        parentData: data,
+        parentDataProperty: "strategy",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.canary !== undefined) {
+      if (!validate206(data.canary, {
+        instancePath: instancePath + "/canary",
+        parentData: data,
+        parentDataProperty: "canary",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.blueGreen !== undefined) {
+      if (!validate222(data.blueGreen, {
+        instancePath: instancePath + "/blueGreen",
+        parentData: data,
+        parentDataProperty: "blueGreen",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.analysis !== undefined) {
+      if (!validate230(data.analysis, {
+        instancePath: instancePath + "/analysis",
+        parentData: data,
+        parentDataProperty: "analysis",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxSurge !== undefined) {
+      if (!validate264(data.maxSurge, {
+        instancePath: instancePath + "/maxSurge",
+        parentData: data,
+        parentDataProperty: "maxSurge",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxUnavailable !== undefined) {
+      if (!validate268(data.maxUnavailable, {
+        instancePath: instancePath + "/maxUnavailable",
+        parentData: data,
+        parentDataProperty: "maxUnavailable",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.progressDeadlineSeconds !== undefined) {
+      if (!validate272(data.progressDeadlineSeconds, {
+        instancePath: instancePath + "/progressDeadlineSeconds",
+        parentData: data,
+        parentDataProperty: "progressDeadlineSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.revisionHistoryLimit !== undefined) {
+      if (!validate274(data.revisionHistoryLimit, {
+        instancePath: instancePath + "/revisionHistoryLimit",
+        parentData: data,
+        parentDataProperty: "revisionHistoryLimit",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onFailure !== undefined) {
+      if (!validate276(data.onFailure, {
+        instancePath: instancePath + "/onFailure",
+        parentData: data,
+        parentDataProperty: "onFailure",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.externalUndo !== undefined) {
+      if (!validate278(data.externalUndo, {
+        instancePath: instancePath + "/externalUndo",
+        parentData: data,
+        parentDataProperty: "externalUndo",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate203.errors = vErrors;
+  return errors === 0;
+}
+const schema126 = {
+  "type": "object",
+  "properties": {
+    "contract": {
+      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
+    },
+    "goldenSet": {
+      "$ref": "gS09oOVPtFBjFeDrrL73UGg551s0D9QLVMkrabTA"
+    }
+  },
+  "nullable": true
+};
 const schema127 = {
+  "type": "string",
+  "enum": ["Backward", "Ignore"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate282(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Backward" || data === "Ignore")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema127.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate282.errors = vErrors;
+  return errors === 0;
+}
+const schema128 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -8281,11 +8440,11 @@ const schema127 = {
   },
   "nullable": true
 };
-const schema128 = {
+const schema129 = {
   "type": "string",
   "maxLength": 64
 };
-function validate283(data, {
+function validate287(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8326,10 +8485,10 @@ function validate283(data, {
     }
     errors++;
   }
-  validate283.errors = vErrors;
+  validate287.errors = vErrors;
   return errors === 0;
 }
-function validate280(data, {
+function validate284(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8403,43 +8562,43 @@ function validate280(data, {
       errors++;
     }
     if (data.configMapName !== undefined) {
-      if (!validate29(data.configMapName, {
+      if (!validate30(data.configMapName, {
         instancePath: instancePath + "/configMapName",
         parentData: data,
         parentDataProperty: "configMapName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate29(data.key, {
+      if (!validate30(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate283(data.sha256, {
+      if (!validate287(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
+        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate280.errors = vErrors;
+  validate284.errors = vErrors;
   return errors === 0;
 }
-function validate277(data, {
+function validate281(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8465,29 +8624,29 @@ function validate277(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate278(data.contract, {
+      if (!validate282(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        vErrors = vErrors === null ? validate282.errors : vErrors.concat(validate282.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate280(data.goldenSet, {
+      if (!validate284(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
+        vErrors = vErrors === null ? validate284.errors : vErrors.concat(validate284.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate277.errors = vErrors;
+  validate281.errors = vErrors;
   return errors === 0;
 }
 function validate93(data, {
@@ -8527,90 +8686,90 @@ function validate93(data, {
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate28(data.replicas, {
+      if (!validate29(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
         errors = vErrors.length;
       }
     }
     if (data.resources !== undefined) {
-      if (!validate105(data.resources, {
+      if (!validate109(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate105.errors : vErrors.concat(validate105.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.runtime !== undefined) {
-      if (!validate109(data.runtime, {
-        instancePath: instancePath + "/runtime",
-        parentData: data,
-        parentDataProperty: "runtime",
         rootData
       })) {
         vErrors = vErrors === null ? validate109.errors : vErrors.concat(validate109.errors);
         errors = vErrors.length;
       }
     }
+    if (data.runtime !== undefined) {
+      if (!validate113(data.runtime, {
+        instancePath: instancePath + "/runtime",
+        parentData: data,
+        parentDataProperty: "runtime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate113.errors : vErrors.concat(validate113.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.pod !== undefined) {
-      if (!validate128(data.pod, {
+      if (!validate132(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
+        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate177(data.autoscaling, {
+      if (!validate181(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
+        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate196(data.service, {
+      if (!validate200(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate196.errors : vErrors.concat(validate196.errors);
+        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate199(data.rollout, {
+      if (!validate203(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
+        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate277(data.validation, {
+      if (!validate281(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
         errors = vErrors.length;
       }
     }
@@ -8633,7 +8792,7 @@ function validate93(data, {
   validate93.errors = vErrors;
   return errors === 0;
 }
-const schema129 = {
+const schema130 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -8693,7 +8852,7 @@ const schema129 = {
   },
   "nullable": true
 };
-const schema130 = {
+const schema131 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -8701,7 +8860,7 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema132 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -8725,11 +8884,11 @@ const schema131 = {
     }
   }
 };
-const schema132 = {
+const schema133 = {
   "type": "string",
   "maxLength": 316
 };
-function validate292(data, {
+function validate296(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8770,15 +8929,15 @@ function validate292(data, {
     }
     errors++;
   }
-  validate292.errors = vErrors;
+  validate296.errors = vErrors;
   return errors === 0;
 }
-const schema133 = {
+const schema134 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate294(data, {
+function validate298(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8792,7 +8951,7 @@ function validate294(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema133.enum
+        allowedValues: schema134.enum
       }
     };
     if (vErrors === null) {
@@ -8835,72 +8994,7 @@ function validate294(data, {
     }
     errors++;
   }
-  validate294.errors = vErrors;
-  return errors === 0;
-}
-const schema46 = {
-  "type": "string",
-  "minLength": 1,
-  "maxLength": 1024
-};
-function validate79(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data === "string") {
-    if (func2(data) > 1024) {
-      const err0 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 1024
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err0];
-      } else {
-        vErrors.push(err0);
-      }
-      errors++;
-    }
-    if (func2(data) < 1) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/minLength",
-        keyword: "minLength",
-        params: {
-          limit: 1
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  } else {
-    const err2 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err2];
-    } else {
-      vErrors.push(err2);
-    }
-    errors++;
-  }
-  validate79.errors = vErrors;
+  validate298.errors = vErrors;
   return errors === 0;
 }
 const schema47 = {
@@ -8951,13 +9045,13 @@ function validate80(data, {
   validate80.errors = vErrors;
   return errors === 0;
 }
-const schema45 = {
+const schema46 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats16 = formats["date-time"];
-function validate78(data, {
+function validate79(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9014,16 +9108,16 @@ function validate78(data, {
     }
     errors++;
   }
-  validate78.errors = vErrors;
+  validate79.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
+const schema135 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate299(data, {
+function validate303(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9082,10 +9176,10 @@ function validate299(data, {
       errors++;
     }
   }
-  validate299.errors = vErrors;
+  validate303.errors = vErrors;
   return errors === 0;
 }
-function validate291(data, {
+function validate295(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9175,35 +9269,35 @@ function validate291(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate292(data.type, {
+      if (!validate296(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
+        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate294(data.status, {
+      if (!validate298(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate79(data.reason, {
+      if (!validate70(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
@@ -9219,24 +9313,24 @@ function validate291(data, {
       }
     }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate78(data.lastTransitionTime, {
+      if (!validate79(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate299(data.observedGeneration, {
+      if (!validate303(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
         errors = vErrors.length;
       }
     }
@@ -9256,10 +9350,10 @@ function validate291(data, {
     }
     errors++;
   }
-  validate291.errors = vErrors;
+  validate295.errors = vErrors;
   return errors === 0;
 }
-function validate290(data, {
+function validate294(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9302,26 +9396,26 @@ function validate290(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate291(data[i0], {
+      if (!validate295(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
+        vErrors = vErrors === null ? validate295.errors : vErrors.concat(validate295.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate290.errors = vErrors;
+  validate294.errors = vErrors;
   return errors === 0;
 }
-const schema37 = {
+const schema38 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate70(data, {
+function validate71(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9363,15 +9457,15 @@ function validate70(data, {
       errors++;
     }
   }
-  validate70.errors = vErrors;
+  validate71.errors = vErrors;
   return errors === 0;
 }
-const schema38 = {
+const schema39 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate71(data, {
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9413,15 +9507,15 @@ function validate71(data, {
       errors++;
     }
   }
-  validate71.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-const schema39 = {
+const schema40 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate72(data, {
+function validate73(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9463,7 +9557,7 @@ function validate72(data, {
       errors++;
     }
   }
-  validate72.errors = vErrors;
+  validate73.errors = vErrors;
   return errors === 0;
 }
 const schema48 = {
@@ -9516,12 +9610,12 @@ function validate81(data, {
   validate81.errors = vErrors;
   return errors === 0;
 }
-const schema135 = {
+const schema136 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate311(data, {
+function validate315(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9563,10 +9657,10 @@ function validate311(data, {
       errors++;
     }
   }
-  validate311.errors = vErrors;
+  validate315.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema137 = {
   "type": "object",
   "properties": {
     "message": {
@@ -9593,12 +9687,12 @@ const schema136 = {
   },
   "nullable": true
 };
-const schema137 = {
+const schema138 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate314(data, {
+function validate318(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9640,16 +9734,16 @@ function validate314(data, {
       errors++;
     }
   }
-  validate314.errors = vErrors;
+  validate318.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema42 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate74(data, {
+function validate75(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9707,10 +9801,10 @@ function validate74(data, {
       errors++;
     }
   }
-  validate74.errors = vErrors;
+  validate75.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema139 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -9718,7 +9812,7 @@ const schema138 = {
   },
   "nullable": true
 };
-const schema139 = {
+const schema140 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -9730,12 +9824,12 @@ const schema139 = {
     }
   }
 };
-const schema140 = {
+const schema141 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate322(data, {
+function validate326(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9749,7 +9843,7 @@ function validate322(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema140.enum
+        allowedValues: schema141.enum
       }
     };
     if (vErrors === null) {
@@ -9792,14 +9886,14 @@ function validate322(data, {
     }
     errors++;
   }
-  validate322.errors = vErrors;
+  validate326.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema44 = {
   "type": "string",
   "maxLength": 253
 };
-function validate76(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9840,10 +9934,10 @@ function validate76(data, {
     }
     errors++;
   }
-  validate76.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-function validate321(data, {
+function validate325(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9885,24 +9979,24 @@ function validate321(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate322(data.kind, {
+      if (!validate326(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
+        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
         errors = vErrors.length;
       }
     }
     if (data.name !== undefined) {
-      if (!validate76(data.name, {
+      if (!validate77(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
@@ -9922,10 +10016,10 @@ function validate321(data, {
     }
     errors++;
   }
-  validate321.errors = vErrors;
+  validate325.errors = vErrors;
   return errors === 0;
 }
-function validate320(data, {
+function validate324(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9968,21 +10062,21 @@ function validate320(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate321(data[i0], {
+      if (!validate325(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
+        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate320.errors = vErrors;
+  validate324.errors = vErrors;
   return errors === 0;
 }
-const schema141 = {
+const schema142 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -10022,12 +10116,12 @@ const schema141 = {
   },
   "nullable": true
 };
-const schema142 = {
+const schema143 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate331(data, {
+function validate335(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10041,7 +10135,7 @@ function validate331(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema142.enum
+        allowedValues: schema143.enum
       }
     };
     if (vErrors === null) {
@@ -10084,14 +10178,14 @@ function validate331(data, {
     }
     errors++;
   }
-  validate331.errors = vErrors;
+  validate335.errors = vErrors;
   return errors === 0;
 }
-const schema44 = {
+const schema45 = {
   "type": "integer",
   "format": "int32"
 };
-function validate77(data, {
+function validate78(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10133,7 +10227,7 @@ function validate77(data, {
       errors++;
     }
   }
-  validate77.errors = vErrors;
+  validate78.errors = vErrors;
   return errors === 0;
 }
 const schema49 = {
@@ -10186,7 +10280,7 @@ function validate82(data, {
   validate82.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema144 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -10194,7 +10288,7 @@ const schema143 = {
   },
   "nullable": true
 };
-const schema144 = {
+const schema145 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -10221,11 +10315,11 @@ const schema144 = {
     }
   }
 };
-const schema145 = {
+const schema146 = {
   "type": "string",
   "maxLength": 128
 };
-function validate341(data, {
+function validate345(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10266,15 +10360,15 @@ function validate341(data, {
     }
     errors++;
   }
-  validate341.errors = vErrors;
+  validate345.errors = vErrors;
   return errors === 0;
 }
-const schema146 = {
+const schema147 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate343(data, {
+function validate347(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10288,7 +10382,7 @@ function validate343(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema146.enum
+        allowedValues: schema147.enum
       }
     };
     if (vErrors === null) {
@@ -10331,7 +10425,7 @@ function validate343(data, {
     }
     errors++;
   }
-  validate343.errors = vErrors;
+  validate347.errors = vErrors;
   return errors === 0;
 }
 const schema50 = {
@@ -10383,7 +10477,7 @@ function validate83(data, {
   validate83.errors = vErrors;
   return errors === 0;
 }
-function validate340(data, {
+function validate344(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10441,24 +10535,24 @@ function validate340(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate341(data.gate, {
+      if (!validate345(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate341.errors : vErrors.concat(validate341.errors);
+        vErrors = vErrors === null ? validate345.errors : vErrors.concat(validate345.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate343(data.verdict, {
+      if (!validate347(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
+        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
         errors = vErrors.length;
       }
     }
@@ -10474,46 +10568,46 @@ function validate340(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate75(data.value, {
+      if (!validate76(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate71(data.message, {
+      if (!validate72(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.lower !== undefined) {
-      if (!validate75(data.lower, {
+      if (!validate76(data.lower, {
         instancePath: instancePath + "/lower",
         parentData: data,
         parentDataProperty: "lower",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.upper !== undefined) {
-      if (!validate75(data.upper, {
+      if (!validate76(data.upper, {
         instancePath: instancePath + "/upper",
         parentData: data,
         parentDataProperty: "upper",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
@@ -10533,10 +10627,10 @@ function validate340(data, {
     }
     errors++;
   }
-  validate340.errors = vErrors;
+  validate344.errors = vErrors;
   return errors === 0;
 }
-function validate339(data, {
+function validate343(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10579,21 +10673,21 @@ function validate339(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate340(data[i0], {
+      if (!validate344(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
+        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate339.errors = vErrors;
+  validate343.errors = vErrors;
   return errors === 0;
 }
-function validate327(data, {
+function validate331(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10715,90 +10809,90 @@ function validate327(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate76(data.revision, {
+      if (!validate77(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableRevision !== undefined) {
-      if (!validate76(data.stableRevision, {
+      if (!validate77(data.stableRevision, {
         instancePath: instancePath + "/stableRevision",
         parentData: data,
         parentDataProperty: "stableRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableReplicas !== undefined) {
-      if (!validate70(data.stableReplicas, {
+      if (!validate71(data.stableReplicas, {
         instancePath: instancePath + "/stableReplicas",
         parentData: data,
         parentDataProperty: "stableReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.state !== undefined) {
-      if (!validate331(data.state, {
+      if (!validate335(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
+        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
         errors = vErrors.length;
       }
     }
     if (data.step !== undefined) {
-      if (!validate77(data.step, {
+      if (!validate78(data.step, {
         instancePath: instancePath + "/step",
         parentData: data,
         parentDataProperty: "step",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.weight !== undefined) {
-      if (!validate77(data.weight, {
-        instancePath: instancePath + "/weight",
-        parentData: data,
-        parentDataProperty: "weight",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate78(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
+    if (data.weight !== undefined) {
+      if (!validate78(data.weight, {
+        instancePath: instancePath + "/weight",
+        parentData: data,
+        parentDataProperty: "weight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate79(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.paused !== undefined) {
-      if (!validate74(data.paused, {
+      if (!validate75(data.paused, {
         instancePath: instancePath + "/paused",
         parentData: data,
         parentDataProperty: "paused",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
@@ -10814,32 +10908,32 @@ function validate327(data, {
       }
     }
     if (data.measuredTime !== undefined) {
-      if (!validate74(data.measuredTime, {
+      if (!validate75(data.measuredTime, {
         instancePath: instancePath + "/measuredTime",
         parentData: data,
         parentDataProperty: "measuredTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate339(data.measurements, {
+      if (!validate343(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
+        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate327.errors = vErrors;
+  validate331.errors = vErrors;
   return errors === 0;
 }
-function validate313(data, {
+function validate317(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10865,87 +10959,87 @@ function validate313(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate314(data.message, {
+      if (!validate318(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
+        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate74(data.startTime, {
+      if (!validate75(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressTime !== undefined) {
-      if (!validate74(data.progressTime, {
-        instancePath: instancePath + "/progressTime",
-        parentData: data,
-        parentDataProperty: "progressTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.completeTime !== undefined) {
-      if (!validate74(data.completeTime, {
-        instancePath: instancePath + "/completeTime",
-        parentData: data,
-        parentDataProperty: "completeTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.restartedAt !== undefined) {
-      if (!validate75(data.restartedAt, {
-        instancePath: instancePath + "/restartedAt",
-        parentData: data,
-        parentDataProperty: "restartedAt",
         rootData
       })) {
         vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
+    if (data.progressTime !== undefined) {
+      if (!validate75(data.progressTime, {
+        instancePath: instancePath + "/progressTime",
+        parentData: data,
+        parentDataProperty: "progressTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.completeTime !== undefined) {
+      if (!validate75(data.completeTime, {
+        instancePath: instancePath + "/completeTime",
+        parentData: data,
+        parentDataProperty: "completeTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.restartedAt !== undefined) {
+      if (!validate76(data.restartedAt, {
+        instancePath: instancePath + "/restartedAt",
+        parentData: data,
+        parentDataProperty: "restartedAt",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.routes !== undefined) {
-      if (!validate320(data.routes, {
+      if (!validate324(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate327(data.canary, {
+      if (!validate331(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
+        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate313.errors = vErrors;
+  validate317.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema148 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -10976,12 +11070,12 @@ const schema147 = {
   },
   "nullable": true
 };
-const schema148 = {
+const schema149 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate356(data, {
+function validate360(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10995,7 +11089,7 @@ function validate356(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema148.enum
+        allowedValues: schema149.enum
       }
     };
     if (vErrors === null) {
@@ -11038,10 +11132,10 @@ function validate356(data, {
     }
     errors++;
   }
-  validate356.errors = vErrors;
+  validate360.errors = vErrors;
   return errors === 0;
 }
-function validate354(data, {
+function validate358(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11147,35 +11241,35 @@ function validate354(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate76(data.revision, {
+      if (!validate77(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate356(data.verdict, {
+      if (!validate360(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate356.errors : vErrors.concat(validate356.errors);
+        vErrors = vErrors === null ? validate360.errors : vErrors.concat(validate360.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate79(data.reason, {
+      if (!validate70(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
@@ -11202,43 +11296,43 @@ function validate354(data, {
       }
     }
     if (data.attempts !== undefined) {
-      if (!validate70(data.attempts, {
+      if (!validate71(data.attempts, {
         instancePath: instancePath + "/attempts",
         parentData: data,
         parentDataProperty: "attempts",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate72(data.pod, {
+      if (!validate73(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate78(data.time, {
+      if (!validate79(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate354.errors = vErrors;
+  validate358.errors = vErrors;
   return errors === 0;
 }
-const schema149 = {
+const schema150 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -11269,12 +11363,12 @@ const schema149 = {
   },
   "nullable": true
 };
-const schema150 = {
+const schema151 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate368(data, {
+function validate372(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11288,7 +11382,7 @@ function validate368(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema150.enum
+        allowedValues: schema151.enum
       }
     };
     if (vErrors === null) {
@@ -11331,15 +11425,15 @@ function validate368(data, {
     }
     errors++;
   }
-  validate368.errors = vErrors;
+  validate372.errors = vErrors;
   return errors === 0;
 }
-const schema151 = {
+const schema152 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate373(data, {
+function validate377(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11381,10 +11475,10 @@ function validate373(data, {
       errors++;
     }
   }
-  validate373.errors = vErrors;
+  validate377.errors = vErrors;
   return errors === 0;
 }
-function validate365(data, {
+function validate369(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11474,35 +11568,35 @@ function validate365(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate76(data.fromRevision, {
+      if (!validate77(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate76(data.toRevision, {
+      if (!validate77(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate368(data.trigger, {
+      if (!validate372(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
+        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
         errors = vErrors.length;
       }
     }
@@ -11529,43 +11623,43 @@ function validate365(data, {
       }
     }
     if (data.undone !== undefined) {
-      if (!validate72(data.undone, {
+      if (!validate73(data.undone, {
         instancePath: instancePath + "/undone",
         parentData: data,
         parentDataProperty: "undone",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate373(data.fieldManager, {
+      if (!validate377(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
+        vErrors = vErrors === null ? validate377.errors : vErrors.concat(validate377.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate78(data.time, {
+      if (!validate79(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate365.errors = vErrors;
+  validate369.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema153 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -11583,7 +11677,7 @@ const schema152 = {
   },
   "nullable": true
 };
-function validate378(data, {
+function validate382(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11609,54 +11703,54 @@ function validate378(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.promote !== undefined) {
-      if (!validate71(data.promote, {
+      if (!validate72(data.promote, {
         instancePath: instancePath + "/promote",
         parentData: data,
         parentDataProperty: "promote",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.abort !== undefined) {
-      if (!validate71(data.abort, {
+      if (!validate72(data.abort, {
         instancePath: instancePath + "/abort",
         parentData: data,
         parentDataProperty: "abort",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.pause !== undefined) {
-      if (!validate71(data.pause, {
+      if (!validate72(data.pause, {
         instancePath: instancePath + "/pause",
         parentData: data,
         parentDataProperty: "pause",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.resume !== undefined) {
-      if (!validate71(data.resume, {
+      if (!validate72(data.resume, {
         instancePath: instancePath + "/resume",
         parentData: data,
         parentDataProperty: "resume",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate378.errors = vErrors;
+  validate382.errors = vErrors;
   return errors === 0;
 }
-const schema153 = {
+const schema154 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -11664,7 +11758,7 @@ const schema153 = {
   },
   "nullable": true
 };
-const schema154 = {
+const schema155 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -11685,7 +11779,7 @@ const schema154 = {
     }
   }
 };
-function validate385(data, {
+function validate389(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11743,13 +11837,13 @@ function validate385(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate76(data.revision, {
+      if (!validate77(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
@@ -11765,35 +11859,35 @@ function validate385(data, {
       }
     }
     if (data.modelVersion !== undefined) {
-      if (!validate36(data.modelVersion, {
+      if (!validate37(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
+        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate75(data.sha256, {
+      if (!validate76(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate74(data.healthySince, {
+      if (!validate75(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
@@ -11813,10 +11907,10 @@ function validate385(data, {
     }
     errors++;
   }
-  validate385.errors = vErrors;
+  validate389.errors = vErrors;
   return errors === 0;
 }
-function validate384(data, {
+function validate388(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11859,21 +11953,21 @@ function validate384(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate385(data[i0], {
+      if (!validate389(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate385.errors : vErrors.concat(validate385.errors);
+        vErrors = vErrors === null ? validate389.errors : vErrors.concat(validate389.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate384.errors = vErrors;
+  validate388.errors = vErrors;
   return errors === 0;
 }
-function validate288(data, {
+function validate292(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11910,90 +12004,90 @@ function validate288(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate290(data.conditions, {
+      if (!validate294(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate70(data.replicas, {
+      if (!validate71(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.readyReplicas !== undefined) {
-      if (!validate70(data.readyReplicas, {
+      if (!validate71(data.readyReplicas, {
         instancePath: instancePath + "/readyReplicas",
         parentData: data,
         parentDataProperty: "readyReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.selector !== undefined) {
-      if (!validate71(data.selector, {
+      if (!validate72(data.selector, {
         instancePath: instancePath + "/selector",
         parentData: data,
         parentDataProperty: "selector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.url !== undefined) {
-      if (!validate71(data.url, {
+      if (!validate72(data.url, {
         instancePath: instancePath + "/url",
         parentData: data,
         parentDataProperty: "url",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.currentRevision !== undefined) {
-      if (!validate72(data.currentRevision, {
+      if (!validate73(data.currentRevision, {
         instancePath: instancePath + "/currentRevision",
         parentData: data,
         parentDataProperty: "currentRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.updateRevision !== undefined) {
-      if (!validate72(data.updateRevision, {
+      if (!validate73(data.updateRevision, {
         instancePath: instancePath + "/updateRevision",
         parentData: data,
         parentDataProperty: "updateRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.modelVersion !== undefined) {
-      if (!validate73(data.modelVersion, {
+      if (!validate74(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
@@ -12009,84 +12103,84 @@ function validate288(data, {
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate311(data.resolvedUri, {
+      if (!validate315(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
+        vErrors = vErrors === null ? validate315.errors : vErrors.concat(validate315.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate313(data.rollout, {
+      if (!validate317(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
+        vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate354(data.preflight, {
+      if (!validate358(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
+        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate365(data.rollback, {
+      if (!validate369(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate71(data.retry, {
+      if (!validate72(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.commands !== undefined) {
-      if (!validate378(data.commands, {
+      if (!validate382(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate378.errors : vErrors.concat(validate378.errors);
+        vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate384(data.history, {
+      if (!validate388(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
+        vErrors = vErrors === null ? validate388.errors : vErrors.concat(validate388.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate288.errors = vErrors;
+  validate292.errors = vErrors;
   return errors === 0;
 }
 function validate84(data, {
@@ -12192,13 +12286,13 @@ function validate84(data, {
       }
     }
     if (data.status !== undefined) {
-      if (!validate288(data.status, {
+      if (!validate292(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
+        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
         errors = vErrors.length;
       }
     }

@@ -1,0 +1,94 @@
+import type { KeyObject } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  mostSignatureBytes,
+  type SignedFile,
+  signingKeyOf,
+  UntrustedModel,
+  verifySignature,
+} from '../../../contract/src/signed-model.ts';
+import { type CopyOptions, copyFile } from './copied-file.ts';
+import type { KeptFile, KeptModel } from './kept-model.ts';
+import type { ModelSource } from './source.ts';
+import { StartupError } from './startup-error.ts';
+
+/** Who has to have signed a model, and where the signature is. */
+export interface Signer {
+  readonly key: KeyObject;
+  /** Its name beside the model; that of the model with `.sig` behind it when undefined. */
+  readonly file: string | undefined;
+}
+
+/**
+ * @param key in PEM; undefined: nobody has to have signed
+ * @throws StartupError InvalidConfiguration
+ */
+export function signerOf(key: string | undefined, file: string | undefined): Signer | undefined {
+  if (key === undefined) return undefined;
+  try {
+    return { key: signingKeyOf(key), file };
+  } catch (error) {
+    if (error instanceof UntrustedModel)
+      throw new StartupError('InvalidConfiguration', `${error.message}; correct spec.model.signature.publicKey`);
+    throw error;
+  }
+}
+
+/** What the signature is called in the folder of a model, in which no other file is called so. */
+export const signatureName = '.signature';
+
+export const signatureOf = (folder: string) => join(folder, signatureName);
+
+/** @throws StartupError ModelUntrusted where there is none, ModelFetchFailed; what reading and writing throw */
+export async function copySignature(
+  source: ModelSource,
+  path: string,
+  options: Pick<CopyOptions, 'credentials' | 'signal'>,
+): Promise<void> {
+  try {
+    await copyFile(source, path, { ...options, maxBytes: mostSignatureBytes, onProgress: () => undefined });
+  } catch (error) {
+    if (!(error instanceof StartupError) || error.reason === 'ModelFetchFailed') throw error;
+    throw new StartupError(
+      'ModelUntrusted',
+      `the model has no signature that can be read: ${error.message}; put it there, or name it in spec.model.signature.file`,
+      { cause: error },
+    );
+  }
+}
+
+/** @throws StartupError ModelUntrusted */
+export async function checkSignature(
+  folder: string,
+  files: readonly [KeptFile, ...KeptFile[]],
+  { key }: Signer,
+): Promise<void> {
+  const signed = ({ path, name, sha256 }: KeptFile): SignedFile => ({
+    name,
+    sha256,
+    read: () => createReadStream(join(folder, path)),
+  });
+  const [model, ...others] = files;
+  try {
+    const text = await readFile(signatureOf(folder), 'utf8');
+    await verifySignature(text, key, [signed(model), ...others.map(signed)]);
+  } catch (error) {
+    if (error instanceof UntrustedModel) throw new StartupError('ModelUntrusted', error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** Whether what an earlier container has copied is signed as it has to be: it may have been asked for another signer. */
+export async function isStillTrusted(
+  folder: string,
+  { files }: KeptModel,
+  signer: Signer | undefined,
+): Promise<boolean> {
+  if (signer === undefined) return true;
+  return checkSignature(folder, files, signer).then(
+    () => true,
+    () => false,
+  );
+}
