@@ -13,6 +13,11 @@ export const environment = {
   modelSignatureKey: 'SLIPWAY_MODEL_SIGNATURE_KEY',
   modelSignatureFile: 'SLIPWAY_MODEL_SIGNATURE_FILE',
   modelMaxBytes: 'SLIPWAY_MODEL_MAX_BYTES',
+  /** What the model is used for beside its tensors: TextEmbedding. */
+  task: 'SLIPWAY_TASK',
+  embeddingPooling: 'SLIPWAY_EMBEDDING_POOLING',
+  embeddingNormalization: 'SLIPWAY_EMBEDDING_NORMALIZATION',
+  embeddingMaxTokens: 'SLIPWAY_EMBEDDING_MAX_TOKENS',
   revision: 'SLIPWAY_REVISION',
   threads: 'SLIPWAY_THREADS',
   port: 'SLIPWAY_PORT',

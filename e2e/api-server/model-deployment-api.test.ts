@@ -175,6 +175,12 @@ describe('bad manifests are refused with a message that names the field and the 
       withModel({ signature: { publicKey: signingKey, file } }),
       ['spec.model.signature.file', 'must be the name of a file beside the model file'],
     ]),
+    [
+      'how to embed without the task',
+      { model, runtime: { embedding: { pooling: 'Mean' } } },
+      ['spec.runtime.embedding', 'embedding is of the task TextEmbedding alone'],
+    ],
+    ['another task', { model, runtime: { task: 'Chat' } }, ['spec.runtime.task', 'supported values: "TextEmbedding"']],
     ['a short digest', withModel({ sha256: 'ab' }), ['spec.model.sha256', 'as the first word that sha256sum prints']],
     [
       'a size that is no quantity',

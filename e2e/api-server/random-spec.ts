@@ -101,21 +101,30 @@ interface Spec {
   autoscaling?: { triggers: { type: string; averageUtilization?: number; averageValue?: unknown }[] };
   resources?: { requests?: Record<string, unknown> };
   readonly model: { uri?: string; sha256?: string; secretName?: string };
+  readonly runtime?: { readonly task?: string; readonly embedding?: object };
 }
 
 /** What a person would not write, because the API refuses it with a message, is left out. */
-function consistent({ replicas, autoscaling, ...spec }: Spec): object {
-  const { secretName, ...rest } = spec.model;
+function consistent({ replicas, autoscaling, runtime, ...rest }: Spec): object {
+  const { embedding, ...others } = runtime ?? {};
+  const isEmbedded = embedding !== undefined && others.task !== undefined;
+  const spec = runtime === undefined ? rest : { ...rest, runtime: isEmbedded ? { ...others, embedding } : others };
+  const { secretName, ...model } = spec.model;
   const credentials =
-    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|mlflow):/.test(rest.uri ?? '') ? { secretName } : {};
-  const model = { sha256: 'a'.repeat(64), ...rest, ...credentials };
+    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|mlflow):/.test(model.uri ?? '') ? { secretName } : {};
+  const pinned = { sha256: 'a'.repeat(64), ...model, ...credentials };
   // The number is always given: an update that removes autoscaling has to set it.
-  if (autoscaling === undefined) return { ...spec, model, replicas: replicas ?? 1 };
+  if (autoscaling === undefined) return { ...spec, model: pinned, replicas: replicas ?? 1 };
   const triggers = autoscaling.triggers.map(({ type, averageUtilization = 80, averageValue = '1Gi' }) =>
     type === 'CPU' ? { type, averageUtilization } : { type, averageValue },
   );
   const requests = { cpu: '100m', ...spec.resources?.requests };
-  return { ...spec, model, resources: { ...spec.resources, requests }, autoscaling: { ...autoscaling, triggers } };
+  return {
+    ...spec,
+    model: pinned,
+    resources: { ...spec.resources, requests },
+    autoscaling: { ...autoscaling, triggers },
+  };
 }
 
 function arbitraryOf(schema: Schema, path: readonly string[]): fc.Arbitrary<unknown> {

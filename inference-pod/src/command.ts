@@ -9,6 +9,7 @@ import type { StartupFailure } from '../../contract/src/startup-failure.ts';
 import { messageOf } from './model/error-message.ts';
 import { StartupError } from './model/startup-error.ts';
 import { type InferenceServer, type ServerSettings, startServer } from './server.ts';
+import { type Pooling, poolings } from './tasks/task.ts';
 import { createLog } from './telemetry/log.ts';
 
 interface Options
@@ -19,6 +20,7 @@ interface Options
     | 'modelSha256'
     | 'modelSignatureKey'
     | 'modelSignatureFile'
+    | 'task'
     | 'revision'
     | 'host'
     | 'workDirectory'
@@ -35,6 +37,10 @@ interface Options
   readonly modelSignatureKey?: string;
   readonly modelSignatureFile?: string;
   readonly revision?: string;
+  readonly task?: 'TextEmbedding';
+  readonly embeddingPooling: Pooling;
+  readonly embeddingNormalization: 'Enabled' | 'Disabled';
+  readonly embeddingMaxTokens?: number;
   readonly host?: string;
   readonly workDirectory?: string;
   readonly podUid?: string;
@@ -102,6 +108,28 @@ const program = new Command('inference-pod')
     option('--model-max-bytes <n>', 'refuse a larger model', environment.modelMaxBytes)
       .argParser(anySize)
       .default(defaults.maxModelBytes),
+  )
+  .addOption(
+    option('--task <name>', 'what the model is used for beside its tensors', environment.task).choices([
+      'TextEmbedding',
+    ]),
+  )
+  .addOption(
+    option('--embedding-pooling <how>', "how tokens' vectors become one of the text", environment.embeddingPooling)
+      .choices(poolings)
+      .default('Mean'),
+  )
+  .addOption(
+    option('--embedding-normalization <how>', 'whether vectors are made 1 long', environment.embeddingNormalization)
+      .choices(['Enabled', 'Disabled'])
+      .default('Enabled'),
+  )
+  .addOption(
+    option(
+      '--embedding-max-tokens <n>',
+      'longer texts are cut; default: as tokenizer.json says, or 512',
+      environment.embeddingMaxTokens,
+    ).argParser(integer(1, 131_072)),
   )
   .addOption(option('--revision <name>', 'told in the header x-slipway-revision', environment.revision))
   .addOption(
@@ -246,6 +274,10 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     modelSha256,
     modelSignatureKey,
     modelSignatureFile,
+    task,
+    embeddingPooling,
+    embeddingNormalization,
+    embeddingMaxTokens,
     host,
     podUid,
     batchMaxSize,
@@ -289,6 +321,15 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
         modelSha256,
         modelSignatureKey,
         modelSignatureFile,
+        task:
+          task === undefined
+            ? undefined
+            : {
+                kind: task,
+                pooling: embeddingPooling,
+                isNormalized: embeddingNormalization === 'Enabled',
+                maxTokens: embeddingMaxTokens,
+              },
         revision,
         host,
         workDirectory,

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
@@ -26,6 +27,7 @@ import { close, type HttpServer, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
 import { tensorflowMethods } from './serving/tensorflow-service.ts';
 import { Transfers } from './serving/transfers.ts';
+import type { TextEmbeddingTask } from './tasks/task.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
@@ -44,6 +46,8 @@ export interface ServerSettings {
   readonly modelSignatureKey: string | undefined;
   readonly modelSignatureFile: string | undefined;
   readonly modelMaxBytes: number;
+  /** What the model is used for beside its tensors; undefined for nothing. */
+  readonly task: TextEmbeddingTask | undefined;
   readonly revision: string | undefined;
   readonly threads: number;
   readonly host: string | undefined;
@@ -240,7 +244,12 @@ async function openPorts(
   const common = { model, lifecycle, transfers, log, telemetry, traffic };
   const accessLog = createAccessLog({ model: model.name, version: model.version, revision }, settings.accessLogPercent);
   const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
-  const app = createInferenceApp({ ...common, infer, hasPage: settings.page === 'Enabled' });
+  const app = createInferenceApp({
+    ...common,
+    infer,
+    hasPage: settings.page === 'Enabled',
+    takesTexts: settings.task !== undefined,
+  });
   const serving = await listen({
     listener: createServingListener({ ...common, revision, infer, app, accessLog, tracing }),
     port: settings.port,
@@ -286,6 +295,9 @@ function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   return { ...report, signature: scheduler.model.signature, resolvedUri, signedBy, goldenSet };
 }
 
+/** As the hub calls it. */
+const tokenizerName = 'tokenizer.json';
+
 async function loadModel(
   settings: ServerSettings,
   log: Logger,
@@ -302,6 +314,7 @@ async function loadModel(
     mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
+    companions: settings.task === undefined ? [] : [tokenizerName],
     signer: signerOf(settings.modelSignatureKey, settings.modelSignatureFile),
     credentials,
     timeoutSeconds: settings.fetchTimeoutSeconds,
@@ -325,7 +338,19 @@ async function loadModel(
   const { batchMaxSize, batchMaxDelayMilliseconds } = settings;
   const batching =
     batchMaxSize === undefined ? undefined : { maxSize: batchMaxSize, maxDelayMilliseconds: batchMaxDelayMilliseconds };
-  const executor = { path: file.path, threads: settings.threads, model, limits, mostRows: batchMaxSize ?? 1 };
+  const { task, requestTimeoutMilliseconds } = settings;
+  const tasks =
+    task === undefined
+      ? undefined
+      : { task, tokenizerPath: join(file.folder, tokenizerName), mostMilliseconds: requestTimeoutMilliseconds };
+  const executor = {
+    path: file.path,
+    threads: settings.threads,
+    model,
+    limits,
+    mostRows: batchMaxSize ?? 1,
+    task: tasks,
+  };
   const scheduler = await Scheduler.start({
     settings: executor,
     batching,

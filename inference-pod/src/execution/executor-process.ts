@@ -4,7 +4,7 @@
  */
 import { openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
-import { wires } from '../protocol/wires.ts';
+import { type Call, everyWire, isInferenceCall } from '../protocol/wires.ts';
 import { measureBatchGain } from './batch-gain.ts';
 import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
@@ -33,13 +33,23 @@ function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
   answeredBytes += head.bodyLength;
 }
 
+const noTask: InferenceAnswer = {
+  kind: 'refused',
+  status: 404,
+  message: 'this model has no task TextEmbedding',
+  seconds: undefined,
+};
+
 function tell(opened: OpenedModel): void {
   send(openedJob, { kind: 'answered', body: JSON.stringify(opened), headerLength: undefined, seconds: undefined });
 }
 
-async function main({ path, threads, model, limits, mostRows }: ExecutorSettings): Promise<void> {
+async function main({ path, threads, model, limits, mostRows, task }: ExecutorSettings): Promise<void> {
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
+  // What a task needs is loaded where there is one.
+  const embeddings =
+    task === undefined ? undefined : (await import('./embeddings.ts')).openEmbeddings(session, task, model, limits);
   const { signature, omittedOutputs } = session;
   const batchGain = mostRows > 1 && warmUpRefused === undefined ? await measureBatchGain(session, mostRows) : undefined;
   const memoryBytes = process.memoryUsage.rss();
@@ -53,7 +63,7 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
   });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     const calls = batch.map(({ frame, body }) => ({
-      wire: wires[frame.code] ?? wires[0],
+      wire: everyWire[frame.code] ?? everyWire[0],
       body,
       headerLength: frame.headerLength,
     }));
@@ -63,9 +73,11 @@ async function main({ path, threads, model, limits, mostRows }: ExecutorSettings
       send(batch[place]?.frame.job ?? openedJob, answer, (now - since) / 1000);
       since = now;
     };
-    const [call, ...others] = calls;
-    if (call !== undefined && others.length === 0) reply(0, await infer(call, session, model, limits));
-    else await inferTogether(calls, session, model, limits, mostRows, reply);
+    const answer = async (call: Call) =>
+      isInferenceCall(call) ? infer(call, session, model, limits) : (embeddings?.answer(call.body) ?? noTask);
+    if (calls.length > 1 && calls.every(isInferenceCall))
+      await inferTogether(calls, session, model, limits, mostRows, reply);
+    else for (const [place, call] of calls.entries()) reply(place, await answer(call));
     channel.release(batch);
     leaveOldBehind(answeredBytes);
     answeredBytes = 0;

@@ -1,6 +1,7 @@
 import type { StartupFailure } from '../../../contract/src/startup-failure.ts';
 import type { Signature } from '../protocol/datatypes.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
+import type { TextEmbeddingTask } from '../tasks/task.ts';
 import type { InferenceLimits } from './inference.ts';
 
 /** What an executor is started with, as JSON in its first argument. */
@@ -11,6 +12,16 @@ export interface ExecutorSettings {
   readonly limits: InferenceLimits;
   /** Rows of one run at most, of calls that are sent together. */
   readonly mostRows: number;
+  /** What the model is used for beside its tensors; undefined for nothing. */
+  readonly task?: TaskSettings | undefined;
+}
+
+export interface TaskSettings {
+  readonly task: TextEmbeddingTask;
+  /** Where its tokenizer is. */
+  readonly tokenizerPath: string;
+  /** A request that takes longer is given up. */
+  readonly mostMilliseconds: number;
 }
 
 /** The file descriptor of its socket. */

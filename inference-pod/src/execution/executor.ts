@@ -3,7 +3,7 @@ import { Duplex, PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { StartupError } from '../model/startup-error.ts';
 import type { Signature } from '../protocol/datatypes.ts';
-import { type InferenceCall, wires } from '../protocol/wires.ts';
+import { type Call, everyWire } from '../protocol/wires.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameParser, type Message, writeHead } from './frames.ts';
 import { leaveBehind } from './garbage.ts';
@@ -107,7 +107,7 @@ export class Executor {
   }
 
   /** Sends calls that may be answered together. Each promise resolves with the answer, or with the end of the process. */
-  run(calls: readonly InferenceCall[]): readonly Promise<ExecutorAnswer | ExecutorEnd>[] {
+  run(calls: readonly Call[]): readonly Promise<ExecutorAnswer | ExecutorEnd>[] {
     if (this.#jobs.length === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
     const answers = calls.map(({ wire, body, headerLength }, index) => {
@@ -116,7 +116,7 @@ export class Executor {
       const following = calls.length - 1 - index;
       const head = {
         job,
-        code: wires.indexOf(wire),
+        code: everyWire.indexOf(wire),
         following,
         headerLength,
         seconds: undefined,

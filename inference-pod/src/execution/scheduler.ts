@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { RequestError } from '../protocol/request-error.ts';
-import type { InferenceCall } from '../protocol/wires.ts';
+import { type Call, isInferenceCall } from '../protocol/wires.ts';
 import { type BatchingDecision, decideBatching } from './batch-gain.ts';
 import { type BatchingSettings, isBatchable } from './batching.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
@@ -28,7 +28,7 @@ export interface SchedulerOptions {
 
 /** A call that waits or is computed. */
 interface Job {
-  readonly call: InferenceCall;
+  readonly call: Call;
   /** What the run is measured for. */
   readonly shapes: string | undefined;
   readonly deadline: Deadline;
@@ -153,12 +153,12 @@ export class Scheduler {
    * @throws RequestError 503 at once when too many are in flight, or when its deadline would pass while it waits; 504
    *   once the deadline has passed
    */
-  infer(call: InferenceCall, deadline: Deadline, isAbandoned: () => boolean): Promise<InferenceAnswer | undefined> {
+  infer(call: Call, deadline: Deadline, isAbandoned: () => boolean): Promise<InferenceAnswer | undefined> {
     if (performance.now() > deadline.at) throw new DeadlinePassed(deadline);
     if (this.inFlight >= this.#options.maxInFlight) {
       throw new Overload('the server is full: too many requests are in flight, try again', this.#wait);
     }
-    const taken = this.#servingThread?.take(call);
+    const taken = isInferenceCall(call) ? this.#servingThread?.take(call) : undefined;
     if (taken?.kind === 'answered') return taken.answer;
     if (performance.now() + this.#wait > deadline.at) {
       throw new Overload(

@@ -18,6 +18,8 @@ export interface FetchOptions extends Pick<CopyOptions, 'maxBytes' | 'credential
   readonly mountDirectory: string;
   /** Lower-case hexadecimal; undefined accepts any bytes. */
   readonly sha256: string | undefined;
+  /** Files that are needed beside it, by their names. */
+  readonly companions?: readonly string[];
   /** Who has to have signed it; undefined for nobody. */
   readonly signer?: Signer | undefined;
   /** After which it is given up. */
@@ -28,6 +30,8 @@ export interface FetchOptions extends Pick<CopyOptions, 'maxBytes' | 'credential
 
 export interface ModelFile {
   readonly path: string;
+  /** Where that and the files beside it are. */
+  readonly folder: string;
   /** Of all of its files. */
   readonly bytes: number;
   /** Of the bytes, in lower-case hexadecimal; of a model in several files, as `digestOfFiles` has it. */
@@ -84,7 +88,7 @@ function modelFileOf(
   isFetched: boolean,
 ): ModelFile {
   const signedBy = signer === undefined ? undefined : fingerprintOf(signer.key);
-  return { path: join(folder, files[0].path), bytes: bytesOf(files), sha256, resolvedUri, signedBy, isFetched };
+  return { path: join(folder, files[0].path), folder, bytes: bytesOf(files), sha256, resolvedUri, signedBy, isFetched };
 }
 
 async function fetchFiles(
@@ -107,27 +111,48 @@ async function fetchFiles(
   const name = fileNameOf(uri);
   const files: [KeptFile, ...KeptFile[]] = [await copy(source, modelPath, name, 0)];
   const resolvedUri = source.kind === 'remote' ? source.remote.resolvedUri?.() : undefined;
+  // All of one commit, or of one manifest, however a name in the URI moves meanwhile.
+  const base = resolvedUri ?? uri;
+  const sourceOf = (besideUri: string) => parseModelSource(besideUri, mountDirectory, credentials);
   for (const location of externalDataOf(join(folder, modelPath))) {
     if (location === name || location === modelPath || location === signatureName)
       throw new StartupError(
         'ModelInvalid',
         `the model has data in '${location}', as if that were another file than its own`,
       );
-    // All of one commit, or of one manifest, however a name in the URI moves meanwhile.
-    const beside = parseModelSource(uriBeside(resolvedUri ?? uri, location), mountDirectory, credentials);
-    files.push(await copy(beside, location, location, bytesOf(files)));
+    files.push(await copy(sourceOf(uriBeside(base, location)), location, location, bytesOf(files)));
+  }
+  for (const companion of options.companions ?? []) {
+    if (files.some(({ path }) => path === companion))
+      throw new StartupError('ModelInvalid', `the model has data in '${companion}', which is to be another file`);
+    const from = (besideUri: string) => copy(sourceOf(besideUri), companion, companion, bytesOf(files));
+    files.push(await companionFile(base, companion, from));
   }
   const sha256 = digestOfFiles(files);
   if (options.sha256 !== undefined && options.sha256 !== sha256)
     throw new StartupError('ModelDigestMismatch', mismatch(nameOfSource(source), files, sha256, options.sha256));
   const { signer } = options;
   if (signer !== undefined) {
-    const beside = uriBeside(resolvedUri ?? uri, signer.file ?? `${name}.sig`);
-    const from = parseModelSource(beside, mountDirectory, credentials);
+    const from = sourceOf(uriBeside(base, signer.file ?? `${name}.sig`));
     await copySignature(from, signatureOf(folder), { credentials, signal });
     await checkSignature(folder, files, signer);
   }
   return { files, sha256, resolvedUri };
+}
+
+/** Beside the model, or, as the hub has it, above a folder `onnx` in which that is. */
+async function companionFile(
+  base: string,
+  companion: string,
+  from: (uri: string) => Promise<KeptFile>,
+): Promise<KeptFile> {
+  try {
+    return await from(uriBeside(base, companion));
+  } catch (error) {
+    const above = base.replace(/\/onnx\/([^/?#]+)(?=$|[?#])/, '/$1');
+    if (!(error instanceof StartupError) || error.reason !== 'ModelNotFound' || above === base) throw error;
+    return from(uriBeside(above, companion));
+  }
 }
 
 function mismatch(from: string, files: readonly KeptFile[], sha256: string, expected: string): string {

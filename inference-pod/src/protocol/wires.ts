@@ -22,12 +22,25 @@ export const wires = [
 ] as const;
 export type Wire = (typeof wires)[number];
 
-/** One request for an inference, as it came from the wire. */
-export interface InferenceCall {
-  readonly wire: Wire;
+/** These and the forms of what a task takes instead of tensors. A place here is what executors are told, so it is kept. */
+export const everyWire = [...wires, 'embeddings'] as const;
+export type AnyWire = (typeof everyWire)[number];
+
+/** One request, as it came from the wire. */
+export interface Call {
+  readonly wire: AnyWire;
   readonly body: Buffer;
   /** How much of the body is JSON, when tensors in binary form follow it. */
   readonly headerLength: number | undefined;
+}
+
+/** One request for an inference on tensors. */
+export interface InferenceCall extends Call {
+  readonly wire: Wire;
+}
+
+export function isInferenceCall(call: Call): call is InferenceCall {
+  return call.wire !== 'embeddings';
 }
 
 /** What is sent back, and how much of it is JSON when tensors in binary form follow. */

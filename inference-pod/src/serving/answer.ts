@@ -22,11 +22,16 @@ export function jsonAnswer(status: number, body: object): HttpAnswer {
   return { status, contentType: jsonType, body: JSON.stringify(body) };
 }
 
+/** How the clients of a protocol read what went wrong. */
+export type ErrorForm = (status: number, message: string) => object;
+
+const usualForm: ErrorForm = (_status, message) => ({ error: message });
+
 /** The answer for a request that was refused; undefined for an error that is a fault of this program. */
-function refusalAnswer(error: unknown): HttpAnswer | undefined {
-  if (error instanceof URIError) return jsonAnswer(400, { error: 'the path is not valid URL encoding' });
+function refusalAnswer(error: unknown, inForm: ErrorForm): HttpAnswer | undefined {
+  if (error instanceof URIError) return jsonAnswer(400, inForm(400, 'the path is not valid URL encoding'));
   if (!(error instanceof RequestError)) return undefined;
-  const answer = jsonAnswer(error.status, { error: error.message });
+  const answer = jsonAnswer(error.status, inForm(error.status, error.message));
   if (error.status !== 503) return answer;
   return { ...answer, headers: { 'retry-after': error instanceof Overload ? error.retryAfterSeconds : 1 } };
 }
@@ -94,15 +99,16 @@ export function refuse(
   error: unknown,
   transfers: Transfers,
   log: Logger,
+  inForm: ErrorForm = usualForm,
 ): void {
-  const refusal = refusalAnswer(error);
+  const refusal = refusalAnswer(error, inForm);
   if (refusal === undefined) log.error({ err: error }, 'a request failed');
   if (response.headersSent) {
     response.destroy();
     return;
   }
   discardRest(request);
-  send(response, refusal ?? jsonAnswer(500, { error: 'internal error' }), transfers);
+  send(response, refusal ?? jsonAnswer(500, inForm(500, 'internal error')), transfers);
 }
 
 /** How long the rest of a body is read and thrown away. */

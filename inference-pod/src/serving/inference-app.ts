@@ -1,6 +1,7 @@
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { routes } from '../../../contract/src/ports.ts';
+import { modelList } from '../protocol/embeddings.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
 import { openApiDocument } from '../protocol/openapi.ts';
 import { RequestError } from '../protocol/request-error.ts';
@@ -22,6 +23,8 @@ export interface InferenceAppOptions {
   readonly infer: Inference;
   /** Whether people are given a page at `/`. */
   readonly hasPage: boolean;
+  /** Whether texts are taken beside tensors. */
+  readonly takesTexts: boolean;
 }
 
 /** What the Open Inference Protocol v2 has over REST beside inferences, and the refusal of everything else. */
@@ -33,7 +36,9 @@ export function createInferenceApp({
   log,
   infer,
   hasPage,
+  takesTexts,
 }: InferenceAppOptions): Express {
+  const startSeconds = Math.floor(Date.now() / 1000);
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -134,9 +139,16 @@ export function createInferenceApp({
     );
   }
 
+  // OpenAI's API, as far as its clients need it to find the model and to ask it.
+  get(
+    '/v1/models',
+    answer(() => modelList(model.name, startSeconds)),
+  );
+  if (takesTexts) post('/v1/embeddings', (request, response) => infer(request, response, 'embeddings', undefined));
+
   get(
     '/openapi.json',
-    answer(() => openApiDocument(model, loaded().signature)),
+    answer(() => openApiDocument(model, loaded().signature, takesTexts)),
   );
   if (hasPage) servePage(get, model, transfers);
   for (const refuseOthers of refusals) refuseOthers();

@@ -3,16 +3,26 @@ import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
+import { embeddingsError } from '../protocol/embeddings.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
-import type { Wire } from '../protocol/wires.ts';
+import type { AnyWire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
 import { isOrdinary, passedOnHeader, revisionHeader } from '../traffic/canary-answer.ts';
 import type { Comparison } from '../traffic/comparison.ts';
 import type { Passing } from '../traffic/passing.ts';
 import type { Asked, Traffic } from '../traffic/traffic.ts';
-import { binaryType, compressed, encodingFor, type HttpAnswer, jsonType, refuse, send } from './answer.ts';
+import {
+  binaryType,
+  compressed,
+  type ErrorForm,
+  encodingFor,
+  type HttpAnswer,
+  jsonType,
+  refuse,
+  send,
+} from './answer.ts';
 import { type Body, readBody } from './body.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Transfer, Transfers } from './transfers.ts';
@@ -32,7 +42,7 @@ export interface InferenceOptions {
 export type Inference = (
   request: IncomingMessage,
   response: ServerResponse,
-  wire: Wire,
+  wire: AnyWire,
   version: string | undefined,
   stages?: Stages,
 ) => void;
@@ -43,11 +53,14 @@ export function createInference(options: InferenceOptions): Inference {
     void answer(request, response, wire, version, stages, options);
 }
 
+/** How a client reads what went wrong, where that is not as usual. */
+const errorForms: Readonly<Partial<Record<AnyWire, ErrorForm>>> = { embeddings: embeddingsError };
+
 /** One request, and what is known of it. */
 interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly wire: Wire;
+  readonly wire: AnyWire;
   readonly stages: Stages;
   readonly passing: Passing | undefined;
 }
@@ -55,7 +68,7 @@ interface Exchange {
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  wire: Wire,
+  wire: AnyWire,
   version: string | undefined,
   stages: Stages,
   options: InferenceOptions,
@@ -93,7 +106,7 @@ async function answer(
     send(response, sent, transfers);
     compare(comparison, made, lifecycle.model.scheduler, log);
   } catch (error) {
-    refuse(request, response, error, transfers, log);
+    refuse(request, response, error, transfers, log, errorForms[wire]);
   } finally {
     comparison?.endUnlessUnderWay();
     held?.end();

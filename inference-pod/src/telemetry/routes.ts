@@ -19,6 +19,8 @@ export const requestRoutes = [
   '/v2/models/:name/versions/:version/stats',
   '/v2/models/stats',
   '/v2/repository/index',
+  '/v1/embeddings',
+  '/v1/models',
   '/v1/models/:name',
   '/v1/models/:name/metadata',
   '/v1/models/:name:predict',
@@ -50,7 +52,7 @@ export type RequestRoute = (typeof requestRoutes)[number];
 /** Those that ask for an inference, and what may have been meant to. */
 const inferenceRoutes: ReadonlySet<RequestRoute> = new Set(
   requestRoutes.filter((route) =>
-    /(infer|:predict|:classify|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(route),
+    /(infer|embeddings|:predict|:classify|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(route),
   ),
 );
 

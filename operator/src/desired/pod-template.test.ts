@@ -41,6 +41,16 @@ describe('a pod template', () => {
     expect(metadata?.labels).toMatchObject({ 'serving.slipway.dev/track': 'stable', 'app.kubernetes.io/version': '1' });
   });
 
+  test('says what the model is used for', () => {
+    const embedding = { pooling: 'LastToken', normalization: 'Disabled', maxTokens: 256 } as const;
+    expect(render({ runtime: { task: 'TextEmbedding', embedding } }).env).toMatchObject({
+      SLIPWAY_TASK: 'TextEmbedding',
+      SLIPWAY_EMBEDDING_POOLING: 'LastToken',
+      SLIPWAY_EMBEDDING_NORMALIZATION: 'Disabled',
+      SLIPWAY_EMBEDDING_MAX_TOKENS: '256',
+    });
+  });
+
   test('is hardened, and gets no token', () => {
     const { podSpec, container } = render();
     expect(podSpec).toMatchObject({

@@ -82,6 +82,27 @@ export interface IModelDeployment {
      */
     "runtime"?: {
       /**
+       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model.
+       */
+      "task"?: "TextEmbedding";
+      /**
+       * How the task TextEmbedding makes vectors of texts.
+       */
+      "embedding"?: {
+        /**
+         * How the vectors of tokens become one of the text, where the model gives those of tokens. Mean when absent.
+         */
+        "pooling"?: "Mean" | "FirstToken" | "LastToken";
+        /**
+         * Whether vectors are made 1 long. Enabled when absent.
+         */
+        "normalization"?: "Enabled" | "Disabled";
+        /**
+         * The tokens of a text at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         */
+        "maxTokens"?: number;
+      };
+      /**
        * The inference image. The operator's own when absent, taken when a revision is made and kept for it.
        */
       "image"?: string;

@@ -13,7 +13,7 @@ const schema51 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "IwGa4Rc2BdeIZyn4abnYemAgLge6Wv74KJqiI7HN6s"
+      "$ref": "v1sbjg55Lr3OMlzMLXUPZIbpzPhgWKpamVSDwjKKUU"
     },
     "status": {
       "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
@@ -194,7 +194,7 @@ const schema56 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "74SnPBFQdwdDhdmAgEQIG2BmOMsFyWdsOZmMrqT3Oew"
+      "$ref": "2HHsOUd5eIf4tLbqgt3AHiorJH6e3v7Ce7EkaqNhKg"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -1202,6 +1202,12 @@ function validate109(data, {
 const schema62 = {
   "type": "object",
   "properties": {
+    "task": {
+      "$ref": "TYcS1obsn63Swobly053xqocEpD78OeWa9kxPr5m8"
+    },
+    "embedding": {
+      "$ref": "DNYbjdBAS8XhJKY7MwSDqj4v7GPuKqQsSvaHG49P8"
+    },
     "image": {
       "$ref": "Uyf81h3vdO77mLFShfoYid2fNyYKi9KP8W83S2iQ"
     },
@@ -1231,11 +1237,375 @@ const schema62 = {
 };
 const schema63 = {
   "type": "string",
+  "enum": ["TextEmbedding"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate114(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "TextEmbedding")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema63.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate114.errors = vErrors;
+  return errors === 0;
+}
+const schema64 = {
+  "type": "object",
+  "properties": {
+    "pooling": {
+      "$ref": "9Z0MDBiL83AZ9wCTslyIqT28nc8Y4OvOx74hEHeg"
+    },
+    "normalization": {
+      "$ref": "RrnkW3ROzNm926lGgztPRwpdQBttnLhPKskEJbJGx4"
+    },
+    "maxTokens": {
+      "$ref": "gL9PGwYvplRV1zPy4TtQVy17PnhCylyLWzq5slPXeM"
+    }
+  },
+  "nullable": true
+};
+const schema65 = {
+  "type": "string",
+  "enum": ["Mean", "FirstToken", "LastToken"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate117(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Mean" || data === "FirstToken" || data === "LastToken")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema65.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate117.errors = vErrors;
+  return errors === 0;
+}
+const schema12 = {
+  "type": "string",
+  "enum": ["Enabled", "Disabled"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate30(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Enabled" || data === "Disabled")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema12.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate30.errors = vErrors;
+  return errors === 0;
+}
+const schema66 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 4,
+  "maximum": 131072,
+  "nullable": true
+};
+function validate120(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 131072 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 131072
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 4 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 4
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate120.errors = vErrors;
+  return errors === 0;
+}
+function validate116(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.pooling !== undefined) {
+      if (!validate117(data.pooling, {
+        instancePath: instancePath + "/pooling",
+        parentData: data,
+        parentDataProperty: "pooling",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.normalization !== undefined) {
+      if (!validate30(data.normalization, {
+        instancePath: instancePath + "/normalization",
+        parentData: data,
+        parentDataProperty: "normalization",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxTokens !== undefined) {
+      if (!validate120(data.maxTokens, {
+        instancePath: instancePath + "/maxTokens",
+        parentData: data,
+        parentDataProperty: "maxTokens",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate116.errors = vErrors;
+  return errors === 0;
+}
+const schema67 = {
+  "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate114(data, {
+function validate123(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1293,17 +1663,17 @@ function validate114(data, {
       errors++;
     }
   }
-  validate114.errors = vErrors;
+  validate123.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema68 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate116(data, {
+function validate125(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1379,17 +1749,17 @@ function validate116(data, {
       errors++;
     }
   }
-  validate116.errors = vErrors;
+  validate125.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema69 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate118(data, {
+function validate127(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1465,17 +1835,17 @@ function validate118(data, {
       errors++;
     }
   }
-  validate118.errors = vErrors;
+  validate127.errors = vErrors;
   return errors === 0;
 }
-const schema66 = {
+const schema70 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate120(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1551,10 +1921,10 @@ function validate120(data, {
       errors++;
     }
   }
-  validate120.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-const schema67 = {
+const schema71 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -1567,13 +1937,13 @@ const schema67 = {
   },
   "nullable": true
 };
-const schema68 = {
+const schema72 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate123(data, {
+function validate132(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1649,10 +2019,10 @@ function validate123(data, {
       errors++;
     }
   }
-  validate123.errors = vErrors;
+  validate132.errors = vErrors;
   return errors === 0;
 }
-function validate122(data, {
+function validate131(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1694,13 +2064,13 @@ function validate122(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate123(data.maxSize, {
+      if (!validate132(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
         errors = vErrors.length;
       }
     }
@@ -1716,7 +2086,7 @@ function validate122(data, {
       }
     }
   }
-  validate122.errors = vErrors;
+  validate131.errors = vErrors;
   return errors === 0;
 }
 const schema27 = {
@@ -1805,81 +2175,14 @@ function validate58(data, {
   validate58.errors = vErrors;
   return errors === 0;
 }
-const schema25 = {
-  "type": "string",
-  "enum": ["Enabled", "Disabled"],
-  "maxLength": 32,
-  "nullable": true
-};
-function validate55(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Enabled" || data === "Disabled")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema25.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate55.errors = vErrors;
-  return errors === 0;
-}
-const schema69 = {
+const schema73 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate129(data, {
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1955,7 +2258,7 @@ function validate129(data, {
       errors++;
     }
   }
-  validate129.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
 function validate113(data, {
@@ -1983,58 +2286,80 @@ function validate113(data, {
     errors++;
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
-    if (data.image !== undefined) {
-      if (!validate114(data.image, {
-        instancePath: instancePath + "/image",
+    if (data.task !== undefined) {
+      if (!validate114(data.task, {
+        instancePath: instancePath + "/task",
         parentData: data,
-        parentDataProperty: "image",
+        parentDataProperty: "task",
         rootData
       })) {
         vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
         errors = vErrors.length;
       }
     }
-    if (data.threads !== undefined) {
-      if (!validate116(data.threads, {
-        instancePath: instancePath + "/threads",
+    if (data.embedding !== undefined) {
+      if (!validate116(data.embedding, {
+        instancePath: instancePath + "/embedding",
         parentData: data,
-        parentDataProperty: "threads",
+        parentDataProperty: "embedding",
         rootData
       })) {
         vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
+    if (data.image !== undefined) {
+      if (!validate123(data.image, {
+        instancePath: instancePath + "/image",
+        parentData: data,
+        parentDataProperty: "image",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.threads !== undefined) {
+      if (!validate125(data.threads, {
+        instancePath: instancePath + "/threads",
+        parentData: data,
+        parentDataProperty: "threads",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.instances !== undefined) {
-      if (!validate118(data.instances, {
+      if (!validate127(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate120(data.maxInFlight, {
+      if (!validate129(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate122(data.batching, {
+      if (!validate131(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
         errors = vErrors.length;
       }
     }
@@ -2050,24 +2375,24 @@ function validate113(data, {
       }
     }
     if (data.page !== undefined) {
-      if (!validate55(data.page, {
+      if (!validate30(data.page, {
         instancePath: instancePath + "/page",
         parentData: data,
         parentDataProperty: "page",
         rootData
       })) {
-        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate129(data.requestTimeoutMilliseconds, {
+      if (!validate138(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
@@ -2075,7 +2400,7 @@ function validate113(data, {
   validate113.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema74 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -2108,7 +2433,7 @@ const schema70 = {
   },
   "nullable": true
 };
-const schema15 = {
+const schema16 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -2117,11 +2442,11 @@ const schema15 = {
   "properties": {},
   "nullable": true
 };
-const schema16 = {
+const schema17 = {
   "type": "string",
   "maxLength": 63
 };
-function validate37(data, {
+function validate38(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2162,10 +2487,10 @@ function validate37(data, {
     }
     errors++;
   }
-  validate37.errors = vErrors;
+  validate38.errors = vErrors;
   return errors === 0;
 }
-function validate36(data, {
+function validate37(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2207,21 +2532,21 @@ function validate36(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate37(data[key0], {
+      if (!validate38(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
+        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate36.errors = vErrors;
+  validate37.errors = vErrors;
   return errors === 0;
 }
-const schema71 = {
+const schema75 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -2230,11 +2555,11 @@ const schema71 = {
   "properties": {},
   "nullable": true
 };
-const schema72 = {
+const schema76 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate135(data, {
+function validate144(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2275,10 +2600,10 @@ function validate135(data, {
     }
     errors++;
   }
-  validate135.errors = vErrors;
+  validate144.errors = vErrors;
   return errors === 0;
 }
-function validate134(data, {
+function validate143(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2320,21 +2645,21 @@ function validate134(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate135(data[key0], {
+      if (!validate144(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate134.errors = vErrors;
+  validate143.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema77 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -2342,7 +2667,7 @@ const schema73 = {
   },
   "nullable": true
 };
-const schema74 = {
+const schema78 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2357,12 +2682,12 @@ const schema74 = {
     }
   }
 };
-const schema12 = {
+const schema13 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 253
 };
-function validate30(data, {
+function validate31(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2419,15 +2744,15 @@ function validate30(data, {
     }
     errors++;
   }
-  validate30.errors = vErrors;
+  validate31.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema79 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate141(data, {
+function validate150(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2469,10 +2794,10 @@ function validate141(data, {
       errors++;
     }
   }
-  validate141.errors = vErrors;
+  validate150.errors = vErrors;
   return errors === 0;
 }
-const schema76 = {
+const schema80 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -2484,7 +2809,7 @@ const schema76 = {
   },
   "nullable": true
 };
-const schema13 = {
+const schema14 = {
   "type": "object",
   "required": ["name", "key"],
   "properties": {
@@ -2500,11 +2825,11 @@ const schema13 = {
   },
   "nullable": true
 };
-const schema14 = {
+const schema15 = {
   "type": "boolean",
   "nullable": true
 };
-function validate34(data, {
+function validate35(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2528,10 +2853,10 @@ function validate34(data, {
     }
     errors++;
   }
-  validate34.errors = vErrors;
+  validate35.errors = vErrors;
   return errors === 0;
 }
-function validate31(data, {
+function validate32(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2589,43 +2914,43 @@ function validate31(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate30(data.name, {
+      if (!validate31(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate30(data.key, {
+      if (!validate31(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
     if (data.optional !== undefined) {
-      if (!validate34(data.optional, {
+      if (!validate35(data.optional, {
         instancePath: instancePath + "/optional",
         parentData: data,
         parentDataProperty: "optional",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate31.errors = vErrors;
+  validate32.errors = vErrors;
   return errors === 0;
 }
-function validate143(data, {
+function validate152(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2651,32 +2976,32 @@ function validate143(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.secretKeyRef !== undefined) {
-      if (!validate31(data.secretKeyRef, {
+      if (!validate32(data.secretKeyRef, {
         instancePath: instancePath + "/secretKeyRef",
         parentData: data,
         parentDataProperty: "secretKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
+        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
         errors = vErrors.length;
       }
     }
     if (data.configMapKeyRef !== undefined) {
-      if (!validate31(data.configMapKeyRef, {
+      if (!validate32(data.configMapKeyRef, {
         instancePath: instancePath + "/configMapKeyRef",
         parentData: data,
         parentDataProperty: "configMapKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
+        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate143.errors = vErrors;
+  validate152.errors = vErrors;
   return errors === 0;
 }
-function validate139(data, {
+function validate148(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2702,35 +3027,35 @@ function validate139(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate30(data.name, {
+      if (!validate31(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate141(data.value, {
+      if (!validate150(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate143(data.valueFrom, {
+      if (!validate152(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
+        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
         errors = vErrors.length;
       }
     }
@@ -2750,10 +3075,10 @@ function validate139(data, {
     }
     errors++;
   }
-  validate139.errors = vErrors;
+  validate148.errors = vErrors;
   return errors === 0;
 }
-function validate138(data, {
+function validate147(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2796,21 +3121,21 @@ function validate138(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate139(data[i0], {
+      if (!validate148(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
+        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate138.errors = vErrors;
+  validate147.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema81 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -2818,7 +3143,7 @@ const schema77 = {
   },
   "nullable": true
 };
-const schema78 = {
+const schema82 = {
   "type": "object",
   "properties": {
     "key": {
@@ -2838,12 +3163,12 @@ const schema78 = {
     }
   }
 };
-const schema79 = {
+const schema83 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate152(data, {
+function validate161(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2885,16 +3210,16 @@ function validate152(data, {
       errors++;
     }
   }
-  validate152.errors = vErrors;
+  validate161.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema84 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate154(data, {
+function validate163(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2924,7 +3249,7 @@ function validate154(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema80.enum
+        allowedValues: schema84.enum
       }
     };
     if (vErrors === null) {
@@ -2952,7 +3277,7 @@ function validate154(data, {
       errors++;
     }
   }
-  validate154.errors = vErrors;
+  validate163.errors = vErrors;
   return errors === 0;
 }
 const schema41 = {
@@ -3005,13 +3330,13 @@ function validate74(data, {
   validate74.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema85 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate157(data, {
+function validate166(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3041,7 +3366,7 @@ function validate157(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema81.enum
+        allowedValues: schema85.enum
       }
     };
     if (vErrors === null) {
@@ -3069,7 +3394,7 @@ function validate157(data, {
       errors++;
     }
   }
-  validate157.errors = vErrors;
+  validate166.errors = vErrors;
   return errors === 0;
 }
 const schema36 = {
@@ -3123,7 +3448,7 @@ function validate69(data, {
   validate69.errors = vErrors;
   return errors === 0;
 }
-function validate151(data, {
+function validate160(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3133,24 +3458,24 @@ function validate151(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate152(data.key, {
+      if (!validate161(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
+        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate154(data.operator, {
+      if (!validate163(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
+        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
         errors = vErrors.length;
       }
     }
@@ -3166,13 +3491,13 @@ function validate151(data, {
       }
     }
     if (data.effect !== undefined) {
-      if (!validate157(data.effect, {
+      if (!validate166(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
         errors = vErrors.length;
       }
     }
@@ -3203,10 +3528,10 @@ function validate151(data, {
     }
     errors++;
   }
-  validate151.errors = vErrors;
+  validate160.errors = vErrors;
   return errors === 0;
 }
-function validate150(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3249,21 +3574,21 @@ function validate150(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate151(data[i0], {
+      if (!validate160(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate150.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema86 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -3271,7 +3596,7 @@ const schema82 = {
   },
   "nullable": true
 };
-const schema83 = {
+const schema87 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -3289,12 +3614,12 @@ const schema83 = {
     }
   }
 };
-const schema17 = {
+const schema18 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1
 };
-function validate39(data, {
+function validate40(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3353,16 +3678,16 @@ function validate39(data, {
       errors++;
     }
   }
-  validate39.errors = vErrors;
+  validate40.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema88 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate165(data, {
+function validate174(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3421,15 +3746,15 @@ function validate165(data, {
       errors++;
     }
   }
-  validate165.errors = vErrors;
+  validate174.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema89 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate167(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3486,15 +3811,15 @@ function validate167(data, {
     }
     errors++;
   }
-  validate167.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema90 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate169(data, {
+function validate178(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3508,7 +3833,7 @@ function validate169(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema86.enum
+        allowedValues: schema90.enum
       }
     };
     if (vErrors === null) {
@@ -3551,10 +3876,10 @@ function validate169(data, {
     }
     errors++;
   }
-  validate169.errors = vErrors;
+  validate178.errors = vErrors;
   return errors === 0;
 }
-function validate163(data, {
+function validate172(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3612,46 +3937,46 @@ function validate163(data, {
       errors++;
     }
     if (data.maxSkew !== undefined) {
-      if (!validate39(data.maxSkew, {
+      if (!validate40(data.maxSkew, {
         instancePath: instancePath + "/maxSkew",
         parentData: data,
         parentDataProperty: "maxSkew",
         rootData
       })) {
-        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
+        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
         errors = vErrors.length;
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate165(data.minDomains, {
+      if (!validate174(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
+        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate167(data.topologyKey, {
+      if (!validate176(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate169(data.whenUnsatisfiable, {
+      if (!validate178(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
         errors = vErrors.length;
       }
     }
@@ -3671,10 +3996,10 @@ function validate163(data, {
     }
     errors++;
   }
-  validate163.errors = vErrors;
+  validate172.errors = vErrors;
   return errors === 0;
 }
-function validate162(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3717,21 +4042,21 @@ function validate162(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate163(data[i0], {
+      if (!validate172(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate162.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema91 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3739,7 +4064,7 @@ const schema87 = {
   },
   "nullable": true
 };
-const schema88 = {
+const schema92 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3748,7 +4073,7 @@ const schema88 = {
     }
   }
 };
-function validate176(data, {
+function validate185(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3774,13 +4099,13 @@ function validate176(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate30(data.name, {
+      if (!validate31(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
@@ -3800,10 +4125,10 @@ function validate176(data, {
     }
     errors++;
   }
-  validate176.errors = vErrors;
+  validate185.errors = vErrors;
   return errors === 0;
 }
-function validate175(data, {
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3846,21 +4171,21 @@ function validate175(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate176(data[i0], {
+      if (!validate185(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
+        vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate175.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
-function validate132(data, {
+function validate141(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3886,68 +4211,68 @@ function validate132(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.labels !== undefined) {
-      if (!validate36(data.labels, {
+      if (!validate37(data.labels, {
         instancePath: instancePath + "/labels",
         parentData: data,
         parentDataProperty: "labels",
         rootData
       })) {
-        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
+        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
         errors = vErrors.length;
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate134(data.annotations, {
+      if (!validate143(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
+        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate138(data.env, {
+      if (!validate147(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
+        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
         errors = vErrors.length;
       }
     }
     if (data.nodeSelector !== undefined) {
-      if (!validate36(data.nodeSelector, {
+      if (!validate37(data.nodeSelector, {
         instancePath: instancePath + "/nodeSelector",
         parentData: data,
         parentDataProperty: "nodeSelector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
+        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate150(data.tolerations, {
+      if (!validate159(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate162(data.topologySpreadConstraints, {
+      if (!validate171(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
@@ -3974,21 +4299,21 @@ function validate132(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate175(data.imagePullSecrets, {
+      if (!validate184(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate132.errors = vErrors;
+  validate141.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
+const schema93 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -4007,7 +4332,7 @@ const schema89 = {
   },
   "nullable": true
 };
-const schema90 = {
+const schema94 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -4015,7 +4340,7 @@ const schema90 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate182(data, {
+function validate191(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4091,16 +4416,16 @@ function validate182(data, {
       errors++;
     }
   }
-  validate182.errors = vErrors;
+  validate191.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema95 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate184(data, {
+function validate193(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4176,10 +4501,10 @@ function validate184(data, {
       errors++;
     }
   }
-  validate184.errors = vErrors;
+  validate193.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema96 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4187,7 +4512,7 @@ const schema92 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema93 = {
+const schema97 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -4202,12 +4527,12 @@ const schema93 = {
     }
   }
 };
-const schema94 = {
+const schema98 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate188(data, {
+function validate197(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4221,7 +4546,7 @@ function validate188(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema94.enum
+        allowedValues: schema98.enum
       }
     };
     if (vErrors === null) {
@@ -4264,17 +4589,17 @@ function validate188(data, {
     }
     errors++;
   }
-  validate188.errors = vErrors;
+  validate197.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema99 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate190(data, {
+function validate199(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4350,10 +4675,10 @@ function validate190(data, {
       errors++;
     }
   }
-  validate190.errors = vErrors;
+  validate199.errors = vErrors;
   return errors === 0;
 }
-function validate187(data, {
+function validate196(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4379,24 +4704,24 @@ function validate187(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate188(data.type, {
+      if (!validate197(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
+        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate190(data.averageUtilization, {
+      if (!validate199(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
@@ -4427,10 +4752,10 @@ function validate187(data, {
     }
     errors++;
   }
-  validate187.errors = vErrors;
+  validate196.errors = vErrors;
   return errors === 0;
 }
-function validate186(data, {
+function validate195(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4473,13 +4798,13 @@ function validate186(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate187(data[i0], {
+      if (!validate196(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        vErrors = vErrors === null ? validate196.errors : vErrors.concat(validate196.errors);
         errors = vErrors.length;
       }
     }
@@ -4499,10 +4824,10 @@ function validate186(data, {
     }
     errors++;
   }
-  validate186.errors = vErrors;
+  validate195.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema100 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -4514,7 +4839,7 @@ const schema96 = {
   },
   "nullable": true
 };
-const schema18 = {
+const schema19 = {
   "type": "object",
   "properties": {
     "stabilizationWindowSeconds": {
@@ -4532,14 +4857,14 @@ const schema18 = {
   },
   "nullable": true
 };
-const schema19 = {
+const schema20 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 3600,
   "nullable": true
 };
-function validate41(data, {
+function validate42(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4615,16 +4940,16 @@ function validate41(data, {
       errors++;
     }
   }
-  validate41.errors = vErrors;
+  validate42.errors = vErrors;
   return errors === 0;
 }
-const schema20 = {
+const schema21 = {
   "type": "string",
   "enum": ["Max", "Min", "Disabled"],
   "maxLength": 16,
   "nullable": true
 };
-function validate43(data, {
+function validate44(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4654,7 +4979,7 @@ function validate43(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema20.enum
+        allowedValues: schema21.enum
       }
     };
     if (vErrors === null) {
@@ -4682,10 +5007,10 @@ function validate43(data, {
       errors++;
     }
   }
-  validate43.errors = vErrors;
+  validate44.errors = vErrors;
   return errors === 0;
 }
-const schema21 = {
+const schema22 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -4694,7 +5019,7 @@ const schema21 = {
   },
   "nullable": true
 };
-const schema22 = {
+const schema23 = {
   "type": "object",
   "required": ["type", "value", "periodSeconds"],
   "properties": {
@@ -4709,12 +5034,12 @@ const schema22 = {
     }
   }
 };
-const schema23 = {
+const schema24 = {
   "type": "string",
   "enum": ["Pods", "Percent"],
   "maxLength": 16
 };
-function validate48(data, {
+function validate49(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4728,7 +5053,7 @@ function validate48(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema23.enum
+        allowedValues: schema24.enum
       }
     };
     if (vErrors === null) {
@@ -4771,16 +5096,16 @@ function validate48(data, {
     }
     errors++;
   }
-  validate48.errors = vErrors;
+  validate49.errors = vErrors;
   return errors === 0;
 }
-const schema24 = {
+const schema25 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1800
 };
-function validate51(data, {
+function validate52(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4856,10 +5181,10 @@ function validate51(data, {
       errors++;
     }
   }
-  validate51.errors = vErrors;
+  validate52.errors = vErrors;
   return errors === 0;
 }
-function validate47(data, {
+function validate48(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4917,35 +5242,35 @@ function validate47(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate48(data.type, {
+      if (!validate49(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
+        vErrors = vErrors === null ? validate49.errors : vErrors.concat(validate49.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate39(data.value, {
+      if (!validate40(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
+        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
         errors = vErrors.length;
       }
     }
     if (data.periodSeconds !== undefined) {
-      if (!validate51(data.periodSeconds, {
+      if (!validate52(data.periodSeconds, {
         instancePath: instancePath + "/periodSeconds",
         parentData: data,
         parentDataProperty: "periodSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate51.errors : vErrors.concat(validate51.errors);
+        vErrors = vErrors === null ? validate52.errors : vErrors.concat(validate52.errors);
         errors = vErrors.length;
       }
     }
@@ -4965,10 +5290,10 @@ function validate47(data, {
     }
     errors++;
   }
-  validate47.errors = vErrors;
+  validate48.errors = vErrors;
   return errors === 0;
 }
-function validate46(data, {
+function validate47(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5027,21 +5352,21 @@ function validate46(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate47(data[i0], {
+      if (!validate48(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
+        vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate46.errors = vErrors;
+  validate47.errors = vErrors;
   return errors === 0;
 }
-function validate40(data, {
+function validate41(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5067,24 +5392,24 @@ function validate40(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.stabilizationWindowSeconds !== undefined) {
-      if (!validate41(data.stabilizationWindowSeconds, {
+      if (!validate42(data.stabilizationWindowSeconds, {
         instancePath: instancePath + "/stabilizationWindowSeconds",
         parentData: data,
         parentDataProperty: "stabilizationWindowSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
+        vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
         errors = vErrors.length;
       }
     }
     if (data.selectPolicy !== undefined) {
-      if (!validate43(data.selectPolicy, {
+      if (!validate44(data.selectPolicy, {
         instancePath: instancePath + "/selectPolicy",
         parentData: data,
         parentDataProperty: "selectPolicy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate43.errors : vErrors.concat(validate43.errors);
+        vErrors = vErrors === null ? validate44.errors : vErrors.concat(validate44.errors);
         errors = vErrors.length;
       }
     }
@@ -5100,21 +5425,21 @@ function validate40(data, {
       }
     }
     if (data.policies !== undefined) {
-      if (!validate46(data.policies, {
+      if (!validate47(data.policies, {
         instancePath: instancePath + "/policies",
         parentData: data,
         parentDataProperty: "policies",
         rootData
       })) {
-        vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate40.errors = vErrors;
+  validate41.errors = vErrors;
   return errors === 0;
 }
-function validate195(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5140,32 +5465,32 @@ function validate195(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scaleUp !== undefined) {
-      if (!validate40(data.scaleUp, {
+      if (!validate41(data.scaleUp, {
         instancePath: instancePath + "/scaleUp",
         parentData: data,
         parentDataProperty: "scaleUp",
         rootData
       })) {
-        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
+        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
         errors = vErrors.length;
       }
     }
     if (data.scaleDown !== undefined) {
-      if (!validate40(data.scaleDown, {
+      if (!validate41(data.scaleDown, {
         instancePath: instancePath + "/scaleDown",
         parentData: data,
         parentDataProperty: "scaleDown",
         rootData
       })) {
-        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
+        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate195.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-function validate181(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5223,54 +5548,54 @@ function validate181(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate182(data.minReplicas, {
+      if (!validate191(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
+        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate184(data.maxReplicas, {
+      if (!validate193(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate186(data.triggers, {
+      if (!validate195(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.behavior !== undefined) {
-      if (!validate195(data.behavior, {
-        instancePath: instancePath + "/behavior",
-        parentData: data,
-        parentDataProperty: "behavior",
         rootData
       })) {
         vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
         errors = vErrors.length;
       }
     }
+    if (data.behavior !== undefined) {
+      if (!validate204(data.behavior, {
+        instancePath: instancePath + "/behavior",
+        parentData: data,
+        parentDataProperty: "behavior",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate181.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema101 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -5279,7 +5604,7 @@ const schema97 = {
   },
   "nullable": true
 };
-function validate200(data, {
+function validate209(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5305,21 +5630,21 @@ function validate200(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.tensorFlowServingPorts !== undefined) {
-      if (!validate55(data.tensorFlowServingPorts, {
+      if (!validate30(data.tensorFlowServingPorts, {
         instancePath: instancePath + "/tensorFlowServingPorts",
         parentData: data,
         parentDataProperty: "tensorFlowServingPorts",
         rootData
       })) {
-        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate200.errors = vErrors;
+  validate209.errors = vErrors;
   return errors === 0;
 }
-const schema98 = {
+const schema102 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -5356,14 +5681,14 @@ const schema98 = {
   },
   "nullable": true
 };
-const schema99 = {
+const schema103 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate204(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5393,7 +5718,7 @@ function validate204(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema99.enum
+        allowedValues: schema103.enum
       }
     };
     if (vErrors === null) {
@@ -5421,10 +5746,10 @@ function validate204(data, {
       errors++;
     }
   }
-  validate204.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-const schema100 = {
+const schema104 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -5593,13 +5918,13 @@ function validate56(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate30(data[i0], {
+      if (!validate31(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
@@ -5674,7 +5999,7 @@ function validate60(data, {
   validate60.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema105 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -5683,7 +6008,7 @@ const schema101 = {
   },
   "nullable": true
 };
-const schema102 = {
+const schema106 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -5698,13 +6023,13 @@ const schema102 = {
     }
   }
 };
-const schema103 = {
+const schema107 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate211(data, {
+function validate220(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5780,7 +6105,7 @@ function validate211(data, {
       errors++;
     }
   }
-  validate211.errors = vErrors;
+  validate220.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -5936,7 +6261,7 @@ function validate64(data, {
   validate64.errors = vErrors;
   return errors === 0;
 }
-function validate210(data, {
+function validate219(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5962,13 +6287,13 @@ function validate210(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate211(data.weight, {
+      if (!validate220(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
         errors = vErrors.length;
       }
     }
@@ -6010,10 +6335,10 @@ function validate210(data, {
     }
     errors++;
   }
-  validate210.errors = vErrors;
+  validate219.errors = vErrors;
   return errors === 0;
 }
-function validate209(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6072,21 +6397,21 @@ function validate209(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate210(data[i0], {
+      if (!validate219(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
+        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate209.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema108 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -6161,7 +6486,7 @@ function validate67(data, {
   validate67.errors = vErrors;
   return errors === 0;
 }
-function validate218(data, {
+function validate227(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6214,10 +6539,10 @@ function validate218(data, {
       }
     }
   }
-  validate218.errors = vErrors;
+  validate227.errors = vErrors;
   return errors === 0;
 }
-function validate206(data, {
+function validate215(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6265,13 +6590,13 @@ function validate206(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate209(data.steps, {
+      if (!validate218(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
@@ -6287,21 +6612,21 @@ function validate206(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate218(data.stickyBy, {
+      if (!validate227(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
+        vErrors = vErrors === null ? validate227.errors : vErrors.concat(validate227.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate206.errors = vErrors;
+  validate215.errors = vErrors;
   return errors === 0;
 }
-const schema105 = {
+const schema109 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -6325,7 +6650,7 @@ const schema105 = {
   },
   "nullable": true
 };
-function validate222(data, {
+function validate231(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6417,10 +6742,10 @@ function validate222(data, {
       }
     }
   }
-  validate222.errors = vErrors;
+  validate231.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema110 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -6441,7 +6766,7 @@ const schema106 = {
   },
   "nullable": true
 };
-const schema107 = {
+const schema111 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -6449,7 +6774,7 @@ const schema107 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate231(data, {
+function validate240(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6525,10 +6850,10 @@ function validate231(data, {
       errors++;
     }
   }
-  validate231.errors = vErrors;
+  validate240.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema112 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -6536,7 +6861,7 @@ const schema108 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate233(data, {
+function validate242(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6612,16 +6937,16 @@ function validate233(data, {
       errors++;
     }
   }
-  validate233.errors = vErrors;
+  validate242.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema113 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate235(data, {
+function validate244(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6663,17 +6988,17 @@ function validate235(data, {
       errors++;
     }
   }
-  validate235.errors = vErrors;
+  validate244.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema114 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate237(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6703,7 +7028,7 @@ function validate237(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema110.enum
+        allowedValues: schema114.enum
       }
     };
     if (vErrors === null) {
@@ -6731,10 +7056,10 @@ function validate237(data, {
       errors++;
     }
   }
-  validate237.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema111 = {
+const schema115 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -6743,7 +7068,7 @@ const schema111 = {
   },
   "nullable": true
 };
-const schema112 = {
+const schema116 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -6773,12 +7098,12 @@ const schema112 = {
     }
   }
 };
-const schema113 = {
+const schema117 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate241(data, {
+function validate250(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6792,7 +7117,7 @@ function validate241(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema113.enum
+        allowedValues: schema117.enum
       }
     };
     if (vErrors === null) {
@@ -6835,7 +7160,7 @@ function validate241(data, {
     }
     errors++;
   }
-  validate241.errors = vErrors;
+  validate250.errors = vErrors;
   return errors === 0;
 }
 const schema32 = {
@@ -6888,13 +7213,13 @@ function validate65(data, {
   validate65.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema118 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate246(data, {
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6952,10 +7277,10 @@ function validate246(data, {
       errors++;
     }
   }
-  validate246.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-const schema115 = {
+const schema119 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -6963,7 +7288,7 @@ const schema115 = {
   },
   "nullable": true
 };
-const schema116 = {
+const schema120 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -6981,12 +7306,12 @@ const schema116 = {
     }
   }
 };
-const schema117 = {
+const schema121 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate251(data, {
+function validate260(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7000,7 +7325,7 @@ function validate251(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema117.enum
+        allowedValues: schema121.enum
       }
     };
     if (vErrors === null) {
@@ -7043,7 +7368,7 @@ function validate251(data, {
     }
     errors++;
   }
-  validate251.errors = vErrors;
+  validate260.errors = vErrors;
   return errors === 0;
 }
 const schema35 = {
@@ -7096,7 +7421,7 @@ function validate68(data, {
   validate68.errors = vErrors;
   return errors === 0;
 }
-function validate249(data, {
+function validate258(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7149,13 +7474,13 @@ function validate249(data, {
       }
     }
     if (data.compare !== undefined) {
-      if (!validate251(data.compare, {
+      if (!validate260(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
+        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
         errors = vErrors.length;
       }
     }
@@ -7197,10 +7522,10 @@ function validate249(data, {
     }
     errors++;
   }
-  validate249.errors = vErrors;
+  validate258.errors = vErrors;
   return errors === 0;
 }
-function validate248(data, {
+function validate257(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7243,28 +7568,28 @@ function validate248(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate249(data[i0], {
+      if (!validate258(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
+        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate248.errors = vErrors;
+  validate257.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema122 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate257(data, {
+function validate266(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7340,17 +7665,17 @@ function validate257(data, {
       errors++;
     }
   }
-  validate257.errors = vErrors;
+  validate266.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema123 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate259(data, {
+function validate268(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7426,10 +7751,10 @@ function validate259(data, {
       errors++;
     }
   }
-  validate259.errors = vErrors;
+  validate268.errors = vErrors;
   return errors === 0;
 }
-function validate240(data, {
+function validate249(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7455,13 +7780,13 @@ function validate240(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate241(data.metric, {
+      if (!validate250(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
+        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
         errors = vErrors.length;
       }
     }
@@ -7499,46 +7824,46 @@ function validate240(data, {
       }
     }
     if (data.query !== undefined) {
-      if (!validate246(data.query, {
+      if (!validate255(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate248(data.outputs, {
+      if (!validate257(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.percentile !== undefined) {
-      if (!validate257(data.percentile, {
-        instancePath: instancePath + "/percentile",
-        parentData: data,
-        parentDataProperty: "percentile",
         rootData
       })) {
         vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
         errors = vErrors.length;
       }
     }
+    if (data.percentile !== undefined) {
+      if (!validate266(data.percentile, {
+        instancePath: instancePath + "/percentile",
+        parentData: data,
+        parentDataProperty: "percentile",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate259(data.maxMilliseconds, {
+      if (!validate268(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
         errors = vErrors.length;
       }
     }
@@ -7558,10 +7883,10 @@ function validate240(data, {
     }
     errors++;
   }
-  validate240.errors = vErrors;
+  validate249.errors = vErrors;
   return errors === 0;
 }
-function validate239(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7620,21 +7945,21 @@ function validate239(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate240(data[i0], {
+      if (!validate249(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate239.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-function validate230(data, {
+function validate239(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7660,65 +7985,65 @@ function validate230(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate231(data.intervalSeconds, {
+      if (!validate240(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
+        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
         errors = vErrors.length;
       }
     }
     if (data.minRequests !== undefined) {
-      if (!validate233(data.minRequests, {
+      if (!validate242(data.minRequests, {
         instancePath: instancePath + "/minRequests",
         parentData: data,
         parentDataProperty: "minRequests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate233.errors : vErrors.concat(validate233.errors);
+        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
         errors = vErrors.length;
       }
     }
     if (data.confidence !== undefined) {
-      if (!validate235(data.confidence, {
+      if (!validate244(data.confidence, {
         instancePath: instancePath + "/confidence",
         parentData: data,
         parentDataProperty: "confidence",
         rootData
       })) {
-        vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
+        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
         errors = vErrors.length;
       }
     }
     if (data.onInconclusive !== undefined) {
-      if (!validate237(data.onInconclusive, {
+      if (!validate246(data.onInconclusive, {
         instancePath: instancePath + "/onInconclusive",
         parentData: data,
         parentDataProperty: "onInconclusive",
         rootData
       })) {
-        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
     if (data.gates !== undefined) {
-      if (!validate239(data.gates, {
+      if (!validate248(data.gates, {
         instancePath: instancePath + "/gates",
         parentData: data,
         parentDataProperty: "gates",
         rootData
       })) {
-        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate230.errors = vErrors;
+  validate239.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema124 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -7727,7 +8052,7 @@ const schema120 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate264(data, {
+function validate273(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7804,10 +8129,10 @@ function validate264(data, {
       errors++;
     }
   }
-  validate264.errors = vErrors;
+  validate273.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema125 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -7816,7 +8141,7 @@ const schema121 = {
   "maxLength": 8,
   "default": 0
 };
-function validate268(data, {
+function validate277(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7893,10 +8218,10 @@ function validate268(data, {
       errors++;
     }
   }
-  validate268.errors = vErrors;
+  validate277.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema126 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -7904,7 +8229,7 @@ const schema122 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate272(data, {
+function validate281(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7980,10 +8305,10 @@ function validate272(data, {
       errors++;
     }
   }
-  validate272.errors = vErrors;
+  validate281.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema127 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -7991,7 +8316,7 @@ const schema123 = {
   "maximum": 100,
   "nullable": true
 };
-function validate274(data, {
+function validate283(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8067,17 +8392,17 @@ function validate274(data, {
       errors++;
     }
   }
-  validate274.errors = vErrors;
+  validate283.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema128 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate276(data, {
+function validate285(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8107,7 +8432,7 @@ function validate276(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema124.enum
+        allowedValues: schema128.enum
       }
     };
     if (vErrors === null) {
@@ -8135,17 +8460,17 @@ function validate276(data, {
       errors++;
     }
   }
-  validate276.errors = vErrors;
+  validate285.errors = vErrors;
   return errors === 0;
 }
-const schema125 = {
+const schema129 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate278(data, {
+function validate287(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8175,7 +8500,7 @@ function validate278(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema125.enum
+        allowedValues: schema129.enum
       }
     };
     if (vErrors === null) {
@@ -8203,10 +8528,10 @@ function validate278(data, {
       errors++;
     }
   }
-  validate278.errors = vErrors;
+  validate287.errors = vErrors;
   return errors === 0;
 }
-function validate203(data, {
+function validate212(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8232,120 +8557,120 @@ function validate203(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate204(data.strategy, {
+      if (!validate213(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate206(data.canary, {
+      if (!validate215(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
+        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
         errors = vErrors.length;
       }
     }
     if (data.blueGreen !== undefined) {
-      if (!validate222(data.blueGreen, {
+      if (!validate231(data.blueGreen, {
         instancePath: instancePath + "/blueGreen",
         parentData: data,
         parentDataProperty: "blueGreen",
         rootData
       })) {
-        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
+        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
         errors = vErrors.length;
       }
     }
     if (data.analysis !== undefined) {
-      if (!validate230(data.analysis, {
+      if (!validate239(data.analysis, {
         instancePath: instancePath + "/analysis",
         parentData: data,
         parentDataProperty: "analysis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
+        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate264(data.maxSurge, {
+      if (!validate273(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
+        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate268(data.maxUnavailable, {
+      if (!validate277(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
+        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate272(data.progressDeadlineSeconds, {
+      if (!validate281(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
+        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate274(data.revisionHistoryLimit, {
+      if (!validate283(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
+        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate276(data.onFailure, {
+      if (!validate285(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
+        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate278(data.externalUndo, {
+      if (!validate287(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate203.errors = vErrors;
+  validate212.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema130 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -8357,13 +8682,13 @@ const schema126 = {
   },
   "nullable": true
 };
-const schema127 = {
+const schema131 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate282(data, {
+function validate291(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8393,7 +8718,7 @@ function validate282(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema127.enum
+        allowedValues: schema131.enum
       }
     };
     if (vErrors === null) {
@@ -8421,10 +8746,10 @@ function validate282(data, {
       errors++;
     }
   }
-  validate282.errors = vErrors;
+  validate291.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema132 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -8440,11 +8765,11 @@ const schema128 = {
   },
   "nullable": true
 };
-const schema129 = {
+const schema133 = {
   "type": "string",
   "maxLength": 64
 };
-function validate287(data, {
+function validate296(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8485,10 +8810,10 @@ function validate287(data, {
     }
     errors++;
   }
-  validate287.errors = vErrors;
+  validate296.errors = vErrors;
   return errors === 0;
 }
-function validate284(data, {
+function validate293(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8562,43 +8887,43 @@ function validate284(data, {
       errors++;
     }
     if (data.configMapName !== undefined) {
-      if (!validate30(data.configMapName, {
+      if (!validate31(data.configMapName, {
         instancePath: instancePath + "/configMapName",
         parentData: data,
         parentDataProperty: "configMapName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate30(data.key, {
+      if (!validate31(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate287(data.sha256, {
+      if (!validate296(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
+        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate284.errors = vErrors;
+  validate293.errors = vErrors;
   return errors === 0;
 }
-function validate281(data, {
+function validate290(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8624,29 +8949,29 @@ function validate281(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate282(data.contract, {
+      if (!validate291(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate282.errors : vErrors.concat(validate282.errors);
+        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate284(data.goldenSet, {
+      if (!validate293(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate284.errors : vErrors.concat(validate284.errors);
+        vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate281.errors = vErrors;
+  validate290.errors = vErrors;
   return errors === 0;
 }
 function validate93(data, {
@@ -8719,57 +9044,57 @@ function validate93(data, {
       }
     }
     if (data.pod !== undefined) {
-      if (!validate132(data.pod, {
+      if (!validate141(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
+        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate181(data.autoscaling, {
+      if (!validate190(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate200(data.service, {
+      if (!validate209(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
+        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate203(data.rollout, {
+      if (!validate212(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
+        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate281(data.validation, {
+      if (!validate290(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
         errors = vErrors.length;
       }
     }
@@ -8792,7 +9117,7 @@ function validate93(data, {
   validate93.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema134 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -8852,7 +9177,7 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema135 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -8860,7 +9185,7 @@ const schema131 = {
   },
   "nullable": true
 };
-const schema132 = {
+const schema136 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -8884,11 +9209,11 @@ const schema132 = {
     }
   }
 };
-const schema133 = {
+const schema137 = {
   "type": "string",
   "maxLength": 316
 };
-function validate296(data, {
+function validate305(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8929,15 +9254,15 @@ function validate296(data, {
     }
     errors++;
   }
-  validate296.errors = vErrors;
+  validate305.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
+const schema138 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate298(data, {
+function validate307(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8951,7 +9276,7 @@ function validate298(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema134.enum
+        allowedValues: schema138.enum
       }
     };
     if (vErrors === null) {
@@ -8994,7 +9319,7 @@ function validate298(data, {
     }
     errors++;
   }
-  validate298.errors = vErrors;
+  validate307.errors = vErrors;
   return errors === 0;
 }
 const schema47 = {
@@ -9111,13 +9436,13 @@ function validate79(data, {
   validate79.errors = vErrors;
   return errors === 0;
 }
-const schema135 = {
+const schema139 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate303(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9176,10 +9501,10 @@ function validate303(data, {
       errors++;
     }
   }
-  validate303.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-function validate295(data, {
+function validate304(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9269,24 +9594,24 @@ function validate295(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate296(data.type, {
+      if (!validate305(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
+        vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate298(data.status, {
+      if (!validate307(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
+        vErrors = vErrors === null ? validate307.errors : vErrors.concat(validate307.errors);
         errors = vErrors.length;
       }
     }
@@ -9324,13 +9649,13 @@ function validate295(data, {
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate303(data.observedGeneration, {
+      if (!validate312(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
+        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
@@ -9350,10 +9675,10 @@ function validate295(data, {
     }
     errors++;
   }
-  validate295.errors = vErrors;
+  validate304.errors = vErrors;
   return errors === 0;
 }
-function validate294(data, {
+function validate303(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9396,18 +9721,18 @@ function validate294(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate295(data[i0], {
+      if (!validate304(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate295.errors : vErrors.concat(validate295.errors);
+        vErrors = vErrors === null ? validate304.errors : vErrors.concat(validate304.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate294.errors = vErrors;
+  validate303.errors = vErrors;
   return errors === 0;
 }
 const schema38 = {
@@ -9610,12 +9935,12 @@ function validate81(data, {
   validate81.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema140 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate315(data, {
+function validate324(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9657,10 +9982,10 @@ function validate315(data, {
       errors++;
     }
   }
-  validate315.errors = vErrors;
+  validate324.errors = vErrors;
   return errors === 0;
 }
-const schema137 = {
+const schema141 = {
   "type": "object",
   "properties": {
     "message": {
@@ -9687,12 +10012,12 @@ const schema137 = {
   },
   "nullable": true
 };
-const schema138 = {
+const schema142 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate318(data, {
+function validate327(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9734,7 +10059,7 @@ function validate318(data, {
       errors++;
     }
   }
-  validate318.errors = vErrors;
+  validate327.errors = vErrors;
   return errors === 0;
 }
 const schema42 = {
@@ -9804,7 +10129,7 @@ function validate75(data, {
   validate75.errors = vErrors;
   return errors === 0;
 }
-const schema139 = {
+const schema143 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -9812,7 +10137,7 @@ const schema139 = {
   },
   "nullable": true
 };
-const schema140 = {
+const schema144 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -9824,12 +10149,12 @@ const schema140 = {
     }
   }
 };
-const schema141 = {
+const schema145 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate326(data, {
+function validate335(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9843,7 +10168,7 @@ function validate326(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema141.enum
+        allowedValues: schema145.enum
       }
     };
     if (vErrors === null) {
@@ -9886,7 +10211,7 @@ function validate326(data, {
     }
     errors++;
   }
-  validate326.errors = vErrors;
+  validate335.errors = vErrors;
   return errors === 0;
 }
 const schema44 = {
@@ -9937,7 +10262,7 @@ function validate77(data, {
   validate77.errors = vErrors;
   return errors === 0;
 }
-function validate325(data, {
+function validate334(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9979,13 +10304,13 @@ function validate325(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate326(data.kind, {
+      if (!validate335(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
+        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
         errors = vErrors.length;
       }
     }
@@ -10016,10 +10341,10 @@ function validate325(data, {
     }
     errors++;
   }
-  validate325.errors = vErrors;
+  validate334.errors = vErrors;
   return errors === 0;
 }
-function validate324(data, {
+function validate333(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10062,21 +10387,21 @@ function validate324(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate325(data[i0], {
+      if (!validate334(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
+        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate324.errors = vErrors;
+  validate333.errors = vErrors;
   return errors === 0;
 }
-const schema142 = {
+const schema146 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -10116,12 +10441,12 @@ const schema142 = {
   },
   "nullable": true
 };
-const schema143 = {
+const schema147 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate335(data, {
+function validate344(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10135,7 +10460,7 @@ function validate335(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema143.enum
+        allowedValues: schema147.enum
       }
     };
     if (vErrors === null) {
@@ -10178,7 +10503,7 @@ function validate335(data, {
     }
     errors++;
   }
-  validate335.errors = vErrors;
+  validate344.errors = vErrors;
   return errors === 0;
 }
 const schema45 = {
@@ -10280,7 +10605,7 @@ function validate82(data, {
   validate82.errors = vErrors;
   return errors === 0;
 }
-const schema144 = {
+const schema148 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -10288,7 +10613,7 @@ const schema144 = {
   },
   "nullable": true
 };
-const schema145 = {
+const schema149 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -10315,11 +10640,11 @@ const schema145 = {
     }
   }
 };
-const schema146 = {
+const schema150 = {
   "type": "string",
   "maxLength": 128
 };
-function validate345(data, {
+function validate354(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10360,15 +10685,15 @@ function validate345(data, {
     }
     errors++;
   }
-  validate345.errors = vErrors;
+  validate354.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema151 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate347(data, {
+function validate356(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10382,7 +10707,7 @@ function validate347(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema147.enum
+        allowedValues: schema151.enum
       }
     };
     if (vErrors === null) {
@@ -10425,7 +10750,7 @@ function validate347(data, {
     }
     errors++;
   }
-  validate347.errors = vErrors;
+  validate356.errors = vErrors;
   return errors === 0;
 }
 const schema50 = {
@@ -10477,7 +10802,7 @@ function validate83(data, {
   validate83.errors = vErrors;
   return errors === 0;
 }
-function validate344(data, {
+function validate353(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10535,24 +10860,24 @@ function validate344(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate345(data.gate, {
+      if (!validate354(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate345.errors : vErrors.concat(validate345.errors);
+        vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate347(data.verdict, {
+      if (!validate356(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
+        vErrors = vErrors === null ? validate356.errors : vErrors.concat(validate356.errors);
         errors = vErrors.length;
       }
     }
@@ -10627,10 +10952,10 @@ function validate344(data, {
     }
     errors++;
   }
-  validate344.errors = vErrors;
+  validate353.errors = vErrors;
   return errors === 0;
 }
-function validate343(data, {
+function validate352(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10673,21 +10998,21 @@ function validate343(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate344(data[i0], {
+      if (!validate353(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate343.errors = vErrors;
+  validate352.errors = vErrors;
   return errors === 0;
 }
-function validate331(data, {
+function validate340(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10842,13 +11167,13 @@ function validate331(data, {
       }
     }
     if (data.state !== undefined) {
-      if (!validate335(data.state, {
+      if (!validate344(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
+        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
         errors = vErrors.length;
       }
     }
@@ -10919,21 +11244,21 @@ function validate331(data, {
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate343(data.measurements, {
+      if (!validate352(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
+        vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate331.errors = vErrors;
+  validate340.errors = vErrors;
   return errors === 0;
 }
-function validate317(data, {
+function validate326(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10959,13 +11284,13 @@ function validate317(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate318(data.message, {
+      if (!validate327(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+        vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
         errors = vErrors.length;
       }
     }
@@ -11014,32 +11339,32 @@ function validate317(data, {
       }
     }
     if (data.routes !== undefined) {
-      if (!validate324(data.routes, {
+      if (!validate333(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
+        vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate331(data.canary, {
+      if (!validate340(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
+        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate317.errors = vErrors;
+  validate326.errors = vErrors;
   return errors === 0;
 }
-const schema148 = {
+const schema152 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -11070,12 +11395,12 @@ const schema148 = {
   },
   "nullable": true
 };
-const schema149 = {
+const schema153 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate360(data, {
+function validate369(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11089,7 +11414,7 @@ function validate360(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema149.enum
+        allowedValues: schema153.enum
       }
     };
     if (vErrors === null) {
@@ -11132,10 +11457,10 @@ function validate360(data, {
     }
     errors++;
   }
-  validate360.errors = vErrors;
+  validate369.errors = vErrors;
   return errors === 0;
 }
-function validate358(data, {
+function validate367(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11252,13 +11577,13 @@ function validate358(data, {
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate360(data.verdict, {
+      if (!validate369(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate360.errors : vErrors.concat(validate360.errors);
+        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
         errors = vErrors.length;
       }
     }
@@ -11329,10 +11654,10 @@ function validate358(data, {
       }
     }
   }
-  validate358.errors = vErrors;
+  validate367.errors = vErrors;
   return errors === 0;
 }
-const schema150 = {
+const schema154 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -11363,12 +11688,12 @@ const schema150 = {
   },
   "nullable": true
 };
-const schema151 = {
+const schema155 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate372(data, {
+function validate381(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11382,7 +11707,7 @@ function validate372(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema151.enum
+        allowedValues: schema155.enum
       }
     };
     if (vErrors === null) {
@@ -11425,15 +11750,15 @@ function validate372(data, {
     }
     errors++;
   }
-  validate372.errors = vErrors;
+  validate381.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema156 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate377(data, {
+function validate386(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11475,10 +11800,10 @@ function validate377(data, {
       errors++;
     }
   }
-  validate377.errors = vErrors;
+  validate386.errors = vErrors;
   return errors === 0;
 }
-function validate369(data, {
+function validate378(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11590,13 +11915,13 @@ function validate369(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate372(data.trigger, {
+      if (!validate381(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
+        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
         errors = vErrors.length;
       }
     }
@@ -11634,13 +11959,13 @@ function validate369(data, {
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate377(data.fieldManager, {
+      if (!validate386(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate377.errors : vErrors.concat(validate377.errors);
+        vErrors = vErrors === null ? validate386.errors : vErrors.concat(validate386.errors);
         errors = vErrors.length;
       }
     }
@@ -11656,10 +11981,10 @@ function validate369(data, {
       }
     }
   }
-  validate369.errors = vErrors;
+  validate378.errors = vErrors;
   return errors === 0;
 }
-const schema153 = {
+const schema157 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -11677,7 +12002,7 @@ const schema153 = {
   },
   "nullable": true
 };
-function validate382(data, {
+function validate391(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11747,10 +12072,10 @@ function validate382(data, {
       }
     }
   }
-  validate382.errors = vErrors;
+  validate391.errors = vErrors;
   return errors === 0;
 }
-const schema154 = {
+const schema158 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -11758,7 +12083,7 @@ const schema154 = {
   },
   "nullable": true
 };
-const schema155 = {
+const schema159 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -11779,7 +12104,7 @@ const schema155 = {
     }
   }
 };
-function validate389(data, {
+function validate398(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11859,13 +12184,13 @@ function validate389(data, {
       }
     }
     if (data.modelVersion !== undefined) {
-      if (!validate37(data.modelVersion, {
+      if (!validate38(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
+        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
         errors = vErrors.length;
       }
     }
@@ -11907,10 +12232,10 @@ function validate389(data, {
     }
     errors++;
   }
-  validate389.errors = vErrors;
+  validate398.errors = vErrors;
   return errors === 0;
 }
-function validate388(data, {
+function validate397(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11953,21 +12278,21 @@ function validate388(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate389(data[i0], {
+      if (!validate398(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate389.errors : vErrors.concat(validate389.errors);
+        vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate388.errors = vErrors;
+  validate397.errors = vErrors;
   return errors === 0;
 }
-function validate292(data, {
+function validate301(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12004,13 +12329,13 @@ function validate292(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate294(data.conditions, {
+      if (!validate303(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
         errors = vErrors.length;
       }
     }
@@ -12103,46 +12428,46 @@ function validate292(data, {
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate315(data.resolvedUri, {
+      if (!validate324(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate315.errors : vErrors.concat(validate315.errors);
+        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate317(data.rollout, {
+      if (!validate326(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
+        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate358(data.preflight, {
+      if (!validate367(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
+        vErrors = vErrors === null ? validate367.errors : vErrors.concat(validate367.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate369(data.rollback, {
+      if (!validate378(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
+        vErrors = vErrors === null ? validate378.errors : vErrors.concat(validate378.errors);
         errors = vErrors.length;
       }
     }
@@ -12158,29 +12483,29 @@ function validate292(data, {
       }
     }
     if (data.commands !== undefined) {
-      if (!validate382(data.commands, {
+      if (!validate391(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
+        vErrors = vErrors === null ? validate391.errors : vErrors.concat(validate391.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate388(data.history, {
+      if (!validate397(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate388.errors : vErrors.concat(validate388.errors);
+        vErrors = vErrors === null ? validate397.errors : vErrors.concat(validate397.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate292.errors = vErrors;
+  validate301.errors = vErrors;
   return errors === 0;
 }
 function validate84(data, {
@@ -12286,13 +12611,13 @@ function validate84(data, {
       }
     }
     if (data.status !== undefined) {
-      if (!validate292(data.status, {
+      if (!validate301(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
+        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
         errors = vErrors.length;
       }
     }
