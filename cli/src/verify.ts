@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { dirname, relative, sep } from 'node:path';
+import { dirname, relative, resolve, sep } from 'node:path';
 import {
   fingerprintOf,
   mostSignatureBytes,
@@ -45,7 +45,7 @@ async function signedFile(path: string, name: string): Promise<SignedFile> {
   } catch (error) {
     throw unreadable(path, error);
   }
-  return { name, sha256: hash.digest('hex'), read };
+  return { name, location: resolve(path).split(sep).join('/'), sha256: hash.digest('hex'), read };
 }
 
 async function smallText(path: string, mostBytes: number): Promise<string> {

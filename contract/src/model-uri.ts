@@ -146,24 +146,29 @@ function partsOf(uri: string, pattern: RegExp, form: string): Readonly<Record<st
 
 /** The name of the file that a URI names, without the folder that it is in. */
 export function fileNameOf(uri: string): string {
+  return lastOf(locationOf(uri));
+}
+
+/** Where the file that a URI names is in its store, volume or repository; '' for the only one of an artifact. */
+export function locationOf(uri: string): string {
   const parts = parseModelUri(uri);
   switch (parts.scheme) {
     case 'http':
     case 'https':
-      return decodedName(lastOf(new URL(uri).pathname));
+      return new URL(uri).pathname.split('/').map(decodedName).join('/');
     case 's3':
     case 'gs':
-      return lastOf(parts.key);
+      return parts.key;
     case 'azblob':
-      return lastOf(parts.blob);
+      return parts.blob;
     case 'oci':
-      return lastOf(parts.path ?? '');
+      return parts.path ?? '';
     case 'hf':
     case 'mlflow':
     case 'pvc':
     case 'configmap':
     case 'file':
-      return lastOf(parts.path);
+      return parts.path;
   }
 }
 

@@ -16,7 +16,7 @@ function file(name: string, text: string): SignedFile {
     yield Buffer.from(text.slice(0, half));
     yield Buffer.from(text.slice(half));
   }
-  return { name, sha256: createHash('sha256').update(text).digest('hex'), read };
+  return { name, location: `models/iris/${name}`, sha256: createHash('sha256').update(text).digest('hex'), read };
 }
 
 const model = file('model.onnx', 'the bytes of a model');
@@ -75,13 +75,35 @@ describe.each([
     expect(await untrusted(bundle, key, [model, weights])).toBe('trusted');
     expect(await untrusted(bundle, key, [file('model.onnx', 'other'), weights])).toContain('model.onnx has sha256');
     expect(await untrusted(bundle, key, [model, file('weights.bin', 'other')])).toContain('weights.bin has sha256');
-    expect(await untrusted(bundle, key, [{ ...model, name: 'renamed.onnx' }, weights])).toBe('trusted');
     // The same bytes elsewhere in the model.
-    expect(await untrusted(bundle, key, [{ ...weights, name: 'model.onnx' }])).toContain('model.onnx has sha256');
-    expect(await untrusted(bundle, key, [model, { ...weights, name: 'bias.bin' }])).toContain('bias.bin has sha256');
-    expect(await untrusted(bundle, key, [model, { ...model, name: 'weights.bin' }])).toContain(
-      'weights.bin has sha256',
+    expect(await untrusted(bundle, key, [{ ...model, location: 'models/iris/renamed.onnx' }, weights])).toContain(
+      'does not name model.onnx',
     );
+    const swapped = { ...weights, name: 'model.onnx', location: model.location };
+    expect(await untrusted(bundle, key, [swapped])).toContain('model.onnx has sha256');
+    const elsewhere = { ...weights, location: 'models/iris/bias.bin' };
+    expect(await untrusted(bundle, key, [model, elsewhere])).toContain('weights.bin has sha256');
+    const outside = { ...weights, location: 'models/weights.bin' };
+    expect(await untrusted(bundle, key, [model, outside])).toContain('weights.bin has sha256');
+  });
+
+  test('has signed a folder with the model in another below it', async () => {
+    const at = (name: string, text: string): SignedFile => ({ ...file(name, text), location: `org/model/${name}` });
+    const [inner, data, tokenizer] = [
+      at('onnx/model.onnx', 'm'),
+      at('onnx/model.onnx_data', 'd'),
+      at('tokenizer.json', 't'),
+    ];
+    const other = at('model.onnx', 'another');
+    const bundle = JSON.stringify(bundleOf(privateKey, digest, [inner, data, tokenizer, other]));
+    expect(await untrusted(bundle, key, [inner, data, tokenizer])).toBe('trusted');
+    expect(await untrusted(bundle, key, [other])).toBe('trusted');
+    // Another signed file in its place.
+    expect(await untrusted(bundle, key, [{ ...other, location: inner.location }])).toContain('model.onnx has sha256');
+    expect(await untrusted(bundle, key, [inner, { ...data, location: tokenizer.location }])).toContain('has sha256');
+    const alone = JSON.stringify(bundleOf(privateKey, digest, [{ ...inner, name: '.' }]));
+    expect(await untrusted(alone, key, [inner])).toBe('trusted');
+    expect(await untrusted(alone, key, [other])).toContain('model.onnx has sha256');
   });
 
   test('is another than has signed', async () => {
@@ -112,7 +134,7 @@ describe('a signature that is refused', () => {
     ],
     ['of something else than a statement', bundle({ payloadType: 'text/plain' }), 'what is signed is a "text/plain"'],
     ['without resources', bundle({ resources: 1 }), 'has no resources'],
-    ['of no resource', bundle({ resources: [] }), 'model.onnx has sha256'],
+    ['of no resource', bundle({ resources: [] }), 'does not name model.onnx'],
     ['of resources that are none', bundle({ resources: [1] }), 'a resource of the statement is no JSON object'],
     [
       'of other digests',

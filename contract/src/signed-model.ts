@@ -7,8 +7,10 @@ export class UntrustedModel extends Error {
 
 /** A file of a model as it was read. */
 export interface SignedFile {
-  /** Its name where it comes from, below the folder of the model. */
+  /** As it is called in messages. */
   readonly name: string;
+  /** Where it is: it may end with its name in the folder that was signed. */
+  readonly location: string;
   /** Of its bytes, in lower-case hexadecimal. */
   readonly sha256: string;
   /** Its bytes, from the beginning whenever it is called. */
@@ -17,6 +19,9 @@ export interface SignedFile {
 
 /** Larger ones are no signatures. */
 export const mostSignatureBytes = 2 ** 20;
+
+/** Of one statement; each is checked over all of it. */
+const mostSignatures = 16;
 
 /** Pure Ed25519 needs all bytes at once (RFC 8032, section 5.1.7), so no more of them are signed by themselves. */
 const mostEd25519Bytes = 64 * 2 ** 20;
@@ -106,6 +111,8 @@ function formOf(text: string): Form {
       'the signature is a JSON document without messageSignature or dsseEnvelope: it is no Sigstore bundle',
     );
   const { payload, payloadType, signatures } = recordOf(dsseEnvelope, 'dsseEnvelope of the signature');
+  if (Array.isArray(signatures) && signatures.length > mostSignatures)
+    throw new UntrustedModel(`dsseEnvelope of the signature has more than ${mostSignatures} signatures`);
   if (typeof payloadType !== 'string' || !Array.isArray(signatures))
     throw new UntrustedModel('dsseEnvelope of the signature has no payloadType or no signatures');
   return {
@@ -207,21 +214,34 @@ function resourceOf(value: unknown): Resource {
   return { name, digest };
 }
 
-/** A model may have been renamed since; what lies beside it is found by its name there. */
+/**
+ * Files are found by their names below the folder that was signed, which is where the longest name in the statement that the
+ * model's location ends with says: a folder may have a model.onnx and an onnx/model.onnx, and they are not the same. Of a model in
+ * one file that was signed by itself, the name does not matter.
+ */
 function compare([model, ...others]: readonly [SignedFile, ...SignedFile[]], resources: readonly Resource[]): void {
-  const namesakes = resources.filter(({ name }) => name === model.name);
-  const meant = namesakes.length === 0 ? resources : namesakes;
-  const wrong = [
-    ...(meant.some(({ digest }) => digest === model.sha256) ? [] : [model]),
-    ...others.filter(
-      ({ name, sha256 }) => !resources.some((resource) => resource.name === name && resource.digest === sha256),
-    ),
-  ];
-  const [first] = wrong;
-  if (first === undefined) return;
+  const [only, ...more] = resources;
+  const isAlone = only !== undefined && more.length === 0 && others.length === 0;
+  const names = resources.flatMap(({ name }) => (isNameOf(name, model.location) ? [name] : []));
+  const [longest] = names.toSorted((a, b) => b.length - a.length);
+  const root = longest === undefined ? undefined : model.location.slice(0, model.location.length - longest.length);
+  const isSigned = ({ location, sha256 }: SignedFile) =>
+    isAlone
+      ? only.digest === sha256
+      : root !== undefined &&
+        location.startsWith(root) &&
+        resources.some(({ name, digest }) => name === location.slice(root.length) && digest === sha256);
+  const wrong = [model, ...others].find((file) => !isSigned(file));
+  if (wrong === undefined) return;
   throw new UntrustedModel(
-    `${first.name} has sha256 ${first.sha256}, which the statement of the signature does not have: the bytes are other ones than were signed`,
+    root === undefined && !isAlone
+      ? `the statement of the signature does not name ${model.name}: sign the folder that it is in`
+      : `${wrong.name} has sha256 ${wrong.sha256}, which the statement of the signature does not have for it: the bytes are other ones than were signed`,
   );
+}
+
+function isNameOf(name: unknown, location: string): name is string {
+  return typeof name === 'string' && name !== '' && (location === name || location.endsWith(`/${name}`));
 }
 
 function parsed(text: string, what: string): unknown {
@@ -238,8 +258,8 @@ function recordOf(value: unknown, what: string): Readonly<Record<string, unknown
 }
 
 function base64Of(value: unknown, what: string): Buffer {
-  if (typeof value === 'string' && value !== '' && /^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(value))
-    return Buffer.from(value, 'base64');
+  const text = typeof value === 'string' ? value.replace(/\s+/g, '') : '';
+  if (/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return Buffer.from(text, 'base64');
   throw new UntrustedModel(`${what} is not in Base64`);
 }
 

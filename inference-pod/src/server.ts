@@ -338,11 +338,8 @@ async function loadModel(
   const { batchMaxSize, batchMaxDelayMilliseconds } = settings;
   const batching =
     batchMaxSize === undefined ? undefined : { maxSize: batchMaxSize, maxDelayMilliseconds: batchMaxDelayMilliseconds };
-  const { task, requestTimeoutMilliseconds } = settings;
-  const tasks =
-    task === undefined
-      ? undefined
-      : { task, tokenizerPath: join(file.folder, tokenizerName), mostMilliseconds: requestTimeoutMilliseconds };
+  const { task } = settings;
+  const tasks = task === undefined ? undefined : { task, tokenizerPath: join(file.folder, tokenizerName) };
   const executor = {
     path: file.path,
     threads: settings.threads,

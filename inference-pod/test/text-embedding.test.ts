@@ -113,10 +113,13 @@ describe('a pod that takes texts', () => {
     ['an empty list of ids', { input: [[1], []] }, "'input[1]' is empty: it must have a token"],
     ['a number among texts', { input: ['a', 1] }, 'entry 1 is none'],
     ['an object', { input: { text: 'a' } }, "'input' must be a string"],
+    ['a list in a list in a list', { input: [[[1]]] }, 'whole numbers from 0 on'],
+    ['a text among ids', { input: [1, 'a'] }, 'whole numbers from 0 on'],
+    ['signs that become many', { input: '\ufdfa'.repeat(4000) }, 'has 72000 characters'],
     ['ids below zero', { input: [[-1]] }, 'whole numbers from 0 on'],
     ['an id that is none', { input: [100_000] }, 'the token id 100000'],
-    ['too many texts', { input: Array(2049).fill('a') }, 'at most 2048'],
-    ['another encoding', { input: 'a', encoding_format: 'int8' }, "'float' or 'base64', not \"int8\""],
+    ['too many texts', { input: Array(2049).fill('a') }, 'more entries than 2048'],
+    ['another encoding', { input: 'a', encoding_format: 'int8' }, "'float' or 'base64', not int8"],
     ['no dimensions', { input: 'a', dimensions: 0 }, "'dimensions' must be a whole number from 1"],
     ['more dimensions than there are', { input: 'a', dimensions: 17 }, 'the vectors of this model have 16'],
     ['a model that is none', { input: 'a', model: 7 }, "'model' must be a string"],
@@ -138,14 +141,38 @@ describe('a pod that takes texts', () => {
   });
 
   test('says when texts were not done in time', async () => {
-    const slow = await startPod(...argumentsOf(await repository('wordpiece')), '--request-timeout-milliseconds', '100');
-    try {
-      const input = Array.from({ length: 200 }, () => 'load '.repeat(10_000));
-      const { status, json } = await post(`${slow.url}/v1/embeddings`, { model: 'embedder', input });
-      expect([status, json.error.type]).toEqual([504, 'server_error']);
-    } finally {
-      await slow.stop();
+    const input = Array.from({ length: 300 }, () => 'load '.repeat(10_000));
+    const { status, json } = await post(
+      `${pod.url}/v1/embeddings`,
+      { model: 'embedder', input },
+      { 'x-request-timeout-ms': '100' },
+    );
+    expect([status, json.error.type]).toEqual([504, 'server_error']);
+    // Nobody waits for it any more, and the next one does not either.
+    expect(
+      (await post(`${pod.url}/v1/embeddings`, { model: 'embedder', input: 'a' }, { 'x-request-timeout-ms': '2000' }))
+        .status,
+    ).toBe(200);
+  });
+
+  test('holds no more of a body than a few times its bytes', async () => {
+    const memory = async () => {
+      const { stdout } = await run('ps', ['--ppid', String(pod.process.pid), '-o', 'rss=']);
+      return Math.max(...stdout.trim().split('\n').map(Number)) / 1024;
+    };
+    const before = await memory();
+    const most = 4 * 2 ** 20;
+    for (const [piece, open, close] of [
+      ['{},', '', '{}]'],
+      ['[],', '', '[]]'],
+      ['[', '', ''],
+      ['1,', '', '1]'],
+    ] as const) {
+      const body = `{"model":"embedder","input":[${open}${piece.repeat(most / piece.length)}${close}}`;
+      const answer = await fetch(`${pod.url}/v1/embeddings`, { method: 'POST', body });
+      expect(answer.status).toBe(400);
     }
+    expect((await memory()) - before).toBeLessThan(150);
   });
 
   test('refuses what is no JSON, other methods, and a body that is too large', async () => {
@@ -221,6 +248,17 @@ test.each([
   expect((await failToStart(...argumentsOf(path))).terminationMessage).toMatchObject({
     reason,
     message: expect.stringContaining(message),
+  });
+});
+
+test('a tokenizer with what is not known here does not start', async () => {
+  const path = await repository('bpe');
+  const tokenizer = JSON.parse(await readFile(join(path, 'tokenizer.json'), 'utf8'));
+  tokenizer.added_tokens[0].single_word = true;
+  await writeFile(join(path, 'tokenizer.json'), JSON.stringify(tokenizer));
+  expect((await failToStart(...argumentsOf(path))).terminationMessage).toMatchObject({
+    reason: 'ModelInvalid',
+    message: expect.stringContaining('added tokens with single_word'),
   });
 });
 

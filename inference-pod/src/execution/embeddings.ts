@@ -5,17 +5,22 @@ import { decodeEmbeddings, encodeEmbeddings } from '../protocol/embeddings.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import { normalized, TextEmbedder, UnfitModel } from '../tasks/text-embedder.ts';
-import { InvalidTokenizer, TextTokenizer } from '../tasks/text-tokenizer.ts';
+import { InvalidTokenizer, TextTokenizer, UnreadableText } from '../tasks/text-tokenizer.ts';
 import type { TaskSettings } from './executor-settings.ts';
 import { failure, type InferenceAnswer, type InferenceLimits } from './inference.ts';
 
 /** Answers OpenAI's `POST /v1/embeddings`. */
 export interface Embeddings {
-  /** Never rejects. */
-  answer(body: Buffer): Promise<InferenceAnswer>;
+  /**
+   * Never rejects.
+   *
+   * @param leftMilliseconds until nobody waits for the answer any more
+   */
+  answer(body: Buffer, leftMilliseconds: number): Promise<InferenceAnswer>;
 }
 
 /** Of a number in JSON, and of the Base64 of its four bytes. */
+const mostBytesBeside = 64;
 const mostBytesOf = { float: 16, base64: 16 / 3 } as const;
 
 /**
@@ -25,27 +30,27 @@ const mostBytesOf = { float: 16, base64: 16 / 3 } as const;
  */
 export function openEmbeddings(
   session: ModelSession,
-  { task, tokenizerPath, mostMilliseconds }: TaskSettings,
+  { task, tokenizerPath }: TaskSettings,
   model: ModelIdentity,
   { mostAnswerBytes }: InferenceLimits,
 ): Embeddings {
   const { tokenizer, embedder } = opened(session, task, tokenizerPath);
-  const embed = async (body: Buffer): Promise<InferenceAnswer> => {
-    const until = performance.now() + mostMilliseconds;
+  const embed = async (body: Buffer, leftMilliseconds: number): Promise<InferenceAnswer> => {
+    const until = performance.now() + leftMilliseconds;
     const { input, encoding, dimensions } = decodeEmbeddings(body, model.name);
     const goOn = () => {
       if (performance.now() > until)
-        throw new RequestError(504, `the texts were not done within ${mostMilliseconds} ms: send fewer at once`);
+        throw new RequestError(504, 'the texts were not done in the time that the answer may take: send fewer at once');
     };
     const texts = input.map((one) => {
       goOn();
-      return typeof one === 'string' ? tokenizer.encode(one) : knownIds(one, tokenizer);
+      return typeof one === 'string' ? encoded(one, tokenizer) : knownIds(one, tokenizer);
     });
     const start = performance.now();
     const vectors = await embedder.embed(texts, goOn);
     const seconds = (performance.now() - start) / 1000;
     const asked = vectors.map((vector) => cut(vector, dimensions, task.isNormalized));
-    const bytes = asked.reduce((sum, { length }) => sum + length * mostBytesOf[encoding], 0);
+    const bytes = asked.reduce((sum, { length }) => sum + length * mostBytesOf[encoding] + mostBytesBeside, 0);
     if (bytes > mostAnswerBytes)
       throw badRequest(
         `the answer may have ${bytes} bytes, and at most ${mostAnswerBytes} are sent: send fewer texts at once`,
@@ -58,7 +63,7 @@ export function openEmbeddings(
       seconds,
     };
   };
-  return { answer: (body) => embed(body).catch((error: unknown) => failure(error)) };
+  return { answer: (body, left) => embed(body, left).catch((error: unknown) => failure(error)) };
 }
 
 function opened(session: ModelSession, task: TaskSettings['task'], tokenizerPath: string) {
@@ -72,11 +77,21 @@ function opened(session: ModelSession, task: TaskSettings['task'], tokenizerPath
   }
 }
 
+function encoded(text: string, tokenizer: TextTokenizer): readonly number[] {
+  try {
+    return tokenizer.encode(text);
+  } catch (error) {
+    if (error instanceof UnreadableText)
+      throw badRequest(`'input' has a text that the tokenizer cannot take: ${error.message}`);
+    throw error;
+  }
+}
+
 function knownIds(ids: readonly number[], tokenizer: TextTokenizer): readonly number[] {
   const unknown = ids.find((id) => !tokenizer.knows(id));
   if (unknown !== undefined)
     throw badRequest(`'input' has the token id ${unknown}, which the model's tokenizer does not know: send texts`);
-  return ids.slice(0, tokenizer.maxTokens);
+  return tokenizer.fit(ids);
 }
 
 function cut(vector: Float32Array, dimensions: number | undefined, isNormalized: boolean): Float32Array {

@@ -27,6 +27,7 @@ function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
     headerLength: answer.kind === 'answered' ? answer.headerLength : undefined,
     seconds: answer.seconds,
     busySeconds,
+    leftMilliseconds: 0,
     bodyLength: pieces.reduce((sum, { length }) => sum + length, 0),
   };
   channel.write([writeHead(head), ...pieces]);
@@ -73,11 +74,15 @@ async function main({ path, threads, model, limits, mostRows, task }: ExecutorSe
       send(batch[place]?.frame.job ?? openedJob, answer, (now - since) / 1000);
       since = now;
     };
-    const answer = async (call: Call) =>
-      isInferenceCall(call) ? infer(call, session, model, limits) : (embeddings?.answer(call.body) ?? noTask);
+    const answer = async (call: Call, leftMilliseconds: number) =>
+      isInferenceCall(call)
+        ? infer(call, session, model, limits)
+        : (embeddings?.answer(call.body, leftMilliseconds) ?? noTask);
     if (calls.length > 1 && calls.every(isInferenceCall))
       await inferTogether(calls, session, model, limits, mostRows, reply);
-    else for (const [place, call] of calls.entries()) reply(place, await answer(call));
+    else
+      for (const [place, call] of calls.entries())
+        reply(place, await answer(call, batch[place]?.frame.leftMilliseconds ?? 0));
     channel.release(batch);
     leaveOldBehind(answeredBytes);
     answeredBytes = 0;

@@ -20,8 +20,6 @@ export interface TaskSettings {
   readonly task: TextEmbeddingTask;
   /** Where its tokenizer is. */
   readonly tokenizerPath: string;
-  /** A request that takes longer is given up. */
-  readonly mostMilliseconds: number;
 }
 
 /** The file descriptor of its socket. */

@@ -12,6 +12,7 @@ test('jobs have numbers that a frame can carry, one after another, and none is t
         following: 0,
         headerLength: undefined,
         seconds: undefined,
+        leftMilliseconds: 0,
         busySeconds: 0,
         bodyLength: 0,
       }),

@@ -47,6 +47,12 @@ export function jobAfter(job: number): number {
 /** The last words of a process are kept up to this length. */
 const lastWordsLength = 2000;
 
+export interface TimedCall {
+  readonly call: Call;
+  /** Until nobody waits for the answer any more. */
+  readonly leftMilliseconds: number;
+}
+
 /** A process that runs one model, seen from the serving process. */
 export class Executor {
   readonly model: LoadedModel;
@@ -107,10 +113,10 @@ export class Executor {
   }
 
   /** Sends calls that may be answered together. Each promise resolves with the answer, or with the end of the process. */
-  run(calls: readonly Call[]): readonly Promise<ExecutorAnswer | ExecutorEnd>[] {
+  run(calls: readonly TimedCall[]): readonly Promise<ExecutorAnswer | ExecutorEnd>[] {
     if (this.#jobs.length === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
-    const answers = calls.map(({ wire, body, headerLength }, index) => {
+    const answers = calls.map(({ call: { wire, body, headerLength }, leftMilliseconds }, index) => {
       const job = jobAfter(this.#lastJob);
       this.#lastJob = job;
       const following = calls.length - 1 - index;
@@ -121,6 +127,7 @@ export class Executor {
         headerLength,
         seconds: undefined,
         busySeconds: 0,
+        leftMilliseconds,
         bodyLength: body.length,
       };
       this.#process.socket.write(writeHead(head));

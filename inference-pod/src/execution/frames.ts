@@ -16,10 +16,12 @@ export interface Frame {
   readonly seconds: number | undefined;
   /** Of an answer: for how long it has kept the executor busy, in seconds. */
   readonly busySeconds: number;
+  /** Of a call: until nobody waits for the answer any more; 0 of an answer. */
+  readonly leftMilliseconds: number;
   readonly bodyLength: number;
 }
 
-export const headBytes = 36;
+export const headBytes = 44;
 
 export function writeHead(frame: Frame): Buffer {
   const head = Buffer.allocUnsafe(headBytes);
@@ -30,6 +32,7 @@ export function writeHead(frame: Frame): Buffer {
   head.writeDoubleLE(frame.headerLength ?? -1, 12);
   head.writeDoubleLE(frame.seconds ?? -1, 20);
   head.writeDoubleLE(frame.busySeconds, 28);
+  head.writeDoubleLE(frame.leftMilliseconds, 36);
   return head;
 }
 
@@ -45,6 +48,7 @@ export function readHead(bytes: Buffer, offset: number): Frame {
     headerLength: headerLength < 0 ? undefined : headerLength,
     seconds: seconds < 0 ? undefined : seconds,
     busySeconds: bytes.readDoubleLE(offset + 28),
+    leftMilliseconds: bytes.readDoubleLE(offset + 36),
   };
 }
 

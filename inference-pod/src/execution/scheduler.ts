@@ -243,7 +243,9 @@ export class Scheduler {
       jobs.push(job);
     }
     if (jobs.length === 0) return;
-    const answers = executor.run(jobs.map(({ call }) => call));
+    const answers = executor.run(
+      jobs.map(({ call, deadline }) => ({ call, leftMilliseconds: deadline.at - performance.now() })),
+    );
     for (const [index, answer] of answers.entries()) {
       const job = jobs[index];
       if (job === undefined) continue;

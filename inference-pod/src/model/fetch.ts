@@ -1,6 +1,6 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileNameOf, InvalidModelUri, uriBeside } from '../../../contract/src/model-uri.ts';
+import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
 import { fingerprintOf } from '../../../contract/src/signed-model.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import { describe } from './download.ts';
@@ -99,34 +99,41 @@ async function fetchFiles(
   signal: AbortSignal,
 ): Promise<KeptModel> {
   const { onProgress = () => undefined, maxBytes, credentials, mountDirectory } = options;
-  const copy = async (from: ModelSource, path: string, name: string, done: number): Promise<KeptFile> => {
+  const copy = async (
+    from: ModelSource,
+    location: string,
+    path: string,
+    name: string,
+    done: number,
+  ): Promise<KeptFile> => {
     const copied = await copyFile(from, join(folder, path), {
       credentials,
       maxBytes: maxBytes - done,
       signal,
       onProgress: (bytes, total) => onProgress(done + bytes, total === undefined ? undefined : done + total),
     });
-    return { path, name, ...copied };
+    return { path, name, location, ...copied };
   };
   const name = fileNameOf(uri);
-  const files: [KeptFile, ...KeptFile[]] = [await copy(source, modelPath, name, 0)];
+  const files: [KeptFile, ...KeptFile[]] = [await copy(source, locationOf(uri), modelPath, name, 0)];
   const resolvedUri = source.kind === 'remote' ? source.remote.resolvedUri?.() : undefined;
   // All of one commit, or of one manifest, however a name in the URI moves meanwhile.
   const base = resolvedUri ?? uri;
   const sourceOf = (besideUri: string) => parseModelSource(besideUri, mountDirectory, credentials);
+  const copyBeside = (besideUri: string, path: string) =>
+    copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOf(files));
   for (const location of externalDataOf(join(folder, modelPath))) {
     if (location === name || location === modelPath || location === signatureName)
       throw new StartupError(
         'ModelInvalid',
         `the model has data in '${location}', as if that were another file than its own`,
       );
-    files.push(await copy(sourceOf(uriBeside(base, location)), location, location, bytesOf(files)));
+    files.push(await copyBeside(uriBeside(base, location), location));
   }
   for (const companion of options.companions ?? []) {
     if (files.some(({ path }) => path === companion))
       throw new StartupError('ModelInvalid', `the model has data in '${companion}', which is to be another file`);
-    const from = (besideUri: string) => copy(sourceOf(besideUri), companion, companion, bytesOf(files));
-    files.push(await companionFile(base, companion, from));
+    files.push(await companionFile(base, companion, (besideUri) => copyBeside(besideUri, companion)));
   }
   const sha256 = digestOfFiles(files);
   if (options.sha256 !== undefined && options.sha256 !== sha256)

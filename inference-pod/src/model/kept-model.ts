@@ -8,8 +8,10 @@ import type { CopiedFile } from './copied-file.ts';
 export interface KeptFile extends CopiedFile {
   /** Where it is in the folder. */
   readonly path: string;
-  /** Its name where it came from. */
+  /** Its name beside the model, or that of the model. */
   readonly name: string;
+  /** Where it was in its store. */
+  readonly location: string;
 }
 
 /** A model that was copied whole. */
@@ -26,7 +28,7 @@ interface KeptRecord {
   readonly origin: string;
   readonly sha256: string;
   readonly resolvedUri?: string;
-  readonly files: readonly Pick<KeptFile, 'path' | 'name'>[];
+  readonly files: readonly Pick<KeptFile, 'path' | 'name' | 'location'>[];
 }
 
 /**
@@ -55,7 +57,7 @@ export async function keepRecord(folder: string, origin: string, model: KeptMode
     origin: digestOf(origin),
     sha256,
     ...(resolvedUri === undefined ? {} : { resolvedUri }),
-    files: files.map(({ path, name }) => ({ path, name })),
+    files: files.map(({ path, name, location }) => ({ path, name, location })),
   };
   await writeFile(recordOf(folder), JSON.stringify(record)).catch(() => undefined);
 }
@@ -89,12 +91,15 @@ export function bytesOf(files: readonly CopiedFile[]): number {
   return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-async function readKept(folder: string, { path, name }: Pick<KeptFile, 'path' | 'name'>): Promise<KeptFile> {
+async function readKept(
+  folder: string,
+  { path, name, location }: Pick<KeptFile, 'path' | 'name' | 'location'>,
+): Promise<KeptFile> {
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of createReadStream(join(folder, path)) as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     hash.update(chunk);
   }
-  return { path, name, bytes, sha256: hash.digest('hex') };
+  return { path, name, location, bytes, sha256: hash.digest('hex') };
 }

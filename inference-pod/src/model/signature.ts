@@ -65,8 +65,9 @@ export async function checkSignature(
   files: readonly [KeptFile, ...KeptFile[]],
   { key }: Signer,
 ): Promise<void> {
-  const signed = ({ path, name, sha256 }: KeptFile): SignedFile => ({
+  const signed = ({ path, name, location, sha256 }: KeptFile): SignedFile => ({
     name,
+    location,
     sha256,
     read: () => createReadStream(join(folder, path)),
   });

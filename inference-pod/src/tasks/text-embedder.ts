@@ -18,8 +18,7 @@ export class TextEmbedder {
   readonly #paddingId: number;
   readonly #output: string;
   readonly #takesMask: boolean;
-  readonly #takesTypes: boolean;
-  readonly #isWide: boolean;
+  readonly #inputs: Signature['inputs'];
 
   /**
    * @param paddingId of the tokenizer
@@ -35,14 +34,12 @@ export class TextEmbedder {
       const isMatrix = isRankUnknown === true || (shape.length === 2 && shape.every((dimension) => dimension === -1));
       return !known.includes(name) || !['INT64', 'INT32'].includes(datatype) || !isMatrix;
     });
-    const [ids] = inputs.filter(({ name }) => name === 'input_ids');
-    if (ids === undefined || others.length > 0)
+    if (others.length > 0 || !inputs.some(({ name }) => name === 'input_ids'))
       throw new UnfitModel(
         `the task TextEmbedding needs a model with the inputs input_ids and, where it takes them, attention_mask and token_type_ids, of INT64 [-1, -1]; this one has ${inWords(inputs)}`,
       );
-    this.#isWide = ids.datatype === 'INT64';
+    this.#inputs = inputs;
     this.#takesMask = inputs.some(({ name }) => name === 'attention_mask');
-    this.#takesTypes = inputs.some(({ name }) => name === 'token_type_ids');
     this.#output = outputOf(session.signature);
   }
 
@@ -56,7 +53,7 @@ export class TextEmbedder {
     const vectors: Float32Array[] = new Array(texts.length);
     // Texts of one length need no padding.
     const order = texts.map((_, index) => index).sort((a, b) => lengthAt(texts, a) - lengthAt(texts, b));
-    for (const rows of runsOf(order, (index) => lengthAt(texts, index))) {
+    for (const rows of runsOf(order, (index) => lengthAt(texts, index), this.#takesMask)) {
       beforeRun();
       const given = await this.#run(rows.map((index) => texts[index] ?? []));
       for (const [row, index] of rows.entries()) vectors[index] = given[row] ?? new Float32Array(0);
@@ -67,37 +64,16 @@ export class TextEmbedder {
   async #run(rows: readonly (readonly number[])[]): Promise<readonly Float32Array[]> {
     const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
     const shape = [rows.length, width];
-    const inputs = new Map<string, Tensor>([['input_ids', this.#matrix(rows, shape, (id) => id, this.#paddingId)]]);
-    if (this.#takesMask)
-      inputs.set(
-        'attention_mask',
-        this.#matrix(rows, shape, () => 1, 0),
-      );
-    if (this.#takesTypes)
-      inputs.set(
-        'token_type_ids',
-        this.#matrix([], shape, () => 0, 0),
-      );
+    const inputs = new Map(
+      this.#inputs.map((input): [string, Tensor] => [input.name, matrixOf(input, rows, shape, this.#paddingId)]),
+    );
     const outputs = await this.#session.run(inputs, [{ name: this.#output }]);
     const output = outputs.get(this.#output);
     if (output === undefined) throw new Error(`the model gave no ${this.#output}`);
     const vectors = this.#pooled(output, rows);
+    if (vectors.some((vector) => !vector.every(Number.isFinite)))
+      throw new Error(`the model gave ${this.#output} that is no number, or without end`);
     return this.#task.isNormalized ? vectors.map(normalized) : vectors;
-  }
-
-  #matrix(
-    rows: readonly (readonly number[])[],
-    shape: readonly number[],
-    give: (id: number) => number,
-    fill: number,
-  ): Tensor {
-    const [height = 0, width = 0] = shape;
-    const values = new Int32Array(height * width).fill(fill);
-    for (const [row, ids] of rows.entries())
-      for (const [column, id] of ids.entries()) values[row * width + column] = give(id);
-    return this.#isWide
-      ? { datatype: 'INT64', shape, data: BigInt64Array.from(values, BigInt) }
-      : { datatype: 'INT32', shape, data: values };
   }
 
   #pooled({ datatype, shape, data }: Tensor, rows: readonly (readonly number[])[]): readonly Float32Array[] {
@@ -125,15 +101,41 @@ const pools: Readonly<Record<Pooling, Pool>> = {
   LastToken: (tokens, count, size) => Float32Array.from(tokens.subarray((count - 1) * size, count * size)),
 };
 
+/** One of the inputs that are known, for rows of ids and what fills them up. */
+function matrixOf(
+  { name, datatype }: Signature['inputs'][number],
+  rows: readonly (readonly number[])[],
+  shape: readonly number[],
+  paddingId: number,
+): Tensor {
+  const [height = 0, width = 0] = shape;
+  const values = new Int32Array(height * width).fill(name === 'input_ids' ? paddingId : 0);
+  // The types of tokens are 0: there is one text in a row.
+  if (name !== 'token_type_ids')
+    for (const [row, ids] of rows.entries())
+      for (const [column, id] of ids.entries()) values[row * width + column] = name === 'input_ids' ? id : 1;
+  return datatype === 'INT64'
+    ? { datatype, shape, data: BigInt64Array.from(values, BigInt) }
+    : { datatype: 'INT32', shape, data: values };
+}
+
 const lengthAt = (texts: readonly (readonly number[])[], index: number) => texts[index]?.length ?? 0;
 
-/** @param order the shortest first */
-function runsOf(order: readonly number[], lengthOf: (index: number) => number): number[][] {
+/**
+ * @param order the shortest first
+ * @param hasMask whether padding can be told from tokens: without it, only texts of one length are run together
+ */
+function runsOf(order: readonly number[], lengthOf: (index: number) => number, hasMask: boolean): number[][] {
   const runs: number[][] = [];
   for (const index of order) {
     const run = runs.at(-1);
+    const [shortest] = run ?? [];
+    const isOfLength = shortest !== undefined && (hasMask || lengthOf(shortest) === lengthOf(index));
     const fits =
-      run !== undefined && run.length < mostRowsOfRun && (run.length + 1) * lengthOf(index) <= mostTokensOfRun;
+      run !== undefined &&
+      isOfLength &&
+      run.length < mostRowsOfRun &&
+      (run.length + 1) * lengthOf(index) <= mostTokensOfRun;
     if (fits) run.push(index);
     else runs.push([index]);
   }
@@ -154,7 +156,8 @@ function outputOf({ outputs }: Signature): string {
     throw new UnfitModel(
       `the task TextEmbedding needs a model with an output of floats [-1, -1, SIZE] or [-1, SIZE]; this one has ${inWords(outputs)}`,
     );
-  return (named ?? first).name;
+  // Vectors of tokens before others, which may be anything.
+  return (named ?? fit.find(({ shape }) => shape.length === 3) ?? first).name;
 }
 
 function inWords(tensors: Signature['inputs']): string {

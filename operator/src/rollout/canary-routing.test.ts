@@ -102,7 +102,7 @@ describe('routing Gateway', () => {
     life.state = { ...life.state, routes: [foundRoute()] };
     return life;
   };
-  const weights = ({ state: { routes } }: CanaryLife) =>
+  const weights = ({ routes }: CanaryLife) =>
     routes.flatMap((one) =>
       one.kind === 'found'
         ? (one.route.spec?.rules?.[0]?.backendRefs ?? []).map(({ name, weight }) => [name, weight])

@@ -9,7 +9,14 @@ import { ModelMemory } from '../controller/memory.ts';
 import type { Decision, Write } from '../controller/writes.ts';
 import type { LinkState, LiveDeployment, LivePod, Observed } from '../observed.ts';
 import { templateRevision } from '../rollout/revision.ts';
-import { type BackendReference, type LiveRoute, type RouteState, routeInWords } from '../rollout/routes.ts';
+import {
+  type BackendReference,
+  isSame,
+  type LiveRoute,
+  type RouteState,
+  routeInWords,
+  routesOf,
+} from '../rollout/routes.ts';
 import { perform, policy, settle, now as start } from './simulation.ts';
 import { completeDeployment, pod } from './test-objects.ts';
 import { afterVersions, asking, nameOf } from './versions.ts';
@@ -46,6 +53,7 @@ export class CanaryLife {
   /** The pods of a canary that are there, whatever its Deployment asks for. */
   canaryPodsSeen: readonly LivePod[] | undefined;
   readonly #memory = new ModelMemory();
+  readonly #routesThere = new Map<string, RouteState>();
   #series = new Map<string, { revision: string; intervals: IntervalCounts[] }>();
 
   constructor(state: Observed) {
@@ -70,6 +78,11 @@ export class CanaryLife {
 
   get share(): unknown {
     return this.table['traffic'];
+  }
+
+  /** The routes of the cluster, those that are not read as well. */
+  get routes(): readonly RouteState[] {
+    return Array.from(this.#routesThere.values());
   }
 
   nameOf(version: string): string {
@@ -228,8 +241,13 @@ export class CanaryLife {
 
   /** As a Gateway takes them. */
   #routes(): readonly RouteState[] {
-    if (this.isGatewayAble) this.taken = this.state.routes.flatMap((one) => (one.kind === 'found' ? [one.route] : []));
-    return this.state.routes.map((one) => {
+    const { model, routes } = this.state;
+    for (const one of routes) this.#routesThere.set(routeInWords(one.reference), one);
+    const there = Array.from(this.#routesThere.values());
+    if (this.isGatewayAble) this.taken = there.flatMap((one) => (one.kind === 'found' ? [one.route] : []));
+    // Others are not read.
+    const read = there.filter(({ reference }) => routesOf(model, true).some((one) => isSame(one, reference)));
+    return read.map((one) => {
       if (one.kind !== 'found') return one;
       const route = this.isGatewayAble ? takenRoute(one.route) : one.route;
       return { ...one, route, isBehind: this.#memory.isWaitedFor(routeInWords(one.reference), route, this.time) };
