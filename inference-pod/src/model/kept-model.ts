@@ -67,12 +67,17 @@ export async function keptModel(
   folder: string,
   uri: string,
   origin: string,
-  { sha256: asked, maxBytes }: { readonly sha256: string | undefined; readonly maxBytes: number },
+  {
+    sha256: asked,
+    maxBytes,
+    companions = [],
+  }: { readonly sha256: string | undefined; readonly maxBytes: number; readonly companions?: readonly string[] },
 ): Promise<KeptModel | undefined> {
   try {
     const record: KeptRecord | null = JSON.parse(await readFile(recordOf(folder), 'utf8'));
     // What its URI had led to then may be what is asked for by now.
     if (record === null || (record.origin !== digestOf(origin) && record.resolvedUri !== uri)) return undefined;
+    if (companions.some((companion) => !record.files.some(({ path }) => path === companion))) return undefined;
     const [first, ...others] = record.files;
     if (first === undefined) return undefined;
     const model = await readKept(folder, first);

@@ -164,9 +164,13 @@ function dispersion(cells: readonly Count[]): number {
   return statistic / (counted.length - 1);
 }
 
+/** With one interval, versions are rolled back for what all pods share for minutes (e2e/bench/analysis.ts). */
+const intervalsOfOneRequest = 2;
+
 /**
  * All cells as one count, made as small as its information is: by what they show themselves of how errors come together, or
- * by what a history does, whichever is more.
+ * by what a history does, whichever is more. Two intervals count for one request at least, as if all of their requests shared one
+ * fate: whatever a history has had, a canary that fails at everything is known by its intervals.
  *
  * @param variances of the history, of `rateVariances`; none where there is none
  * @param bound what the rate is to be compared with, from 0 to 1, both excluded
@@ -180,7 +184,9 @@ export function discounted(
 ): Count {
   const { bad, total } = sumOf(intervals.flat());
   const effect = Math.max(designEffect(intervals, bound), expectedEffect(intervals, variances, bound, pods));
-  return { bad: bad / effect, total: total / effect };
+  const counted = intervals.filter((cells) => cells.some((cell) => cell.total > 0)).length;
+  const most = Math.max(1, (intervalsOfOneRequest * total) / Math.max(1, counted));
+  return { bad: bad / Math.min(effect, most), total: total / Math.min(effect, most) };
 }
 
 export function sumOf(cells: readonly Count[]): Count {

@@ -15,7 +15,7 @@ describe('the strongest evidence', () => {
     if (good > 4) expect(found?.window).toHaveLength(4);
   });
 
-  test.each([1, 20])(
+  test.each([1, 20, 40, 100])(
     'a canary that dies is known by four intervals beside a history with a burst of %d errors',
     (errors) => {
       const history = Array.from({ length: 480 }, (_, index) => [{ bad: index === 200 ? errors : 0, total: 100 }]);

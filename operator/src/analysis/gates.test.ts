@@ -48,6 +48,22 @@ describe('ErrorRate', () => {
   test.each<[string, StepFigures, string, boolean]>([
     ['nothing was counted', figures(10, {}), 'Inconclusive', false],
     ['all is well', figures(40, { passedOn: 100 }), 'Passed', true],
+    [
+      'ten times as many fail as may, beside a history that makes little of it',
+      {
+        ...figures(40, { passedOn: 100, passedOnFailed: 10 }),
+        stable: [
+          {
+            ...series('a', 40, { passedOn: 100, passedOnFailed: 10, requests: 100 }),
+            intervals: series('a', 40, { passedOn: 100, passedOnFailed: 10, requests: 100 }).intervals.map((counts) =>
+              counts.interval === 3 ? { ...counts, failed: 100 } : counts,
+            ),
+          },
+        ],
+      },
+      'Inconclusive',
+      false,
+    ],
     ['all fails', figures(10, { passedOn: 100, passedOnFailed: 100 }), 'Failed', false],
     ['all fails, in too few intervals', figures(3, { passedOn: 100, passedOnFailed: 100 }), 'Inconclusive', false],
     ['nothing speaks against it, in requests enough', figures(10, { passedOn: 20 }), 'Inconclusive', true],

@@ -102,6 +102,10 @@ function shareOf(percentage = '0%'): number {
   return Number(percentage.slice(0, -1)) / 100;
 }
 
+/** Counts that are so far above their bound let no step end, whatever chance and bursts may have made of them. */
+const timesFarAbove = 3;
+const leastBad = 4;
+
 interface Counting {
   readonly counted: (counts: IntervalCounts) => Count;
   /** The same of the revision that serves, which shows how it comes together. */
@@ -125,7 +129,8 @@ function judgeShare(
   const whole = discounted(cells, variances, bound, answering);
   const verdict = verdictOf(evidence?.logEvidence, logEvidenceBelow(whole, bound), alpha);
   const isEnough = evidence !== undefined && raw.total >= minRequests;
-  const speaksAgainst = logEvidenceAbove(whole, bound) > 0 || (evidence?.logEvidence ?? 0) > 0;
+  const isFarAbove = raw.bad >= leastBad && raw.bad > timesFarAbove * bound * raw.total;
+  const speaksAgainst = isFarAbove || logEvidenceAbove(whole, bound) > 0 || (evidence?.logEvidence ?? 0) > 0;
   const shown =
     verdict === 'Failed' && evidence !== undefined
       ? {

@@ -1,5 +1,6 @@
+import { canaryName } from '../desired/metadata.ts';
 import type { Observed } from '../observed.ts';
-import { changeOfRoute, isSame, ownRoutes, routeInWords } from '../rollout/routes.ts';
+import { type BackendReference, changeOfRoute, isSame, ownRoutes, routeInWords } from '../rollout/routes.ts';
 import type { Wanted } from '../rollout/wanted-revision.ts';
 import { repairDelay } from './damping.ts';
 import type { Contested } from './decide-children.ts';
@@ -20,16 +21,23 @@ export function routeDecisions(observed: Observed, { canary }: Wanted, now: Date
   const own = canary === undefined ? [] : ownRoutes(model.spec);
   return routes.flatMap((state): RouteDecision[] => {
     if (state.kind !== 'found') return [];
-    const weight = own.some((one) => isSame(one, state.reference)) ? canary?.record.weight : undefined;
-    // A backend has to be there before a Gateway is told of it.
-    if (weight !== undefined && canaryService === undefined) return [];
+    // A backend has to be there before a Gateway is told of it, and nothing goes to one that is not there any more.
+    const isGiven = canaryService !== undefined && own.some((one) => isSame(one, state.reference));
+    const weight = isGiven ? canary?.record.weight : undefined;
     const change = changeOfRoute(state, model.metadata.name, weight);
     if (change.kind === 'problem' || change.changes.length === 0) return [];
     const { reference: route } = state;
     const { resourceVersion } = state.route.metadata;
-    const write: Write = { kind: 'patch-route', route, weight, resourceVersion, changes: change.changes };
-    return [dampedRepair(observed, write, now)];
+    // What is shown or taken to nothing first is half of what is done.
+    const isHalf =
+      weight !== 0 && change.changes.every(({ backendRefs }) => showsOnly(backendRefs, model.metadata.name));
+    const changes = { changes: change.changes, isHalf };
+    return [dampedRepair(observed, { kind: 'patch-route', route, weight, resourceVersion, ...changes }, now)];
   });
+}
+
+function showsOnly(backends: readonly BackendReference[], model: string): boolean {
+  return backends.some(({ name, weight }) => name === canaryName(model) && weight === 0);
 }
 
 function dampedRepair(

@@ -140,7 +140,8 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
           if (isConflict(error) || !(error instanceof ApiError)) throw error;
           throw new ApiError(422, error.reason, `${routeInWords(route)}: ${error.message}`);
         });
-        return memory.routePatched(routeInWords(route), desiredOfRoute(weight), now());
+        if (!write.isHalf) memory.routePatched(routeInWords(route), desiredOfRoute(weight), now());
+        return;
       }
       case 'create-preflight': {
         const path = pathOf(podResource, namespace);

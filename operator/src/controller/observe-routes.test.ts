@@ -73,7 +73,14 @@ test('whatever a route answers to its patch holds up nothing else', async () => 
   });
   const executor = createExecutor(model, { client, caches: new Caches(), memory: new Memory(), now: () => 0 });
   const reference = { kind: 'HTTPRoute', name: 'iris' } as const;
-  const write = { kind: 'patch-route', route: reference, weight: 20, resourceVersion: '1', changes: [] } as const;
+  const write = {
+    kind: 'patch-route',
+    route: reference,
+    weight: 20,
+    resourceVersion: '1',
+    changes: [],
+    isHalf: false,
+  } as const;
   // 422 is a refusal: it is told, and other writes are made.
   await expect(executor.execute(write)).rejects.toMatchObject({
     status: 422,

@@ -41,6 +41,8 @@ export type Write =
       readonly weight: number | undefined;
       readonly resourceVersion: string;
       readonly changes: readonly RuleChange[];
+      /** Whether another patch follows by design: only the last is one of a quarrel, if there is any. */
+      readonly isHalf: boolean;
     }
   /** The pod that is asked before a rollout. */
   | { readonly kind: 'create-preflight'; readonly manifest: PreflightManifest }

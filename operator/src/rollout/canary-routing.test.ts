@@ -196,6 +196,39 @@ describe('routing Gateway', () => {
     });
   });
 
+  test('a Service that is not there any more is given nothing', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    expect(weights(life)).toEqual([
+      ['iris', 80],
+      ['iris-canary', 20],
+    ]);
+    const { canaryService: _, ...rest } = life.state;
+    const refusals = new Map([['apply CanaryService', { message: 'no', failures: 1, retryAt: life.time + 1e9 }]]);
+    life.state = { ...rest, canaryService: undefined, refusals };
+    life.settle();
+    expect(weights(life)).toEqual([['iris', 1]]);
+    life.state = { ...life.state, refusals: new Map() };
+    life.settle();
+    expect(weights(life)).toEqual([
+      ['iris', 80],
+      ['iris-canary', 20],
+    ]);
+  });
+
+  test('of the two patches that give a share, the last one counts as a repair', () => {
+    const life = withRoute(two(rollout)).ask('3');
+    const halves = life.decisions.flatMap(({ writes }) =>
+      writes.flatMap((write) => (write.kind === 'patch-route' ? [[write.weight, write.isHalf]] : [])),
+    );
+    expect(halves).toEqual([
+      [0, false],
+      [20, false],
+    ]);
+    life.state = { ...life.state, routes: [foundRoute(liveRoute([{ name: 'iris' }]))] };
+    const [shown] = life.decide().writes.filter(({ kind }) => kind === 'patch-route');
+    expect(shown).toMatchObject({ weight: 20, isHalf: true });
+  });
+
   test('a share that is in force is judged, though no Gateway has taken the route', () => {
     const life = withRoute(two(rollout)).ask('3');
     const [state] = life.state.routes;

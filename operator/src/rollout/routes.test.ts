@@ -36,6 +36,15 @@ describe('the weights of a route', () => {
     expect(changeOfRoute(found(behind), 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
     expect(problem(behind, 5)).toBe('HTTPRoute iris has other weights yet');
     expect(changeOfRoute(found(shown), 'iris', 5)).toEqual(changes(weighted(5)));
+    const unresolved = { type: 'ResolvedRefs', status: 'False', observedGeneration: 2, message: 'no such Service' };
+    const refused = {
+      ...shown,
+      status: { parents: [{ conditions: [...(shown.status?.parents?.[0]?.conditions ?? []), unresolved] }] },
+    };
+    expect(changeOfRoute(found(refused), 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
+    expect(changeOfRoute(found({ ...shown, status: {} }), 'iris', 5)).toEqual({ kind: 'changes', changes: [] });
+    // One that had taken it before, and is waited for no more.
+    expect(changeOfRoute({ ...found(behind), isBehind: false }, 'iris', 5)).toEqual(changes(weighted(5)));
     // Known by the Gateway already: more, and less, at once.
     const given = routeOf(weighted(5), [backend('other')]);
     const ahead = { ...given, metadata: { ...given.metadata, generation: 3 } };

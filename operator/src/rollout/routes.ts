@@ -91,7 +91,7 @@ export function isSame(a: RouteReference, b: RouteReference): boolean {
  * @param weight the percentage; undefined for a route that is let go of
  */
 export function changeOfRoute(
-  { route, isBehind }: Pick<Extract<RouteState, { readonly kind: 'found' }>, 'route' | 'isBehind'>,
+  { route, isBehind: behind }: Pick<Extract<RouteState, { readonly kind: 'found' }>, 'route' | 'isBehind'>,
   model: string,
   weight: number | undefined,
 ): RouteChange {
@@ -106,7 +106,7 @@ export function changeOfRoute(
         changes: giving.map(({ rule, backends }) => ({ rule, backendRefs: withoutShare(backends) })),
       };
     const changes = lent.map(({ rule, backends }) => ({ rule, backendRefs: withoutCanary(backends) }));
-    return { kind: 'changes', changes: isBehind ? [] : changes };
+    return { kind: 'changes', changes: behind ? [] : changes };
   }
   if (rules.length === 0)
     return { kind: 'problem', why: `none of its rules has the Service ${model} as a backend: add one` };
@@ -116,7 +116,9 @@ export function changeOfRoute(
       kind: 'problem',
       why: `rule ${shared.rule} has other backends beside ${model}: give the model a rule of its own`,
     };
-  const next = rules.map((one) => ({ ...one, weight: nextWeight(one.backends, weight, isBehind) }));
+  // One that had taken routes and has not answered for long is not waited for any more.
+  const isWaitedFor = behind || (acceptanceProblem(route, '') !== undefined && !isBehind(route));
+  const next = rules.map((one) => ({ ...one, weight: nextWeight(one.backends, weight, isWaitedFor) }));
   const changed = next.filter((one) => !hasWeight(one.backends, one.weight));
   return {
     kind: 'changes',
@@ -125,10 +127,10 @@ export function changeOfRoute(
 }
 
 /** A Gateway may send requests to a backend before it knows where that is: it is shown one with nothing first. */
-function nextWeight({ canary }: Backends, weight: number, isBehind: boolean): number {
+function nextWeight({ canary }: Backends, weight: number, isWaitedFor: boolean): number {
   const [shown, ...more] = canary;
   if (shown === undefined || more.length > 0) return 0;
-  return isBehind && !givesAny(shown) ? 0 : weight;
+  return isWaitedFor && !givesAny(shown) ? 0 : weight;
 }
 
 /** The rules that have the Service of the model as a backend. */

@@ -1,4 +1,5 @@
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
+import { environment } from '../../../contract/src/settings.ts';
 import { fingerprintOf, signingKeyOf } from '../../../contract/src/signed-model.ts';
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
 import { annotations } from '../api/names.ts';
@@ -15,7 +16,7 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
   if (problem !== undefined && startupFailureReasons.some((reason) => reason === problem.reason)) {
     return found('False', problem.reason, problem.message);
   }
-  const { sha256, uri, signature } = current.data.inputs.model;
+  const { sha256, uri } = current.data.inputs.model;
   const digests = reportedDigests(observed, current.metadata.name);
   if (digests.size > 1) {
     const groups = Array.from(digests, ([digest, pods]) => `${pods.join(', ')} loaded ${digest}`);
@@ -29,10 +30,10 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
     const busy = loadingInWords(observed, current.metadata.name);
     return found('Unknown', busy === '' ? 'NoPodServes' : 'Loading', `no pod has loaded the model yet${busy}`);
   }
-  const golden = goldenFinding(observed, current) ?? unsignedFinding(observed, current);
-  if (golden !== undefined) return golden;
+  const unchecked = unsignedFinding(observed, current) ?? goldenFinding(observed, current);
+  if (unchecked !== undefined) return unchecked;
   const resolved = resolvedUri(current);
-  const signed = signature === undefined ? '' : `, signed by the key ${fingerprintInWords(signature.publicKey)}`;
+  const signed = isToldSigned(observed, current) ? `, signed by the key ${fingerprintInWords(current)}` : '';
   if (sha256 === undefined && resolved !== undefined)
     return found(
       'True',
@@ -49,25 +50,44 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
 }
 
 /** As pods tell it; one that is no key has let none start. */
-function fingerprintInWords(publicKey: string): string {
+function fingerprintInWords({ data }: Revision): string {
   try {
-    return fingerprintOf(signingKeyOf(publicKey));
+    return fingerprintOf(signingKeyOf(data.inputs.model.signature?.publicKey ?? ''));
   } catch {
-    return 'of spec.model.signature';
+    return '';
   }
 }
 
-/** Pods that serve without a word of the signature: an image that is older, or somebody else's, does not look at it. */
-function unsignedFinding({ model, pods, links }: Observed, { metadata, data }: Revision): Finding | undefined {
-  if (data.inputs.model.signature === undefined) return undefined;
-  const states = pods.flatMap((pod) => {
+function linksOf({ pods, links }: Observed, { metadata }: Revision) {
+  return pods.flatMap((pod) => {
     const state = links.get(pod.metadata.name);
     const isOf = pod.metadata.annotations?.[annotations.revision] === metadata.name;
     return isOf && state !== undefined ? [{ name: pod.metadata.name, state }] : [];
   });
-  const silent = states.filter(({ state }) => hasCheckedNothing(state)).map(({ name }) => name);
+}
+
+function isToldSigned(observed: Observed, current: Revision): boolean {
+  const told = linksOf(observed, current).filter(
+    ({ state }) => state.kind === 'linked' && state.figures.model?.signedBy,
+  );
+  return current.data.inputs.model.signature !== undefined && told.length > 0;
+}
+
+/** Pods that serve without a word of the signature: an image that is older, or somebody else's, does not look at it. */
+function unsignedFinding(observed: Observed, current: Revision): Finding | undefined {
+  const { model } = observed;
+  const { metadata, data } = current;
+  if (data.inputs.model.signature === undefined) return undefined;
+  const states = linksOf(observed, current);
+  const fingerprint = fingerprintInWords(current);
+  const silent = states.filter(({ state }) => hasCheckedNothing(state, fingerprint)).map(({ name }) => name);
   if (silent.length > 0) {
-    const message = `the model is loaded, but ${silent.join(', ')} does not tell that its signature was checked: its image is too old to, or none of Slipway; set spec.runtime.image to a newer one`;
+    const [container] = data.template.spec?.containers ?? [];
+    const isAsked = container?.env?.some(({ name }) => name === environment.modelSignatureKey) === true;
+    const why = isAsked
+      ? 'its image is too old to, or none of Slipway; set spec.runtime.image to a newer one'
+      : 'an older operator has rendered its revision: ask for another spec.model.version';
+    const message = `the model is loaded, but ${silent.join(', ')} does not tell that its signature was checked: ${why}`;
     return found('False', 'SignatureUnchecked', message);
   }
   // As of the golden set: who was not called yet, or cannot be reached, has not changed.
@@ -78,25 +98,23 @@ function unsignedFinding({ model, pods, links }: Observed, { metadata, data }: R
     : undefined;
 }
 
-function hasCheckedNothing(state: LinkState): boolean {
+function hasCheckedNothing(state: LinkState, fingerprint: string): boolean {
   switch (state.kind) {
     case 'pending':
       return false;
     case 'linked':
-      return state.figures.model !== undefined && state.figures.model.signedBy === undefined;
+      return state.figures.model !== undefined && state.figures.model.signedBy !== fingerprint;
     case 'unlinked':
       return state.why === 'NoLink';
   }
 }
 
 /** What pods that serve say of the golden set, where it is not that they answer as it says. */
-function goldenFinding({ model, pods, links }: Observed, { metadata, data }: Revision): Finding | undefined {
+function goldenFinding(observed: Observed, current: Revision): Finding | undefined {
+  const { model } = observed;
+  const { metadata, data } = current;
   if (data.inputs.goldenSet === undefined) return undefined;
-  const states = pods.flatMap((pod) => {
-    const state = links.get(pod.metadata.name);
-    const isOf = pod.metadata.annotations?.[annotations.revision] === metadata.name;
-    return isOf && state !== undefined ? [{ name: pod.metadata.name, state }] : [];
-  });
+  const states = linksOf(observed, current);
   const told = (verdict: GoldenVerdict | undefined) =>
     states
       .filter(({ state }) => {

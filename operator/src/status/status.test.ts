@@ -122,6 +122,12 @@ describe('the conditions', () => {
       });
     });
 
+    test('which nobody has told yet, or another key has', () => {
+      for (const link of [{ kind: 'pending' }, { kind: 'unlinked', why: 'Unreachable' }] as const)
+        expect(loaded(withPods(state, link))?.message).not.toContain('signed by');
+      expect(loaded(withPods(state, linked('f'.repeat(64))))).toMatchObject({ reason: 'SignatureUnchecked' });
+    });
+
     test('by pods that have not looked, which stays known', () => {
       const unchecked = withPods(state, linked(fingerprint), linked(undefined), { kind: 'unlinked', why: 'NoLink' });
       expect(loaded(unchecked)).toMatchObject({
