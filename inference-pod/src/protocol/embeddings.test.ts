@@ -23,6 +23,9 @@ test('all forms of the input are read', () => {
     ],
   ] as const)
     expect(decode({ model: 'm', input })).toEqual({ input: texts, encoding: 'float', dimensions: undefined });
+  expect(decode({ model: 'm', input: 'a', encoding_format: null, dimensions: null })).toMatchObject({
+    encoding: 'float',
+  });
   expect(decode({ model: 'm', input: 'a', encoding_format: 'base64', dimensions: 3, user: 'x' })).toMatchObject({
     encoding: 'base64',
     dimensions: 3,
