@@ -204,6 +204,25 @@ test('texts and tensors come together, with batching, and each is answered in it
   }
 });
 
+test('no answer is larger than may be sent, of few numbers or of many', async () => {
+  const path = await repository('wordpiece');
+  const pod = await startPod(...argumentsOf(path, '--max-answer-bytes', '100000'));
+  try {
+    const ask = (texts: number, dimensions: number) =>
+      post(`${pod.url}/v1/embeddings`, { model: 'embedder', input: Array(texts).fill('a'), dimensions });
+    expect((await ask(1000, 1)).status).toBe(200);
+    for (const [texts, dimensions, bytes] of [
+      [2000, 1, 160_000],
+      [400, 16, 128_000],
+    ] as const) {
+      const { status, json } = await ask(texts, dimensions);
+      expect([status, json.error.message]).toEqual([400, expect.stringContaining(`may have ${bytes} bytes, and at`)]);
+    }
+  } finally {
+    await pod.stop();
+  }
+});
+
 test('a pod without the task takes no texts', async () => {
   const pod = await startPod('--model', encoder, '--model-name', 'embedder');
   try {
@@ -260,6 +279,20 @@ test('a tokenizer with what is not known here does not start', async () => {
     reason: 'ModelInvalid',
     message: expect.stringContaining('added tokens with single_word'),
   });
+});
+
+test('a copy without a tokenizer is none for a pod that needs one', async () => {
+  const path = await repository('wordpiece');
+  const uri = ['--model-uri', 'pvc://models/onnx/model.onnx', '--mount-directory', path, '--model-name', 'embedder'];
+  const args = [...uri, '--work-directory', join(folder, 'kept')];
+  const isFetched = async (...more: string[]) => {
+    const pod = await startPod(...args, ...more);
+    await pod.stop();
+    return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+  };
+  expect([await isFetched(), await isFetched()]).toEqual([true, false]);
+  const task = ['--task', 'TextEmbedding'];
+  expect([await isFetched(...task), await isFetched(...task)]).toEqual([true, false]);
 });
 
 test('a model that is no encoder of texts does not start', async () => {

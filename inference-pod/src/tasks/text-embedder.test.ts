@@ -49,6 +49,23 @@ describe('texts of different lengths', () => {
   });
 });
 
+test('sentence vectors by their usual name are taken before those of tokens', async () => {
+  const outputs: ModelSession['signature']['outputs'] = [
+    { name: 'hidden', datatype: 'FP32', shape: [-1, -1, 1] },
+    { name: 'sentence_embedding', datatype: 'FP32', shape: [-1, 1] },
+  ];
+  const session: ModelSession = {
+    signature: { inputs: [input('input_ids', 'INT64')], outputs },
+    omittedOutputs: [],
+    run: async () =>
+      new Map([
+        ['hidden', { datatype: 'FP32', shape: [1, 2, 1], data: Float32Array.of(1, 1) }],
+        ['sentence_embedding', { datatype: 'FP32', shape: [1, 1], data: Float32Array.of(7) }],
+      ]),
+  };
+  expect(await embed(new TextEmbedder(session, task, 9), [1, 2])).toEqual([Float32Array.of(7)]);
+});
+
 test('vectors that are no numbers are an error of the model', async () => {
   const { embedder } = modelOf([input('input_ids', 'INT64')], () => Number.NaN);
   await expect(embed(embedder, [1])).rejects.toThrow('hidden that is no number');

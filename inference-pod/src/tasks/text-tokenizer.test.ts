@@ -18,6 +18,12 @@ test.each(['Left', 'Right'])('ids are cut on the %s as the text is that they are
   expect(short.fit(bare)).toEqual(direction === 'Left' ? bare.slice(-8) : bare.slice(0, 8));
 });
 
+test('one that makes nothing of a word is refused', () => {
+  const changed = JSON.parse(definition);
+  changed.normalizer = { type: 'Replace', pattern: { Regex: '.' }, content: '' };
+  expect(() => new TextTokenizer(JSON.stringify(changed), 100)).toThrow("it knows no token for 'a'");
+});
+
 test('what leaves no room for a text is refused', () => {
   expect(() => new TextTokenizer(definition, 2)).toThrow(InvalidTokenizer);
 });

@@ -2,11 +2,14 @@ import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import { noMeasures } from '../../../contract/src/measures.ts';
+import { environment } from '../../../contract/src/settings.ts';
 import { fingerprintOf } from '../../../contract/src/signed-model.ts';
 import { decide } from '../controller/decide.ts';
 import type { LinkState, LiveDeployment, Observed } from '../observed.ts';
+import type { Revision } from '../rollout/revision.ts';
 import { change, kinds, now, pass, perform, policy, settle } from '../testing/simulation.ts';
 import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
+import { modelFinding } from './findings.ts';
 
 const model = { version: '1', uri: 'https://models.example/iris.onnx' };
 
@@ -137,6 +140,38 @@ describe('the conditions', () => {
       });
       expect(loaded(withPods(unchecked, linked(fingerprint), { kind: 'pending' }))).toEqual(loaded(unchecked));
       expect(loaded(withPods(unchecked, linked(fingerprint)))).toMatchObject({ status: 'True' });
+    });
+
+    test('which is told before anything of its golden set', () => {
+      const goldenSet = { configMapName: 'golden', key: 'golden.json', sha256: 'a'.repeat(64) };
+      const both = settle(observed({ model: { ...asked, spec: { ...spec, validation: { goldenSet } } } })).state;
+      const pods = [pod('iris-0', both.model.status?.currentRevision ?? '')];
+      const of = (link: LinkState) => loaded(settle({ ...both, pods, links: new Map([['iris-0', link]]) }).state);
+      expect(of(linked(undefined))).toMatchObject({ status: 'False', reason: 'SignatureUnchecked' });
+      expect(of(linked(fingerprint))).toMatchObject({ status: 'True', reason: 'GoldenSetUnchecked' });
+    });
+
+    test.each([
+      ['asked to', () => true, 'set spec.runtime.image to a newer one'],
+      [
+        'asked to by the template of an operator that knew nothing of it',
+        (name: string) => name !== environment.modelSignatureKey,
+        'ask for another spec.model.version',
+      ],
+    ])('and what to do where pods do not look, being %s', (_, isRendered, advice) => {
+      const [revision] = state.revisions;
+      if (revision === undefined) throw new Error('there is no revision');
+      const { template } = revision.data;
+      const containers = (template.spec?.containers ?? []).map((container) => ({
+        ...container,
+        env: (container.env ?? []).filter(({ name }) => isRendered(name)),
+      }));
+      const changed = { ...template, spec: { ...template.spec, containers } };
+      const old: Revision = { ...revision, data: { ...revision.data, template: changed } };
+      const pods = [pod('iris-0', revision.metadata.name)];
+      const seen = { ...state, pods, links: new Map([['iris-0', linked(undefined)]]) };
+      const { message } = modelFinding(seen, old, { kind: 'complete', wanted: 1 });
+      expect(message).toContain(advice);
     });
   });
 
