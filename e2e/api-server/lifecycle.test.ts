@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { load } from 'js-yaml';
-import { modelDeploymentResource } from '../../operator/src/controller/caches.ts';
+import { modelDeploymentResource, replicaSetResource } from '../../operator/src/controller/caches.ts';
 import { servingChildKinds } from '../../operator/src/desired/children.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
+import { desiredReplicasAnnotation } from '../../operator/src/rollout/forgotten-scaling.ts';
 import { eventually } from '../eventually.ts';
 import type { FaultProxy } from './fault-proxy.ts';
 import { type InProcessOperator, startInProcessOperator } from './in-process-operator.ts';
@@ -40,6 +41,26 @@ describe('two operators', () => {
       (writes) => writes.includes('apply Deployment'),
     );
   });
+});
+
+test('a rollout goes on whose controller takes an old note for a scaling that is still to be done', async () => {
+  await models.create('forgotten', { replicas: 1 });
+  await models.settled('forgotten');
+  const ofModel = async () =>
+    (await models.replicaSets()).filter(({ metadata }) => metadata.name.startsWith('forgotten-'));
+  const [only] = await eventually(ofModel, ({ length }) => length === 1);
+  // As that controller leaves it where a Deployment is scaled down at the right moment of a rollout.
+  await client.call('PATCH', pathOf(replicaSetResource, namespace, only?.metadata.name), {
+    contentType: 'application/merge-patch+json',
+    body: { metadata: { annotations: { [desiredReplicasAnnotation]: '2' } } },
+  });
+  await models.patch('forgotten', { model: { version: '2' } });
+  const found = await eventually(ofModel, (all) => all.some(({ spec }) => spec.replicas === 1) && all.length === 2);
+  expect(found.map(({ metadata }) => metadata.annotations?.[desiredReplicasAnnotation])).toEqual(['1', '1']);
+  await eventually(
+    async () => operator.writesFor('forgotten'),
+    (writes) => writes.includes('note-scaling'),
+  );
 });
 
 describe('a leader', () => {

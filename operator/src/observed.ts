@@ -44,6 +44,8 @@ export interface LiveReplicaSet extends KubeObject {
   readonly fingerprint: string;
   /** Whether it has no pods, and is to have none. */
   readonly isEmpty: boolean;
+  /** How many it is to have. */
+  readonly replicas: number;
 }
 
 /** A pod, as far as its state matters. */
@@ -76,6 +78,7 @@ export interface Observed {
   readonly canaryAutoscaler: LiveAutoscaler | undefined;
   readonly canaryService: LiveService | undefined;
   readonly replicaSets: readonly LiveReplicaSet[];
+  readonly canaryReplicaSets: readonly LiveReplicaSet[];
   readonly pods: readonly LivePod[];
   readonly canaryPods: readonly LivePod[];
   /** What pods have counted, for as long as a canary is tried and some time before. */

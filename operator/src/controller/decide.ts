@@ -4,6 +4,7 @@ import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
 import type { LinkOrder, Observed } from '../observed.ts';
 import { millisecondsToLook } from '../rollout/canary.ts';
 import { notTaken } from '../rollout/canary-pods.ts';
+import { forgottenScaling } from '../rollout/forgotten-scaling.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
@@ -52,7 +53,8 @@ const unreadyRequeueMilliseconds = 10_000;
  * 3. the status, before anything is changed that it tells of;
  * 4. the records that are wanted again, or that have lost their owner;
  * 5. the weights of routes, before what they send requests to goes;
- * 6. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now;
+ * 6. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now; what keeps their controllers
+ *    from going on;
  * 7. the pod that is asked before a rollout;
  * 8. the mark of a revision that is healthy, its signature, and what its URI has led to;
  * 9. what is not needed any more.
@@ -84,6 +86,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...adoptWrites(observed),
     ...routes.flatMap(({ writes }) => writes),
     ...ofChildren.filter((write) => !first.includes(write)),
+    ...scalingWrites(observed),
     ...preflightWrites(observed, asked, gate, hasLink),
     ...healthWrites(wanted.revision, state, now),
     ...signatureWrites(observed, current),
@@ -132,6 +135,19 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     canary: figuresOf(wanted),
     ...(requeue.length === 0 ? {} : { requeueAfterMilliseconds: Math.min(...requeue) }),
   };
+}
+
+/** What keeps a Deployment's controller from going on. */
+function scalingWrites(observed: Observed): readonly Write[] {
+  const { deployment, replicaSets, canaryDeployment, canaryReplicaSets } = observed;
+  return [
+    { deployment, replicaSet: forgottenScaling(deployment, replicaSets) },
+    { deployment: canaryDeployment, replicaSet: forgottenScaling(canaryDeployment, canaryReplicaSets) },
+  ].flatMap((track) => {
+    if (track.replicaSet === undefined) return [];
+    const { name, resourceVersion } = track.replicaSet.metadata;
+    return [{ kind: 'note-scaling' as const, name, resourceVersion, replicas: track.deployment?.spec.replicas ?? 1 }];
+  });
 }
 
 /** How far the rollout of the wanted revision has got, and where it stands. */

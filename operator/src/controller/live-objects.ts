@@ -112,6 +112,7 @@ export function liveReplicaSet(object: KubeObject): LiveReplicaSet {
     revision: templateRevision(template),
     fingerprint: templateFingerprint(template),
     isEmpty: spec?.replicas === 0 && (status?.replicas ?? 0) === 0,
+    replicas: spec?.replicas ?? 1,
   };
 }
 

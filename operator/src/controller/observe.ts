@@ -19,6 +19,7 @@ import {
   type LinkState,
   type LiveAutoscaler,
   type LiveChild,
+  type LiveDeployment,
   type LivePod,
   type LiveReplicaSet,
   type NameConflict,
@@ -61,10 +62,10 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
   const { attempts, routeRepairs, refusals } = memory.of(model);
   const lookedUp = await lookUpOccupied(model, children, options);
   const { deployment, canaryDeployment } = { ...children, ...lookedUp };
-  const replicaSets = deployment === undefined ? [] : caches.replicaSets.indexed(deployment.metadata.uid);
+  const replicaSets = replicaSetsOf(deployment, caches);
+  const canaryReplicaSets = replicaSetsOf(canaryDeployment, caches);
   const pods = podsOf(replicaSets, caches);
-  const canaryPods =
-    canaryDeployment === undefined ? [] : podsOf(caches.replicaSets.indexed(canaryDeployment.metadata.uid), caches);
+  const canaryPods = podsOf(canaryReplicaSets, caches);
   const preflightPods = caches.pods.indexed(uid);
   const links = readLinks(model, [...pods, ...canaryPods, ...preflightPods], options);
   return {
@@ -76,6 +77,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
       .filter((autoscaler) => ours(model, autoscaler) === undefined)
       .map(foreignAutoscaler),
     replicaSets,
+    canaryReplicaSets,
     pods,
     canaryPods,
     series: model.status?.rollout?.canary === undefined ? [] : options.link.seriesOf(uid),
@@ -91,6 +93,13 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     routeRepairs,
     refusals,
   };
+}
+
+function replicaSetsOf(
+  deployment: LiveDeployment | undefined,
+  caches: ObserveOptions['caches'],
+): readonly LiveReplicaSet[] {
+  return deployment === undefined ? [] : caches.replicaSets.indexed(deployment.metadata.uid);
 }
 
 function podsOf(replicaSets: readonly LiveReplicaSet[], caches: ObserveOptions['caches']): readonly LivePod[] {

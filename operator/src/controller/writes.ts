@@ -51,7 +51,14 @@ export type Write =
   | { readonly kind: 'keep-signature'; readonly name: string; readonly signature: string }
   /** Keeps what the URI of a revision has led to. */
   | { readonly kind: 'keep-resolved-uri'; readonly name: string; readonly uri: string }
-  | { readonly kind: 'delete-replica-set'; readonly name: string; readonly uid: string };
+  | { readonly kind: 'delete-replica-set'; readonly name: string; readonly uid: string }
+  /** Notes in a ReplicaSet, as long as it is what that was decided on, how many pods its Deployment is to have. */
+  | {
+      readonly kind: 'note-scaling';
+      readonly name: string;
+      readonly resourceVersion: string;
+      readonly replicas: number;
+    };
 
 /** What a pass does. */
 export interface Decision {

@@ -65,6 +65,7 @@ describe('an undo while a canary is tried', () => {
         revision: life.nameOf(version),
         fingerprint: version,
         isEmpty: index + 1 < versions.length,
+        replicas: index + 1 < versions.length ? 0 : 1,
       })),
     };
     return life;

@@ -231,6 +231,8 @@ function inWordsOf(write: string): string {
       return `to delete the ${childOf(child)}`;
     case 'delete-replica-set':
       return 'to delete a ReplicaSet';
+    case 'note-scaling':
+      return 'an annotation of a ReplicaSet';
     case 'delete-revision':
     case 'renumber-revision':
     case 'adopt-revision':

@@ -4,7 +4,8 @@ import { decide } from '../controller/decide.ts';
 import type { Decision, Write } from '../controller/writes.ts';
 import { ownerReference } from '../desired/metadata.ts';
 import type { FieldSet } from '../kube/objects.ts';
-import { childFields, type LiveChild, type Observed } from '../observed.ts';
+import { childFields, type LiveChild, type LiveReplicaSet, type Observed } from '../observed.ts';
+import { desiredReplicasAnnotation } from '../rollout/forgotten-scaling.ts';
 import type { Revision } from '../rollout/revision.ts';
 import type { RouteState } from '../rollout/routes.ts';
 import { completeDeployment, modelDeployment, pod } from './test-objects.ts';
@@ -82,6 +83,15 @@ export function perform(state: Observed, write: Write): Observed {
         : state;
     case 'delete-replica-set':
       return { ...state, replicaSets: state.replicaSets.filter(({ metadata }) => metadata.name !== write.name) };
+    case 'note-scaling': {
+      const noted = (all: readonly LiveReplicaSet[]) =>
+        all.map((one) => (one.metadata.name === write.name ? annotated(one, write.replicas) : one));
+      return {
+        ...state,
+        replicaSets: noted(state.replicaSets),
+        canaryReplicaSets: noted(state.canaryReplicaSets),
+      };
+    }
     case 'patch-route':
       return { ...state, routes: state.routes.map((one) => patchedRoute(one, write)) };
     case 'create-preflight': {
@@ -184,4 +194,9 @@ export function conditionsOf({ status }: Observed['model']): Record<string, stri
   return Object.fromEntries(
     (status?.conditions ?? []).map(({ type, status, reason }) => [type, `${status} ${reason}`]),
   );
+}
+
+function annotated(replicaSet: LiveReplicaSet, replicas: number): LiveReplicaSet {
+  const annotations = { ...replicaSet.metadata.annotations, [desiredReplicasAnnotation]: String(replicas) };
+  return { ...replicaSet, metadata: { ...replicaSet.metadata, annotations } };
 }

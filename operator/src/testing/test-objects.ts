@@ -26,6 +26,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     canaryService: undefined,
     disruptionBudget: undefined,
     replicaSets: [],
+    canaryReplicaSets: [],
     pods: [],
     canaryPods: [],
     series: [],

@@ -1,0 +1,26 @@
+import type { LiveDeployment, LiveReplicaSet } from '../observed.ts';
+
+/** Where the Deployment's controller notes in a ReplicaSet how many pods the Deployment was to have when it last scaled it. */
+export const desiredReplicasAnnotation = 'deployment.kubernetes.io/desired-replicas';
+
+/**
+ * The ReplicaSet whose note is old, so that the Deployment's controller does nothing any more. It takes a note that is not the
+ * Deployment's number for a scaling that is to be done before anything else, and leaves it as it is where one ReplicaSet alone has
+ * pods and has as many as the Deployment (kubernetes/kubernetes pull requests 138036 and 138840, open at 1.36). A Deployment that is
+ * scaled down while it is rolled out may come to that, and is then rolled out no further.
+ *
+ * @returns undefined while that controller has something to do, or as long as it has not looked
+ */
+export function forgottenScaling(
+  deployment: LiveDeployment | undefined,
+  replicaSets: readonly LiveReplicaSet[],
+): LiveReplicaSet | undefined {
+  if (deployment === undefined || (deployment.status?.observedGeneration ?? 0) < (deployment.metadata.generation ?? 0))
+    return undefined;
+  const wanted = deployment.spec.replicas ?? 1;
+  const active = replicaSets.filter(({ replicas }) => replicas > 0);
+  const [only] = active;
+  if (only === undefined || active.length > 1 || only.replicas !== wanted) return undefined;
+  const noted = only.metadata.annotations?.[desiredReplicasAnnotation];
+  return noted === undefined || Number(noted) === wanted ? undefined : only;
+}
