@@ -13,11 +13,15 @@ export const environment = {
   modelSignatureKey: 'SLIPWAY_MODEL_SIGNATURE_KEY',
   modelSignatureFile: 'SLIPWAY_MODEL_SIGNATURE_FILE',
   modelMaxBytes: 'SLIPWAY_MODEL_MAX_BYTES',
-  /** What the model is used for beside its tensors: TextEmbedding. */
+  /** What the model is used for beside its tensors, and how. */
   task: 'SLIPWAY_TASK',
-  embeddingPooling: 'SLIPWAY_EMBEDDING_POOLING',
-  embeddingNormalization: 'SLIPWAY_EMBEDDING_NORMALIZATION',
-  embeddingMaxTokens: 'SLIPWAY_EMBEDDING_MAX_TOKENS',
+  taskMaxTokens: 'SLIPWAY_TASK_MAX_TOKENS',
+  taskPooling: 'SLIPWAY_TASK_POOLING',
+  taskNormalization: 'SLIPWAY_TASK_NORMALIZATION',
+  taskScoring: 'SLIPWAY_TASK_SCORING',
+  taskHypothesis: 'SLIPWAY_TASK_HYPOTHESIS',
+  taskColumns: 'SLIPWAY_TASK_COLUMNS',
+  taskMaxPixels: 'SLIPWAY_TASK_MAX_PIXELS',
   revision: 'SLIPWAY_REVISION',
   threads: 'SLIPWAY_THREADS',
   port: 'SLIPWAY_PORT',
@@ -76,4 +80,6 @@ export const defaults = {
   accessLogPercent: 0,
   fetchTimeoutSeconds: 3600,
   maxModelBytes: 2 * 1024 * 1024 * 1024,
+  /** Of a picture: as many as cameras of phones take, and 75 MB in memory. */
+  maxPixels: 25_000_000,
 } as const;

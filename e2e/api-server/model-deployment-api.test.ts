@@ -175,10 +175,65 @@ describe('bad manifests are refused with a message that names the field and the 
       withModel({ signature: { publicKey: signingKey, file } }),
       ['spec.model.signature.file', 'must be the name of a file beside the model file'],
     ]),
+    ...[
+      ['embedding', 'TextEmbedding', 'Rerank'],
+      ['classification', 'TextClassification', 'ZeroShot'],
+      ['zeroShot', 'ZeroShot', undefined],
+      ['rerank', 'Rerank', 'TextEmbedding'],
+    ].map(([options = '', task, other]): [string, object, readonly string[]] => [
+      `options of the task ${task} ${other === undefined ? 'without it' : `with ${other}`}`,
+      { model, runtime: { ...(other === undefined ? {} : { task: other }), [options]: { maxTokens: 64 } } },
+      [`spec.runtime.${options}`, `${options} is of the task`, ' alone'],
+    ]),
+    ...(['TextClassification', 'ImageClassification'] as const).map((task): [string, object, readonly string[]] => {
+      const options = task === 'TextClassification' ? { maxPixels: 4096 } : { maxTokens: 64 };
+      const [name = ''] = Object.keys(options);
+      return [
+        `${name} for ${task}`,
+        { model, runtime: { task, classification: options } },
+        [`spec.runtime.classification.${name}`, 'alone: leave it out'],
+      ];
+    }),
     [
-      'how to embed without the task',
-      { model, runtime: { embedding: { pooling: 'Mean' } } },
-      ['spec.runtime.embedding', 'embedding is of the task TextEmbedding alone'],
+      'columns for texts',
+      { model, runtime: { task: 'Rerank', tabular: { columns: [{ name: 'a' }] } } },
+      ['spec.runtime.tabular', 'tabular is of the task Tabular alone'],
+    ],
+    [
+      'a column twice',
+      { model, runtime: { task: 'Tabular', tabular: { columns: [{ name: 'a' }, { name: 'a' }] } } },
+      ['spec.runtime.tabular.columns[1]', 'Duplicate value'],
+    ],
+    [
+      'a category twice',
+      { model, runtime: { task: 'Tabular', tabular: { columns: [{ name: 'a', categories: ['b', 'b'] }] } } },
+      ['spec.runtime.tabular.columns[0].categories[1]', 'Duplicate value'],
+    ],
+    [
+      'more categories than a template holds',
+      {
+        model,
+        runtime: {
+          task: 'Tabular',
+          tabular: {
+            columns: ['a', 'b', 'c'].map((name) => ({
+              name,
+              categories: Array.from({ length: 256 }, (_, at) => `${at}`.padStart(100, name)),
+            })),
+          },
+        },
+      },
+      ['spec.runtime.tabular.columns', 'at most 65536 characters together'],
+    ],
+    [
+      'a hypothesis about nothing',
+      { model, runtime: { task: 'ZeroShot', zeroShot: { hypothesis: 'It is so.' } } },
+      ['spec.runtime.zeroShot.hypothesis', 'the hypothesis must have {} where the label belongs'],
+    ],
+    [
+      'shares of one score',
+      { model, runtime: { task: 'Rerank', rerank: { scoring: 'Softmax' } } },
+      ['spec.runtime.rerank.scoring', 'supported values: "Sigmoid", "Logits"'],
     ],
     ['another task', { model, runtime: { task: 'Chat' } }, ['spec.runtime.task', 'supported values: "TextEmbedding"']],
     ['a short digest', withModel({ sha256: 'ab' }), ['spec.model.sha256', 'as the first word that sha256sum prints']],

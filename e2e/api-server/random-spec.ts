@@ -65,6 +65,9 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'imagePullSecrets.name': ['one', 'two'],
   'autoscaling.minReplicas': [1, 2],
   'autoscaling.maxReplicas': [2, 5],
+  'columns.name': ['age', 'town'],
+  'columns.categories': [undefined, ['Ulm', 'Kiel']],
+  'zeroShot.hypothesis': ['It is {}.', '{}?'],
   'triggers.averageValue': ['512Mi', 1_000_000],
   'scaleUp.tolerance': ['50m', 0],
   'scaleDown.tolerance': ['0.1'],
@@ -101,14 +104,37 @@ interface Spec {
   autoscaling?: { triggers: { type: string; averageUtilization?: number; averageValue?: unknown }[] };
   resources?: { requests?: Record<string, unknown> };
   readonly model: { uri?: string; sha256?: string; secretName?: string };
-  readonly runtime?: { readonly task?: string; readonly embedding?: object };
+  readonly runtime?: Readonly<Record<string, unknown>>;
+}
+
+/** Each task has options of its own. */
+const taskOptions: Readonly<Record<string, string>> = {
+  TextEmbedding: 'embedding',
+  TextClassification: 'classification',
+  ImageClassification: 'classification',
+  ZeroShot: 'zeroShot',
+  Rerank: 'rerank',
+  Tabular: 'tabular',
+};
+
+function runtimeOf(runtime: NonNullable<Spec['runtime']>): object {
+  const kept = taskOptions[String(runtime['task'])];
+  const others = Object.values(taskOptions).filter((name) => name !== kept);
+  const refused = runtime['task'] === 'ImageClassification' ? 'maxTokens' : 'maxPixels';
+  return Object.fromEntries(
+    Object.entries(runtime)
+      .filter(([name]) => !others.includes(name))
+      .map(([name, value]) => [name, name === 'classification' ? without(value, refused) : value]),
+  );
+}
+
+function without(options: unknown, name: string): object {
+  return Object.fromEntries(Object.entries(Object(options)).filter(([each]) => each !== name));
 }
 
 /** What a person would not write, because the API refuses it with a message, is left out. */
 function consistent({ replicas, autoscaling, runtime, ...rest }: Spec): object {
-  const { embedding, ...others } = runtime ?? {};
-  const isEmbedded = embedding !== undefined && others.task !== undefined;
-  const spec = runtime === undefined ? rest : { ...rest, runtime: isEmbedded ? { ...others, embedding } : others };
+  const spec = runtime === undefined ? rest : { ...rest, runtime: runtimeOf(runtime) };
   const { secretName, ...model } = spec.model;
   const credentials =
     secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|mlflow):/.test(model.uri ?? '') ? { secretName } : {};

@@ -36,9 +36,12 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     for (const name of ['package.json', 'package-lock.json', '.npmrc'])
       await cp(join(repository, name), join(app, name));
     const workspaces = ['--workspace', 'operator', '--workspace', 'inference-pod'];
-    await run('npm', ['install', '--no-save', '--omit=dev', '--ignore-scripts', '--loglevel=error', ...workspaces], {
-      cwd: app,
-    });
+    const platform = ['--os=linux', `--cpu=${architecture}`, '--libc=glibc'];
+    await run(
+      'npm',
+      ['install', '--no-save', '--omit=dev', '--ignore-scripts', '--loglevel=error', ...platform, ...workspaces],
+      { cwd: app },
+    );
     await rm(join(app, 'node_modules/.package-lock.json'), { force: true });
     for (const name of ['package-lock.json', '.npmrc', 'e2e']) await rm(join(app, name), { recursive: true });
     await prune(join(app, 'node_modules'), architecture);

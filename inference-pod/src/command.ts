@@ -8,28 +8,31 @@ import { defaults, environment, paths } from '../../contract/src/settings.ts';
 import type { StartupFailure } from '../../contract/src/startup-failure.ts';
 import { messageOf } from './model/error-message.ts';
 import { StartupError } from './model/startup-error.ts';
+import type { Column } from './protocol/tables.ts';
 import { type InferenceServer, type ServerSettings, startServer } from './server.ts';
-import { type Pooling, poolings } from './tasks/task.ts';
+import { readColumns } from './tasks/columns.ts';
+import { poolings, scorings, type Task, type TaskOptions, taskKinds, taskOf, usualHypothesis } from './tasks/task.ts';
 import { createLog } from './telemetry/log.ts';
 
 interface Options
   extends Omit<
-    ServerSettings,
-    | 'modelName'
-    | 'modelUri'
-    | 'modelSha256'
-    | 'modelSignatureKey'
-    | 'modelSignatureFile'
-    | 'task'
-    | 'revision'
-    | 'host'
-    | 'workDirectory'
-    | 'podUid'
-    | 'batchMaxSize'
-    | 'goldenSet'
-    | 'goldenSetPatienceSeconds'
-    | 'goldenSetSha256'
-  > {
+      ServerSettings,
+      | 'modelName'
+      | 'modelUri'
+      | 'modelSha256'
+      | 'modelSignatureKey'
+      | 'modelSignatureFile'
+      | 'task'
+      | 'revision'
+      | 'host'
+      | 'workDirectory'
+      | 'podUid'
+      | 'batchMaxSize'
+      | 'goldenSet'
+      | 'goldenSetPatienceSeconds'
+      | 'goldenSetSha256'
+    >,
+    TaskOptions {
   readonly model?: string;
   readonly modelUri?: string;
   readonly modelName?: string;
@@ -37,10 +40,7 @@ interface Options
   readonly modelSignatureKey?: string;
   readonly modelSignatureFile?: string;
   readonly revision?: string;
-  readonly task?: 'TextEmbedding';
-  readonly embeddingPooling: Pooling;
-  readonly embeddingNormalization: 'Enabled' | 'Disabled';
-  readonly embeddingMaxTokens?: number;
+  readonly task?: Task['kind'];
   readonly host?: string;
   readonly workDirectory?: string;
   readonly podUid?: string;
@@ -50,6 +50,14 @@ interface Options
   readonly preflight?: string;
   readonly terminationLog?: string;
   readonly logLevel: string;
+}
+
+function columnsIn(text: string): readonly Column[] {
+  try {
+    return readColumns(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`${messageOf(error)}.`);
+  }
 }
 
 const integer = (least: number, most: number) => (text: string) => {
@@ -110,26 +118,48 @@ const program = new Command('inference-pod')
       .default(defaults.maxModelBytes),
   )
   .addOption(
-    option('--task <name>', 'what the model is used for beside its tensors', environment.task).choices([
-      'TextEmbedding',
-    ]),
+    option('--task <name>', 'what the model is used for beside its tensors', environment.task).choices(taskKinds),
   )
   .addOption(
-    option('--embedding-pooling <how>', "how tokens' vectors become one of the text", environment.embeddingPooling)
+    option(
+      '--max-tokens <n>',
+      'longer texts are cut; default: as tokenizer.json says, or 512',
+      environment.taskMaxTokens,
+    ).argParser(integer(1, 131_072)),
+  )
+  .addOption(
+    option('--pooling <how>', "how tokens' vectors become one of the text: TextEmbedding", environment.taskPooling)
       .choices(poolings)
       .default('Mean'),
   )
   .addOption(
-    option('--embedding-normalization <how>', 'whether vectors are made 1 long', environment.embeddingNormalization)
+    option('--normalization <how>', 'whether vectors are made 1 long: TextEmbedding', environment.taskNormalization)
       .choices(['Enabled', 'Disabled'])
       .default('Enabled'),
   )
   .addOption(
     option(
-      '--embedding-max-tokens <n>',
-      'longer texts are cut; default: as tokenizer.json says, or 512',
-      environment.embeddingMaxTokens,
-    ).argParser(integer(1, 131_072)),
+      '--scoring <how>',
+      "what is made of the model's numbers; default: Sigmoid for Rerank, for TextClassification as config.json says",
+      environment.taskScoring,
+    ).choices(scorings),
+  )
+  .addOption(
+    option(
+      '--columns <list>',
+      'names of columns with commas between, or JSON with their categories: Tabular',
+      environment.taskColumns,
+    ).argParser(columnsIn),
+  )
+  .addOption(
+    option('--max-pixels <n>', 'refuse larger pictures: ImageClassification', environment.taskMaxPixels)
+      .argParser(integer(1, 2 ** 30))
+      .default(defaults.maxPixels),
+  )
+  .addOption(
+    option('--hypothesis <text>', 'what is asked about a label, for {}: ZeroShot', environment.taskHypothesis).default(
+      usualHypothesis,
+    ),
   )
   .addOption(option('--revision <name>', 'told in the header x-slipway-revision', environment.revision))
   .addOption(
@@ -275,9 +305,13 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     modelSignatureKey,
     modelSignatureFile,
     task,
-    embeddingPooling,
-    embeddingNormalization,
-    embeddingMaxTokens,
+    maxTokens,
+    pooling,
+    normalization,
+    scoring,
+    hypothesis,
+    columns,
+    maxPixels,
     host,
     podUid,
     batchMaxSize,
@@ -324,12 +358,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
         task:
           task === undefined
             ? undefined
-            : {
-                kind: task,
-                pooling: embeddingPooling,
-                isNormalized: embeddingNormalization === 'Enabled',
-                maxTokens: embeddingMaxTokens,
-              },
+            : taskOf(task, { maxTokens, pooling, normalization, scoring, hypothesis, columns, maxPixels }),
         revision,
         host,
         workDirectory,

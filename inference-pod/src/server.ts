@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
@@ -25,9 +24,10 @@ import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
 import { createPodLink, type PodLink } from './serving/link.ts';
 import { close, type HttpServer, listen } from './serving/listener.ts';
 import { createServingListener } from './serving/serving-listener.ts';
+import { taskRoutes } from './serving/task-routes.ts';
 import { tensorflowMethods } from './serving/tensorflow-service.ts';
 import { Transfers } from './serving/transfers.ts';
-import type { TextEmbeddingTask } from './tasks/task.ts';
+import { companionsOf, type Task } from './tasks/task.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
@@ -47,7 +47,7 @@ export interface ServerSettings {
   readonly modelSignatureFile: string | undefined;
   readonly modelMaxBytes: number;
   /** What the model is used for beside its tensors; undefined for nothing. */
-  readonly task: TextEmbeddingTask | undefined;
+  readonly task: Task | undefined;
   readonly revision: string | undefined;
   readonly threads: number;
   readonly host: string | undefined;
@@ -248,7 +248,8 @@ async function openPorts(
     ...common,
     infer,
     hasPage: settings.page === 'Enabled',
-    takesTexts: settings.task !== undefined,
+    task: settings.task === undefined ? undefined : taskRoutes[settings.task.kind],
+    columns: settings.task?.kind === 'Tabular' ? settings.task.columns : undefined,
   });
   const serving = await listen({
     listener: createServingListener({ ...common, revision, infer, app, accessLog, tracing }),
@@ -295,9 +296,6 @@ function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   return { ...report, signature: scheduler.model.signature, resolvedUri, signedBy, goldenSet };
 }
 
-/** As the hub calls it. */
-const tokenizerName = 'tokenizer.json';
-
 async function loadModel(
   settings: ServerSettings,
   log: Logger,
@@ -314,7 +312,7 @@ async function loadModel(
     mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
-    companions: settings.task === undefined ? [] : [tokenizerName],
+    companions: companionsOf(settings.task),
     signer: signerOf(settings.modelSignatureKey, settings.modelSignatureFile),
     credentials,
     timeoutSeconds: settings.fetchTimeoutSeconds,
@@ -334,19 +332,18 @@ async function loadModel(
   const limits = {
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
     mostAnswerBytes: settings.maxAnswerBytes,
+    columns: settings.task?.kind === 'Tabular' ? settings.task.columns : undefined,
   };
   const { batchMaxSize, batchMaxDelayMilliseconds } = settings;
   const batching =
     batchMaxSize === undefined ? undefined : { maxSize: batchMaxSize, maxDelayMilliseconds: batchMaxDelayMilliseconds };
-  const { task } = settings;
-  const tasks = task === undefined ? undefined : { task, tokenizerPath: join(file.folder, tokenizerName) };
   const executor = {
     path: file.path,
     threads: settings.threads,
     model,
     limits,
     mostRows: batchMaxSize ?? 1,
-    task: tasks,
+    task: settings.task === undefined ? undefined : { task: settings.task, folder: file.folder },
   };
   const scheduler = await Scheduler.start({
     settings: executor,

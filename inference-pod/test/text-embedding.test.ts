@@ -8,24 +8,21 @@ import { pythonWith } from './clients/environment.ts';
 import { get, post } from './http.ts';
 import { testModel } from './models.ts';
 import { failToStart, type RunningPod, startPod } from './running-pod.ts';
+import { textModel, textRepository } from './text-repository.ts';
 
 const run = promisify(execFile);
-const texts = join(import.meta.dirname, 'models/texts');
-const encoder = join(texts, 'onnx/model.onnx');
+const encoder = textModel('model');
 let folder: string;
 let python: string;
 beforeAll(async () => {
-  python = await pythonWith(join(import.meta.dirname, 'clients/texts.txt'));
+  python = await pythonWith(join(import.meta.dirname, 'clients/tasks.txt'));
   folder = await mkdtemp(join(tmpdir(), 'slipway-texts-'));
 }, 240_000);
 afterAll(() => rm(folder, { recursive: true }));
 
-/** A folder as the hub has it: the tokenizer beside the folder of the model. */
 async function repository(tokenizer: string): Promise<string> {
   const path = join(folder, tokenizer);
-  await mkdir(join(path, 'onnx'), { recursive: true });
-  await cp(encoder, join(path, 'onnx/model.onnx'));
-  await cp(join(texts, tokenizer, 'tokenizer.json'), join(path, 'tokenizer.json'));
+  await textRepository(path, { tokenizer, model: 'model' });
   return path;
 }
 
@@ -42,8 +39,8 @@ test.each([
   'vectors by %s and %s are those of Python, through the client of OpenAI',
   async (tokenizer, pooling, maxTokens, most) => {
     const path = await repository(tokenizer);
-    const tokens = maxTokens === undefined ? [] : ['--embedding-max-tokens', String(maxTokens)];
-    const pod = await startPod(...argumentsOf(path, '--embedding-pooling', pooling, ...tokens));
+    const tokens = maxTokens === undefined ? [] : ['--max-tokens', String(maxTokens)];
+    const pod = await startPod(...argumentsOf(path, '--pooling', pooling, ...tokens));
     try {
       const args = [pod.url, encoder, join(path, 'tokenizer.json'), pooling, String(most)];
       const { stdout } = await run(python, [join(import.meta.dirname, 'clients/texts.py'), ...args]);

@@ -2,16 +2,20 @@
  * An executor: a process that owns the model and answers one batch of calls after another. `session.run` blocks its
  * thread and native code can hang or crash, so it has a process of its own, which can be killed at any moment.
  */
-import { openSession, warmUp } from '../model/session.ts';
+import { type ModelSession, openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
+import type { ModelIdentity } from '../protocol/open-inference.ts';
+import { tableOf, UnfitTable } from '../protocol/tables.ts';
 import { type Call, everyWire, isInferenceCall } from '../protocol/wires.ts';
+import type { TabularTask } from '../tasks/task.ts';
 import { measureBatchGain } from './batch-gain.ts';
 import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { writeHead } from './frames.ts';
 import { leaveOldBehind } from './garbage.ts';
-import { type InferenceAnswer, infer } from './inference.ts';
+import { type InferenceAnswer, type InferenceLimits, infer } from './inference.ts';
+import type { TaskAnswers } from './task-answers.ts';
 
 const channel = new FrameChannel(executorChannel);
 /** Since the last batch. */
@@ -37,7 +41,7 @@ function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
 const noTask: InferenceAnswer = {
   kind: 'refused',
   status: 404,
-  message: 'this model has no task TextEmbedding',
+  message: 'this model takes no such requests',
   seconds: undefined,
 };
 
@@ -45,12 +49,37 @@ function tell(opened: OpenedModel): void {
   send(openedJob, { kind: 'answered', body: JSON.stringify(opened), headerLength: undefined, seconds: undefined });
 }
 
+/** What a task needs is loaded where there is one. */
+async function openedTask(
+  session: ModelSession,
+  settings: ExecutorSettings['task'],
+  model: ModelIdentity,
+  limits: InferenceLimits,
+): Promise<TaskAnswers | undefined> {
+  if (settings === undefined) return undefined;
+  const { task, folder } = settings;
+  if (task.kind !== 'Tabular') {
+    const { openTask } = await import('./task-answers.ts');
+    return openTask(session, task, folder, model, limits);
+  }
+  // Rows become tensors, and are answered as these are.
+  checkTable(session, task.columns);
+  return undefined;
+}
+
+function checkTable({ signature }: ModelSession, columns: TabularTask['columns']): void {
+  try {
+    tableOf(signature, columns);
+  } catch (error) {
+    if (error instanceof UnfitTable) throw new StartupError('ModelInvalid', error.message, { cause: error });
+    throw error;
+  }
+}
+
 async function main({ path, threads, model, limits, mostRows, task }: ExecutorSettings): Promise<void> {
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
-  // What a task needs is loaded where there is one.
-  const embeddings =
-    task === undefined ? undefined : (await import('./embeddings.ts')).openEmbeddings(session, task, model, limits);
+  const tasks = await openedTask(session, task, model, limits);
   const { signature, omittedOutputs } = session;
   const batchGain = mostRows > 1 && warmUpRefused === undefined ? await measureBatchGain(session, mostRows) : undefined;
   const memoryBytes = process.memoryUsage.rss();
@@ -77,7 +106,7 @@ async function main({ path, threads, model, limits, mostRows, task }: ExecutorSe
     const answer = async (call: Call, leftMilliseconds: number) =>
       isInferenceCall(call)
         ? infer(call, session, model, limits)
-        : (embeddings?.answer(call.body, leftMilliseconds) ?? noTask);
+        : (tasks?.answer(call.wire, call.body, leftMilliseconds) ?? noTask);
     if (calls.length > 1 && calls.every(isInferenceCall))
       await inferTogether(calls, session, model, limits, mostRows, reply);
     else

@@ -1,7 +1,7 @@
 import type { StartupFailure } from '../../../contract/src/startup-failure.ts';
 import type { Signature } from '../protocol/datatypes.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
-import type { TextEmbeddingTask } from '../tasks/task.ts';
+import type { Task } from '../tasks/task.ts';
 import type { InferenceLimits } from './inference.ts';
 
 /** What an executor is started with, as JSON in its first argument. */
@@ -17,9 +17,9 @@ export interface ExecutorSettings {
 }
 
 export interface TaskSettings {
-  readonly task: TextEmbeddingTask;
-  /** Where its tokenizer is. */
-  readonly tokenizerPath: string;
+  readonly task: Task;
+  /** Where the files are that it needs beside the model. */
+  readonly folder: string;
 }
 
 /** The file descriptor of its socket. */

@@ -5,6 +5,7 @@ import type { AnswerBody } from '../protocol/json-text.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { InferenceRequest } from '../protocol/open-inference-request.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import type { Column } from '../protocol/tables.ts';
 import { decode, encode, type InferenceCall, type Wire } from '../protocol/wires.ts';
 
 /** What becomes of a call; `seconds` is the time that the model itself took, undefined if it was not run. */
@@ -27,6 +28,8 @@ export interface InferenceLimits {
   /** What the tensors of a request may take together. */
   readonly mostTensorBytes: number;
   readonly mostAnswerBytes: number;
+  /** What is said of the columns of a table. */
+  readonly columns?: readonly Column[] | undefined;
 }
 
 /** Answers one call: decodes it, runs the model, encodes what it gave. Never rejects. */

@@ -130,8 +130,8 @@ export class ServingThread {
     if (!isShort(call) || (isLong && this.#isVain())) return undefined;
     let request: InferenceRequest;
     try {
-      const { mostTensorBytes } = this.#limits;
-      request = decode(call, this.#session.signature, { mostTensorBytes, patience: new Patience(patientElements) });
+      const patience = new Patience(patientElements);
+      request = decode(call, this.#session.signature, { ...this.#limits, patience });
     } catch (error) {
       if (error instanceof OutOfPatience) return undefined;
       return { kind: 'answered', answer: Promise.resolve(failure(error)) };

@@ -67,10 +67,16 @@ export function appendTensorData(text: JsonText, { datatype, data }: Tensor, non
   text.append(']');
 }
 
+/** How elements are written. */
+export interface NestedForm {
+  /** Strings as {"b64": "..."}. */
+  readonly isBase64: boolean;
+  readonly nonFinite: NonFinite;
+}
+
 /**
  * Appends a part of a tensor's data as nested lists of this shape; a scalar as itself.
  *
- * @param isBase64 strings are written as {"b64": "..."}
  * @returns the index behind the part
  */
 export function appendNested(
@@ -78,18 +84,18 @@ export function appendNested(
   tensor: Tensor,
   shape: readonly number[],
   from: number,
-  isBase64: boolean,
+  form: NestedForm,
 ): number {
   const [length, ...inner] = shape;
   if (length === undefined) {
-    text.append(nestedPiece(tensor, from, from + 1, isBase64));
+    text.append(nestedPiece(tensor, from, from + 1, form));
     return from + 1;
   }
   if (inner.length === 0) {
     text.append('[');
     for (let start = from; start < from + length; start += pieceLength) {
       const end = Math.min(start + pieceLength, from + length);
-      text.append((start === from ? '' : ',') + nestedPiece(tensor, start, end, isBase64));
+      text.append((start === from ? '' : ',') + nestedPiece(tensor, start, end, form));
     }
     text.append(']');
     return from + length;
@@ -98,14 +104,19 @@ export function appendNested(
   text.append('[');
   for (let item = 0; item < length; item++) {
     if (item > 0) text.append(',');
-    index = appendNested(text, tensor, inner, index, isBase64);
+    index = appendNested(text, tensor, inner, index, form);
   }
   text.append(']');
   return index;
 }
 
-function nestedPiece({ datatype, data }: Tensor, start: number, end: number, isBase64: boolean): string {
-  if (!isBase64 || !Array.isArray(data)) return pieceOf(datatype, data, start, end, 'bare');
+function nestedPiece(
+  { datatype, data }: Tensor,
+  start: number,
+  end: number,
+  { isBase64, nonFinite }: NestedForm,
+): string {
+  if (!isBase64 || !Array.isArray(data)) return pieceOf(datatype, data, start, end, nonFinite);
   const texts = data.slice(start, end).map((text) => `{"b64":"${Buffer.from(text).toString('base64')}"}`);
   return texts.join(',');
 }

@@ -6,6 +6,7 @@ import { readJsonTensor } from './json-tensors.ts';
 import { type NonFinite, nonFiniteForms } from './json-text.ts';
 import type { Patience } from './patience.ts';
 import { badRequest, RequestError } from './request-error.ts';
+import type { Column } from './tables.ts';
 import { checkShape, describeShape, describeSignature, quotedNames } from './tensor-shape.ts';
 
 /** An inference request of any protocol, checked against the model's signature. */
@@ -32,6 +33,8 @@ export interface DecodeLimits {
   readonly mostTensorBytes: number;
   /** For what has no quick way; undefined is without end. */
   readonly patience?: Patience;
+  /** What is said of the columns of a table. */
+  readonly columns?: readonly Column[] | undefined;
 }
 
 /** Parameters of Triton that name memory which only it shares with its clients. */

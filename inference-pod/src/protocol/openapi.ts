@@ -1,13 +1,30 @@
 import { type Datatype, elementCount, type Signature, type TensorSignature } from './datatypes.ts';
 import { type ModelIdentity, serverMetadata } from './open-inference.ts';
+import { jsonContent } from './openapi-content.ts';
+import { tableOperation } from './openapi-table.ts';
+import { taskOperation } from './openapi-tasks.ts';
+import type { Column } from './tables.ts';
 import { describeShape } from './tensor-shape.ts';
 import { signatureName } from './tensorflow-metadata.ts';
+import { type AnyWire, isTaskWire } from './wires.ts';
 
 /** Larger tensors are in no example. */
 const mostExampleElements = 4096;
 
+/** What a task takes, where, and what is said of its columns. */
+export interface DocumentedTask {
+  readonly wire: AnyWire;
+  readonly paths: readonly string[];
+  readonly columns: readonly Column[] | undefined;
+}
+
 /** An OpenAPI 3.1 document of what a pod serves over HTTP, with the schema of the model that it has loaded. */
-export function openApiDocument({ name, version }: ModelIdentity, signature: Signature, takesTexts: boolean): object {
+export function openApiDocument(
+  { name, version }: ModelIdentity,
+  signature: Signature,
+  task: DocumentedTask | undefined,
+): object {
+  const [taskPath = ''] = task?.paths ?? [];
   const model = `/v2/models/${name}`;
   const tensorflow = `/v1/models/${name}`;
   const infer = inferOperation(signature);
@@ -35,7 +52,7 @@ export function openApiDocument({ name, version }: ModelIdentity, signature: Sig
       },
       [`${tensorflow}:predict`]: { post: predictOperation(signature) },
       '/v1/models': { get: readOperation("The model, as OpenAI's clients look for it", anyObject) },
-      ...(takesTexts ? { '/v1/embeddings': { post: embeddingsOperation(name) } } : {}),
+      ...(task === undefined ? {} : { [taskPath]: { post: operationOf(task, name, signature) } }),
     },
     components: {
       schemas: {
@@ -49,6 +66,10 @@ export function openApiDocument({ name, version }: ModelIdentity, signature: Sig
       },
     },
   };
+}
+
+function operationOf({ wire, columns }: DocumentedTask, name: string, signature: Signature): object {
+  return isTaskWire(wire) ? taskOperation(wire, name) : tableOperation(signature, columns);
 }
 
 const errorSchema = { $ref: '#/components/schemas/Error' };
@@ -95,65 +116,6 @@ const metadataSchema = {
     outputs: { type: 'array', items: tensorMetadataSchema },
   },
 };
-
-function jsonContent(schema: object, example?: object): object {
-  return { content: { 'application/json': { schema, ...(example === undefined ? {} : { example }) } } };
-}
-
-const openAiErrorSchema = {
-  type: 'object',
-  required: ['error'],
-  properties: {
-    error: {
-      type: 'object',
-      required: ['message', 'type'],
-      properties: { message: { type: 'string' }, type: { type: 'string' } },
-    },
-  },
-};
-
-function embeddingsOperation(name: string): object {
-  const tokens = { type: 'array', minItems: 1, items: { type: 'integer', minimum: 0 } };
-  const text = { type: 'string', minLength: 1 };
-  const input = {
-    anyOf: [text, tokens, { type: 'array', minItems: 1, maxItems: 2048, items: { anyOf: [text, tokens] } }],
-  };
-  const request = {
-    type: 'object',
-    required: ['input', 'model'],
-    properties: {
-      input,
-      model: { const: name },
-      encoding_format: { enum: ['float', 'base64'], default: 'float' },
-      dimensions: { type: 'integer', minimum: 1, description: 'How many of the first are answered.' },
-    },
-  };
-  const embedding = { anyOf: [{ type: 'array', items: { type: 'number' } }, { type: 'string' }] };
-  const item = {
-    type: 'object',
-    required: ['index', 'embedding'],
-    properties: { index: { type: 'integer' }, embedding },
-  };
-  const answer = {
-    type: 'object',
-    required: ['object', 'data', 'model', 'usage'],
-    properties: { object: { const: 'list' }, data: { type: 'array', items: item }, model: { const: name } },
-  };
-  const refused = { description: 'Why not.', ...jsonContent(openAiErrorSchema) };
-  return {
-    operationId: 'embed',
-    summary: "Vectors of texts, as OpenAI's API has them",
-    requestBody: { required: true, ...jsonContent(request, { input: ['a text'], model: name }) },
-    responses: {
-      200: { description: 'A vector for each text.', ...jsonContent(answer) },
-      400: refused,
-      404: refused,
-      413: refused,
-      503: refused,
-      504: refused,
-    },
-  };
-}
 
 /** @param unavailable what is answered while the model is loaded; undefined for what is always there */
 function readOperation(summary: string, schema: object, unavailable?: object): object {

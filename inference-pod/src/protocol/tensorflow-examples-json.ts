@@ -108,19 +108,21 @@ export function encodeExamples(
   text.append('{"results":[');
   for (let row = 0; row < results.rows; row++) {
     if (row > 0) text.append(',');
-    if (method === 'regress') appendNested(text, results.scores, [], row, false);
+    if (method === 'regress') appendNested(text, results.scores, [], row, plain);
     else appendClasses(text, results, row);
   }
   text.append(']}');
   return text.finish();
 }
 
+const plain = { isBase64: false, nonFinite: 'bare' } as const;
+
 function appendClasses(text: JsonText, results: Results, row: number): void {
   text.append('[');
   for (let place = 0; place < results.classes; place++) {
     const index = row * results.classes + place;
     text.append(`${place === 0 ? '' : ','}[${JSON.stringify(labelOf(results, index))},`);
-    appendNested(text, results.scores, [], index, false);
+    appendNested(text, results.scores, [], index, plain);
     text.append(']');
   }
   text.append(']');

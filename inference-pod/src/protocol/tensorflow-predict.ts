@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { elementCount, type Signature, type Tensor, type TensorSignature } from './datatypes.ts';
 import { JsonReader, shorten } from './json-reader.ts';
 import { inferShape, NestedTensor } from './json-tensors.ts';
-import { type AnswerBody, appendNested, JsonText } from './json-text.ts';
+import { type AnswerBody, appendNested, JsonText, type NestedForm } from './json-text.ts';
 import type { DecodeLimits, InferenceRequest } from './open-inference-request.ts';
 import { badRequest } from './request-error.ts';
 import { checkShape, describeSignature, quotedNames } from './tensor-shape.ts';
@@ -176,11 +176,11 @@ export function encodePredict(
   const tensors = asked.map(({ name }) => {
     const tensor = outputs.get(name);
     if (tensor === undefined) throw new Error(`the model has not computed '${name}'`);
-    return { name, tensor, isBase64: name.endsWith('_bytes') };
+    return { name, tensor, form: { isBase64: name.endsWith('_bytes'), nonFinite: 'bare' as const } };
   });
   if (rows === undefined) {
     text.append('{"outputs":');
-    appendNamed(text, tensors, ({ tensor, isBase64 }) => appendNested(text, tensor, tensor.shape, 0, isBase64));
+    appendNamed(text, tensors, ({ tensor, form }) => appendNested(text, tensor, tensor.shape, 0, form));
   } else appendRows(text, tensors, rows);
   text.append('}');
   return text.finish();
@@ -189,7 +189,7 @@ export function encodePredict(
 interface NamedOutput {
   readonly name: string;
   readonly tensor: Tensor;
-  readonly isBase64: boolean;
+  readonly form: NestedForm;
 }
 
 function appendRows(text: JsonText, tensors: readonly NamedOutput[], rows: number): void {
@@ -202,9 +202,9 @@ function appendRows(text: JsonText, tensors: readonly NamedOutput[], rows: numbe
   text.append('{"predictions":[');
   for (let row = 0; row < rows; row++) {
     if (row > 0) text.append(',');
-    appendNamed(text, tensors, ({ tensor, isBase64 }) => {
+    appendNamed(text, tensors, ({ tensor, form }) => {
       const inner = tensor.shape.slice(1);
-      appendNested(text, tensor, inner, row * elementCount(inner), isBase64);
+      appendNested(text, tensor, inner, row * elementCount(inner), form);
     });
   }
   text.append(']');

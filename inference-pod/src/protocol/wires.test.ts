@@ -16,6 +16,10 @@ const signature: Signature = {
   outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 3] }],
 };
 const regression: Signature = { ...signature, outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 1] }] };
+const columns: Signature = {
+  ...signature,
+  inputs: signature.inputs.map((input) => ({ ...input, shape: input.shape.length === 2 ? [-1, 1] : [-1] })),
+};
 const mostTensorBytes = 100_000;
 
 const x = { datatype: 'FP32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } as const;
@@ -76,6 +80,8 @@ const requests: Readonly<Record<Wire, readonly [Buffer, Signature]>> = {
   'classify-grpc': [exampleMessage(), signature],
   regress: [examples, regression],
   'regress-grpc': [exampleMessage(), regression],
+  table: [json({ dataframe_split: { data: [[7, 'a', 1.5, 0]], columns: ['ids', 'text', 'x', 'other'] } }), columns],
+  'table-csv': [Buffer.from('text,x,other,ids\r\n"a, b",1.5,z,7\n'), columns],
 };
 
 /** @returns what was decoded, or the refusal; anything else is thrown */

@@ -4,6 +4,10 @@ import type { AnswerBody } from './json-text.ts';
 import type { ModelIdentity } from './open-inference.ts';
 import { type DecodeLimits, decodeInferenceRequest, type InferenceRequest } from './open-inference-request.ts';
 import { encodeInferenceResponse } from './open-inference-response.ts';
+import { pictureWires } from './picture-request.ts';
+import { encodeTable } from './table-answer.ts';
+import { decodeCsv } from './table-csv.ts';
+import { decodeTable } from './table-json.ts';
 import { decodeExamplesMessage, encodeExamplesMessage } from './tensorflow-examples-grpc.ts';
 import { decodeExamples, encodeExamples } from './tensorflow-examples-json.ts';
 import { decodePredictMessage, encodePredictMessage } from './tensorflow-grpc.ts';
@@ -19,28 +23,43 @@ export const wires = [
   'classify-grpc',
   'regress',
   'regress-grpc',
+  'table',
+  'table-csv',
 ] as const;
 export type Wire = (typeof wires)[number];
 
-/** These and the forms of what a task takes instead of tensors. A place here is what executors are told, so it is kept. */
-export const everyWire = [...wires, 'embeddings'] as const;
+/** The forms of what a task takes instead of tensors. */
+export const taskWires = ['embeddings', 'text-classification', 'rerank', ...pictureWires] as const;
+export type TaskWire = (typeof taskWires)[number];
+
+export const everyWire = [...wires, ...taskWires] as const;
 export type AnyWire = (typeof everyWire)[number];
 
 /** One request, as it came from the wire. */
-export interface Call {
-  readonly wire: AnyWire;
+export type Call = InferenceCall | TaskCall;
+
+interface Request {
   readonly body: Buffer;
   /** How much of the body is JSON, when tensors in binary form follow it. */
   readonly headerLength: number | undefined;
 }
 
 /** One request for an inference on tensors. */
-export interface InferenceCall extends Call {
+export interface InferenceCall extends Request {
   readonly wire: Wire;
 }
 
+/** One request in the form of a task. */
+export interface TaskCall extends Request {
+  readonly wire: TaskWire;
+}
+
+export function isTaskWire(wire: AnyWire): wire is TaskWire {
+  return taskWires.some((each) => each === wire);
+}
+
 export function isInferenceCall(call: Call): call is InferenceCall {
-  return call.wire !== 'embeddings';
+  return !isTaskWire(call.wire);
 }
 
 /** What is sent back, and how much of it is JSON when tensors in binary form follow. */
@@ -87,7 +106,21 @@ const codecs: Readonly<Record<Wire, Codec>> = {
   'classify-grpc': exampleMessages('classify'),
   regress: examples('regress'),
   'regress-grpc': exampleMessages('regress'),
+  table: {
+    isText: true,
+    decode: ({ body }, signature, limits) => decodeTable(body, signature, limits),
+    encode: encodeRows,
+  },
+  'table-csv': {
+    isText: true,
+    decode: ({ body }, signature, limits) => decodeCsv(body, signature, limits),
+    encode: encodeRows,
+  },
 };
+
+function encodeRows(...[, ...answer]: Parameters<Codec['encode']>): EncodedAnswer {
+  return { body: encodeTable(...answer) };
+}
 
 function examples(method: 'classify' | 'regress'): Codec {
   return {

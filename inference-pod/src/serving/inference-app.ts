@@ -5,6 +5,7 @@ import { modelList } from '../protocol/embeddings.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
 import { openApiDocument } from '../protocol/openapi.ts';
 import { RequestError } from '../protocol/request-error.ts';
+import type { Column } from '../protocol/tables.ts';
 import { isVersion, modelStatus, predictMetadata } from '../protocol/tensorflow-metadata.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import { jsonAnswer, refuse, send } from './answer.ts';
@@ -12,6 +13,7 @@ import type { Inference } from './inference-route.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import { modelConfigurationJson, modelStatistics, refuseUnknown } from './model-description.ts';
 import { servePage } from './page.ts';
+import { type TaskRoute, wireOf } from './task-routes.ts';
 import type { Transfers } from './transfers.ts';
 
 export interface InferenceAppOptions {
@@ -23,8 +25,10 @@ export interface InferenceAppOptions {
   readonly infer: Inference;
   /** Whether people are given a page at `/`. */
   readonly hasPage: boolean;
-  /** Whether texts are taken beside tensors. */
-  readonly takesTexts: boolean;
+  /** What is taken beside tensors, and where. */
+  readonly task: TaskRoute | undefined;
+  /** What is said of the columns of a table. */
+  readonly columns: readonly Column[] | undefined;
 }
 
 /** What the Open Inference Protocol v2 has over REST beside inferences, and the refusal of everything else. */
@@ -36,7 +40,8 @@ export function createInferenceApp({
   log,
   infer,
   hasPage,
-  takesTexts,
+  task,
+  columns,
 }: InferenceAppOptions): Express {
   const startSeconds = Math.floor(Date.now() / 1000);
   const app = express();
@@ -139,16 +144,17 @@ export function createInferenceApp({
     );
   }
 
-  // OpenAI's API, as far as its clients need it to find the model and to ask it.
+  // As OpenAI's clients look for it.
   get(
     '/v1/models',
     answer(() => modelList(model.name, startSeconds)),
   );
-  if (takesTexts) post('/v1/embeddings', (request, response) => infer(request, response, 'embeddings', undefined));
+  if (task !== undefined)
+    post([...task.paths], (request, response) => infer(request, response, wireOf(task, request), undefined));
 
   get(
     '/openapi.json',
-    answer(() => openApiDocument(model, loaded().signature, takesTexts)),
+    answer(() => openApiDocument(model, loaded().signature, task === undefined ? undefined : { ...task, columns })),
   );
   if (hasPage) servePage(get, model, transfers);
   for (const refuseOthers of refusals) refuseOthers();

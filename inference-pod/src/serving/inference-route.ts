@@ -3,9 +3,10 @@ import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
-import { embeddingsError } from '../protocol/embeddings.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
+import { tableError } from '../protocol/table-answer.ts';
+import { textRequestError } from '../protocol/text-request.ts';
 import type { AnyWire } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
@@ -54,7 +55,16 @@ export function createInference(options: InferenceOptions): Inference {
 }
 
 /** How a client reads what went wrong, where that is not as usual. */
-const errorForms: Readonly<Partial<Record<AnyWire, ErrorForm>>> = { embeddings: embeddingsError };
+const errorForms: Readonly<Partial<Record<AnyWire, ErrorForm>>> = {
+  embeddings: textRequestError,
+  'text-classification': textRequestError,
+  rerank: textRequestError,
+  pictures: textRequestError,
+  picture: textRequestError,
+  'picture-form': textRequestError,
+  table: tableError,
+  'table-csv': tableError,
+};
 
 /** One request, and what is known of it. */
 interface Exchange {

@@ -1,46 +1,21 @@
 import type { ModelSession } from '../model/session.ts';
-import type { Signature, Tensor, TensorData } from '../protocol/datatypes.ts';
+import type { Signature } from '../protocol/datatypes.ts';
+import { floatOutputs, inWords, UnfitModel } from './model-outputs.ts';
 import type { Pooling, TextEmbeddingTask } from './task.ts';
+import { type ModelRows, TextModel, type TokenRow, type Tokens } from './text-model.ts';
 
-/** A model is none that the task can be done with. */
-export class UnfitModel extends Error {
-  override readonly name = 'UnfitModel';
-}
-
-/** Tokens of one run at most, padding included: what a run holds in memory is bounded, however many texts a request has. */
-const mostTokensOfRun = 16_384;
-const mostRowsOfRun = 64;
-
-/** Texts, as ids of tokens, to vectors: the runs of a model, the pooling of what it gives, and its length. */
+/** Texts to vectors: what the model gives of their tokens, pooled and cut to a length of 1. */
 export class TextEmbedder {
-  readonly #session: ModelSession;
   readonly #task: TextEmbeddingTask;
-  readonly #paddingId: number;
-  readonly #output: string;
-  readonly #takesMask: boolean;
-  readonly #inputs: Signature['inputs'];
+  readonly #model: TextModel;
 
   /**
    * @param paddingId of the tokenizer
    * @throws UnfitModel when the model has other inputs or outputs than encoders of text
    */
   constructor(session: ModelSession, task: TextEmbeddingTask, paddingId: number) {
-    this.#session = session;
     this.#task = task;
-    this.#paddingId = paddingId;
-    const { inputs } = session.signature;
-    const known = ['input_ids', 'attention_mask', 'token_type_ids'];
-    const others = inputs.filter(({ name, datatype, shape, isRankUnknown }) => {
-      const isMatrix = isRankUnknown === true || (shape.length === 2 && shape.every((dimension) => dimension === -1));
-      return !known.includes(name) || !['INT64', 'INT32'].includes(datatype) || !isMatrix;
-    });
-    if (others.length > 0 || !inputs.some(({ name }) => name === 'input_ids'))
-      throw new UnfitModel(
-        `the task TextEmbedding needs a model with the inputs input_ids and, where it takes them, attention_mask and token_type_ids, of INT64 [-1, -1]; this one has ${inWords(inputs)}`,
-      );
-    this.#inputs = inputs;
-    this.#takesMask = inputs.some(({ name }) => name === 'attention_mask');
-    this.#output = outputOf(session.signature);
+    this.#model = new TextModel(session, task.kind, paddingId, outputOf(session.signature));
   }
 
   /**
@@ -50,42 +25,23 @@ export class TextEmbedder {
    * @throws RequestError 400 when the model refuses them
    */
   async embed(texts: readonly (readonly number[])[], beforeRun: () => void): Promise<readonly Float32Array[]> {
-    const vectors: Float32Array[] = new Array(texts.length);
-    // Texts of one length need no padding.
-    const order = texts.map((_, index) => index).sort((a, b) => lengthAt(texts, a) - lengthAt(texts, b));
-    for (const rows of runsOf(order, (index) => lengthAt(texts, index), this.#takesMask)) {
-      beforeRun();
-      const given = await this.#run(rows.map((index) => texts[index] ?? []));
-      for (const [row, index] of rows.entries()) vectors[index] = given[row] ?? new Float32Array(0);
-    }
-    return vectors;
+    const rows = texts.map((ids): TokenRow => ({ length: ids.length, tokens: () => ({ ids, types: undefined }) }));
+    const { isNormalized } = this.#task;
+    return this.#model.run(rows, beforeRun, (given, ofRun) => {
+      const vectors = this.#pooled(given, ofRun);
+      return isNormalized ? vectors.map(normalized) : vectors;
+    });
   }
 
-  async #run(rows: readonly (readonly number[])[]): Promise<readonly Float32Array[]> {
-    const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
-    const shape = [rows.length, width];
-    const inputs = new Map(
-      this.#inputs.map((input): [string, Tensor] => [input.name, matrixOf(input, rows, shape, this.#paddingId)]),
-    );
-    const outputs = await this.#session.run(inputs, [{ name: this.#output }]);
-    const output = outputs.get(this.#output);
-    if (output === undefined) throw new Error(`the model gave no ${this.#output}`);
-    const vectors = this.#pooled(output, rows);
-    if (vectors.some((vector) => !vector.every(Number.isFinite)))
-      throw new Error(`the model gave ${this.#output} that is no number, or without end`);
-    return this.#task.isNormalized ? vectors.map(normalized) : vectors;
-  }
-
-  #pooled({ datatype, shape, data }: Tensor, rows: readonly (readonly number[])[]): readonly Float32Array[] {
-    const values = floatsOf(datatype, data);
-    const [height, ...rest] = shape;
+  #pooled({ values, shape }: ModelRows, rows: readonly Tokens[]): readonly Float32Array[] {
+    const [, ...rest] = shape;
     const [width, size] = rest.length === 1 ? [1, rest[0]] : rest;
-    if (height !== rows.length || width === undefined || size === undefined || values.length !== height * width * size)
-      throw new Error(`the model gave ${this.#output} of shape [${shape}] for ${rows.length} texts`);
+    if (width === undefined || size === undefined || rest.length > 2)
+      throw new Error(`the model gave shape [${shape}] for ${rows.length} texts`);
     // It may have pooled itself.
     const pool = rest.length === 1 ? copied : pools[this.#task.pooling];
-    return rows.map((row, index) =>
-      pool(values.subarray(index * width * size, (index + 1) * width * size), row.length, size),
+    return rows.map(({ ids }, index) =>
+      pool(values.subarray(index * width * size, (index + 1) * width * size), ids.length, size),
     );
   }
 }
@@ -101,75 +57,18 @@ const pools: Readonly<Record<Pooling, Pool>> = {
   LastToken: (tokens, count, size) => Float32Array.from(tokens.subarray((count - 1) * size, count * size)),
 };
 
-/** One of the inputs that are known, for rows of ids and what fills them up. */
-function matrixOf(
-  { name, datatype }: Signature['inputs'][number],
-  rows: readonly (readonly number[])[],
-  shape: readonly number[],
-  paddingId: number,
-): Tensor {
-  const [height = 0, width = 0] = shape;
-  const values = new Int32Array(height * width).fill(name === 'input_ids' ? paddingId : 0);
-  // The types of tokens are 0: there is one text in a row.
-  if (name !== 'token_type_ids')
-    for (const [row, ids] of rows.entries())
-      for (const [column, id] of ids.entries()) values[row * width + column] = name === 'input_ids' ? id : 1;
-  return datatype === 'INT64'
-    ? { datatype, shape, data: BigInt64Array.from(values, BigInt) }
-    : { datatype: 'INT32', shape, data: values };
-}
-
-const lengthAt = (texts: readonly (readonly number[])[], index: number) => texts[index]?.length ?? 0;
-
-/**
- * @param order the shortest first
- * @param hasMask whether padding can be told from tokens: without it, only texts of one length are run together
- */
-function runsOf(order: readonly number[], lengthOf: (index: number) => number, hasMask: boolean): number[][] {
-  const runs: number[][] = [];
-  for (const index of order) {
-    const run = runs.at(-1);
-    const [shortest] = run ?? [];
-    const isOfLength = shortest !== undefined && (hasMask || lengthOf(shortest) === lengthOf(index));
-    const fits =
-      run !== undefined &&
-      isOfLength &&
-      run.length < mostRowsOfRun &&
-      (run.length + 1) * lengthOf(index) <= mostTokensOfRun;
-    if (fits) run.push(index);
-    else runs.push([index]);
-  }
-  return runs;
-}
-
 /** Sentence vectors where the model gives them, otherwise the vectors of tokens. */
-function outputOf({ outputs }: Signature): string {
-  const fit = outputs.filter(
-    ({ datatype, shape, isRankUnknown }) =>
-      ['FP32', 'FP16', 'FP64'].includes(datatype) &&
-      (isRankUnknown === true || shape.length === 2 || shape.length === 3),
-  );
+function outputOf(signature: Signature): string {
+  const fit = floatOutputs(signature, 2, 3);
   const [first] = fit;
   const usual = ['sentence_embedding', 'last_hidden_state', 'token_embeddings'];
   const named = usual.map((name) => fit.find((output) => output.name === name)).find((output) => output !== undefined);
   if (first === undefined)
     throw new UnfitModel(
-      `the task TextEmbedding needs a model with an output of floats [-1, -1, SIZE] or [-1, SIZE]; this one has ${inWords(outputs)}`,
+      `the task TextEmbedding needs a model with an output of floats [-1, -1, SIZE] or [-1, SIZE]; this one has ${inWords(signature.outputs)}`,
     );
   // Vectors of tokens before others, which may be anything.
   return (named ?? fit.find(({ shape }) => shape.length === 3) ?? first).name;
-}
-
-function inWords(tensors: Signature['inputs']): string {
-  return tensors.map(({ name, datatype, shape }) => `${name} (${datatype} [${shape.join(', ')}])`).join(', ');
-}
-
-function floatsOf(datatype: Tensor['datatype'], data: TensorData): Float32Array {
-  if (data instanceof Float32Array) return data;
-  if (datatype === 'FP16' && data instanceof Uint16Array)
-    return Float32Array.from(new Float16Array(data.buffer, data.byteOffset, data.length));
-  if (data instanceof Float64Array) return Float32Array.from(data);
-  throw new Error(`the model gave ${datatype}, which are no floats`);
 }
 
 /** Of the tokens of the text itself: padding is not counted (N. Reimers, I. Gurevych, "Sentence-BERT", EMNLP 2019, section 3). */

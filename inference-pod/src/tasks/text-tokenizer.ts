@@ -1,10 +1,12 @@
 import { Tokenizer } from '@huggingface/tokenizers';
+import { UnusableModel } from './model-outputs.ts';
+import type { TokenRow, Tokens } from './text-model.ts';
 
 /** What models of sentences were trained with, where nobody says. */
 const usualMaxTokens = 512;
 
 /** A file is none of a tokenizer, or one that is not known here. */
-export class InvalidTokenizer extends Error {
+export class InvalidTokenizer extends UnusableModel {
   override readonly name = 'InvalidTokenizer';
 }
 
@@ -15,9 +17,30 @@ export class UnreadableText extends Error {
 
 /** What of the library is used: its own declarations name files as no ES module does. */
 interface HubTokenizer {
-  encode(text: string, options?: { readonly add_special_tokens: boolean }): { readonly ids: readonly number[] };
+  encode(
+    text: string,
+    options?: {
+      readonly add_special_tokens?: boolean;
+      readonly text_pair?: string;
+      readonly return_token_type_ids?: boolean;
+    },
+  ): { readonly ids: readonly number[]; readonly token_type_ids?: readonly number[] };
   get_vocab(withAdded: boolean): ReadonlyMap<string, number>;
 }
+
+type TypedTokens = Tokens & { readonly types: readonly number[] };
+
+/** What stands around and between two texts, and the types of all. */
+interface PairFrame {
+  readonly prefix: TypedTokens;
+  readonly middle: TypedTokens;
+  readonly suffix: TypedTokens;
+  /** Of the tokens of either text. */
+  readonly types: readonly [number, number];
+}
+
+/** Which of two texts is cut when they are too long together. */
+export type PairCut = 'longest' | 'first';
 
 /** Text to token ids, as a `tokenizer.json` of the hub says, cut to what the model takes. */
 export class TextTokenizer {
@@ -26,6 +49,7 @@ export class TextTokenizer {
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
   readonly #keepsEnd: boolean;
+  #pairFrame: PairFrame | undefined;
   readonly maxTokens: number;
   /** What fills rows up to the longest of a run. */
   readonly paddingId: number;
@@ -50,10 +74,7 @@ export class TextTokenizer {
       const framed = this.#tokenizer.encode(probe).ids;
       const bare = this.#tokenizer.encode(probe, { add_special_tokens: false }).ids;
       if (bare.length === 0) throw new Error(`it knows no token for '${probe}'`);
-      const first = framed.length - bare.length;
-      const at = Array.from({ length: first + 1 }, (_, index) => index).find((index) =>
-        bare.every((id, place) => framed[index + place] === id),
-      );
+      const at = placeOf(bare, framed, 0);
       if (at === undefined) throw new Error('it changes what stands between its special tokens');
       this.#prefix = framed.slice(0, at);
       this.#suffix = framed.slice(at + bare.length);
@@ -75,14 +96,86 @@ export class TextTokenizer {
    * @throws UnreadableText
    */
   encode(text: string): readonly number[] {
-    let ids: readonly number[];
+    return this.fit(this.#ids(text, true));
+  }
+
+  /**
+   * The ids of a text without the special ones, as `pair` takes them.
+   *
+   * @throws UnreadableText
+   */
+  encodeBare(text: string): readonly number[] {
+    return this.#ids(text, false);
+  }
+
+  /**
+   * Two texts as one row of tokens. They are cut as Python's `tokenizers` does: with `longest`, as much of the shorter one is kept as can
+   * be, and both are cut to halves where neither fits.
+   *
+   * @param first, second without special tokens
+   * @throws UnreadableText when with `first` the second leaves no room for it
+   */
+  pair(first: readonly number[], second: readonly number[], cut: PairCut): TokenRow {
+    const { prefix, middle, suffix, types } = this.pairFrame();
+    const room = this.maxTokens - prefix.ids.length - middle.ids.length - suffix.ids.length;
+    const [ofFirst, ofSecond] =
+      cut === 'longest'
+        ? longestFirst(first.length, second.length, room)
+        : onlyFirst(first.length, second.length, room);
+    const tokens = (): Tokens => {
+      const parts = [
+        prefix,
+        ofType(types[0], this.#cut(first, ofFirst)),
+        middle,
+        ofType(types[1], this.#cut(second, ofSecond)),
+        suffix,
+      ];
+      return { ids: parts.flatMap(({ ids }) => ids), types: parts.flatMap((part) => part.types) };
+    };
+    return { length: this.maxTokens - room + ofFirst + ofSecond, tokens };
+  }
+
+  /**
+   * What stands around two texts.
+   *
+   * @throws InvalidTokenizer when it does not tell how two are put together
+   */
+  pairFrame(): PairFrame {
+    this.#pairFrame ??= this.#probePair();
+    return this.#pairFrame;
+  }
+
+  #probePair(): PairFrame {
+    const bare = this.#ids(probe, false);
+    const both = this.#tokenizer.encode(probe, { text_pair: probe, return_token_type_ids: true });
+    const { ids, token_type_ids: types = ids.map(() => 0) } = both;
+    const at = placeOf(bare, ids, 0);
+    const second = at === undefined ? undefined : placeOf(bare, ids, at + bare.length);
+    if (at === undefined || second === undefined)
+      throw new InvalidTokenizer('the tokenizer cannot be used: it does not say how two texts are put together');
+    const part = (from: number, to: number): TypedTokens => ({
+      ids: ids.slice(from, to),
+      types: types.slice(from, to),
+    });
+    const end = second + bare.length;
+    const frame: PairFrame = {
+      prefix: part(0, at),
+      middle: part(at + bare.length, second),
+      suffix: part(end, ids.length),
+      types: [types[at] ?? 0, types[second] ?? 0],
+    };
+    if (this.maxTokens < ids.length - 2 * bare.length + 2)
+      throw new InvalidTokenizer(`${this.maxTokens} tokens leave no room for two texts beside the special ones`);
+    return frame;
+  }
+
+  #ids(text: string, isFramed: boolean): readonly number[] {
     try {
-      ids = this.#tokenizer.encode(text).ids;
+      return this.#tokenizer.encode(text, { add_special_tokens: isFramed }).ids;
     } catch (error) {
       // A word of a hundred thousand characters is more than the stack of its recursion holds.
       throw new UnreadableText(error instanceof Error ? error.message : String(error), { cause: error });
     }
-    return this.fit(ids);
   }
 
   /** Ids that are no more than the model takes. */
@@ -108,6 +201,33 @@ export class TextTokenizer {
 
 /** Every vocabulary has something for it. */
 const probe = 'a';
+
+/** Where some ids stand among others, from a place on; undefined where they do not. */
+function placeOf(some: readonly number[], all: readonly number[], from: number): number | undefined {
+  const last = all.length - some.length;
+  for (let at = from; at <= last; at++) if (some.every((id, place) => all[at + place] === id)) return at;
+  return undefined;
+}
+
+function ofType(type: number, ids: readonly number[]): TypedTokens {
+  return { ids, types: ids.map(() => type) };
+}
+
+/** The lengths that two texts are cut to, as the strategy LongestFirst of Python's `tokenizers` does. */
+function longestFirst(first: number, second: number, room: number): readonly [number, number] {
+  const [shorter, longer] = first <= second ? [first, second] : [second, first];
+  if (shorter + longer <= room) return [first, second];
+  const left = Math.max(shorter, room - shorter);
+  const [kept, cut] =
+    shorter > room || shorter + left > room ? [Math.floor(room / 2), Math.ceil(room / 2)] : [shorter, left];
+  return first <= second ? [kept, cut] : [cut, kept];
+}
+
+function onlyFirst(first: number, second: number, room: number): readonly [number, number] {
+  if (second >= room)
+    throw new UnreadableText(`it has ${second} tokens, which leave no room for another text: at most ${room - 1} do`);
+  return [Math.min(first, room - second), second];
+}
 
 function positive(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isInteger(value) && value > 0 ? value : undefined;

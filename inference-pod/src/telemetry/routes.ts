@@ -19,7 +19,11 @@ export const requestRoutes = [
   '/v2/models/:name/versions/:version/stats',
   '/v2/models/stats',
   '/v2/repository/index',
+  '/v1/classify',
   '/v1/embeddings',
+  '/v1/rerank',
+  '/v2/rerank',
+  '/invocations',
   '/v1/models',
   '/v1/models/:name',
   '/v1/models/:name/metadata',
@@ -52,7 +56,9 @@ export type RequestRoute = (typeof requestRoutes)[number];
 /** Those that ask for an inference, and what may have been meant to. */
 const inferenceRoutes: ReadonlySet<RequestRoute> = new Set(
   requestRoutes.filter((route) =>
-    /(infer|embeddings|:predict|:classify|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(route),
+    /(infer|embeddings|rerank|invocations|classify|:predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
+      route,
+    ),
   ),
 );
 

@@ -45,10 +45,33 @@ describe('a pod template', () => {
     const embedding = { pooling: 'LastToken', normalization: 'Disabled', maxTokens: 256 } as const;
     expect(render({ runtime: { task: 'TextEmbedding', embedding } }).env).toMatchObject({
       SLIPWAY_TASK: 'TextEmbedding',
-      SLIPWAY_EMBEDDING_POOLING: 'LastToken',
-      SLIPWAY_EMBEDDING_NORMALIZATION: 'Disabled',
-      SLIPWAY_EMBEDDING_MAX_TOKENS: '256',
+      SLIPWAY_TASK_POOLING: 'LastToken',
+      SLIPWAY_TASK_NORMALIZATION: 'Disabled',
+      SLIPWAY_TASK_MAX_TOKENS: '256',
     });
+    const classification = { scoring: 'Sigmoid', maxTokens: 128 } as const;
+    expect(render({ runtime: { task: 'TextClassification', classification } }).env).toMatchObject({
+      SLIPWAY_TASK: 'TextClassification',
+      SLIPWAY_TASK_SCORING: 'Sigmoid',
+      SLIPWAY_TASK_MAX_TOKENS: '128',
+    });
+    const ofPictures = { task: 'ImageClassification', classification: { maxPixels: 4096 } } as const;
+    expect(render({ runtime: ofPictures }).env).toMatchObject({
+      SLIPWAY_TASK: 'ImageClassification',
+      SLIPWAY_TASK_MAX_PIXELS: '4096',
+    });
+    expect(render({ runtime: { task: 'ZeroShot', zeroShot: { hypothesis: 'It is {}.' } } }).env).toMatchObject({
+      SLIPWAY_TASK: 'ZeroShot',
+      SLIPWAY_TASK_HYPOTHESIS: 'It is {}.',
+    });
+    const tabular = { columns: [{ name: 'age' }, { name: 'town', categories: ['Ulm', 'Kiel'] }] };
+    expect(render({ runtime: { task: 'Tabular', tabular } }).env).toMatchObject({
+      SLIPWAY_TASK: 'Tabular',
+      SLIPWAY_TASK_COLUMNS: '[{"name":"age"},{"name":"town","categories":["Ulm","Kiel"]}]',
+    });
+    const { env } = render({ runtime: { task: 'Rerank', rerank: { scoring: 'Logits' } } });
+    expect(env).toMatchObject({ SLIPWAY_TASK: 'Rerank', SLIPWAY_TASK_SCORING: 'Logits' });
+    expect(env).not.toHaveProperty('SLIPWAY_TASK_MAX_TOKENS');
   });
 
   test('is hardened, and gets no token', () => {

@@ -173,15 +173,28 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.accessLogPercent, textOf(model.spec.runtime?.accessLogPercent)],
     [environment.page, model.spec.runtime?.page],
     [environment.task, model.spec.runtime?.task],
-    [environment.embeddingPooling, model.spec.runtime?.embedding?.pooling],
-    [environment.embeddingNormalization, model.spec.runtime?.embedding?.normalization],
-    [environment.embeddingMaxTokens, textOf(model.spec.runtime?.embedding?.maxTokens)],
+    ...taskSettings(model.spec.runtime ?? {}),
     [environment.goldenSet, goldenSet === undefined ? undefined : `${paths.goldenDirectory}/${goldenSet.key}`],
     [environment.goldenSetSha256, goldenSet?.sha256],
     [environment.workDirectory, paths.workDirectory],
     [environment.terminationLog, paths.terminationLog],
   ];
   return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]));
+}
+
+/** Each task has options of its own: those of others are refused at the API server. */
+function taskSettings(runtime: NonNullable<ModelDeployment['spec']['runtime']>) {
+  const { embedding, classification, zeroShot, rerank, tabular } = runtime;
+  const { maxTokens } = embedding ?? classification ?? zeroShot ?? rerank ?? {};
+  return [
+    [environment.taskMaxTokens, textOf(maxTokens)],
+    [environment.taskMaxPixels, textOf(classification?.maxPixels)],
+    [environment.taskPooling, embedding?.pooling],
+    [environment.taskNormalization, embedding?.normalization],
+    [environment.taskScoring, classification?.scoring ?? rerank?.scoring],
+    [environment.taskHypothesis, zeroShot?.hypothesis],
+    [environment.taskColumns, tabular === undefined ? undefined : JSON.stringify(tabular.columns)],
+  ] as const;
 }
 
 /** What the user has not set is the image's own default, so that templates from before the setting stay as they are. */

@@ -72,7 +72,7 @@ types = numpy_helper.from_array(random.normal(size=(2, width)).astype(numpy.floa
 half = numpy_helper.from_array(numpy.array(0.5, dtype=numpy.float32), "half")
 axis = numpy_helper.from_array(numpy.array([1], dtype=numpy.int64), "axis")
 last = numpy_helper.from_array(numpy.array([2], dtype=numpy.int64), "last")
-nodes = [
+mixing = [
     helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
     helper.make_node("Gather", ["types", "token_type_ids"], ["kinds"]),
     helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
@@ -89,9 +89,37 @@ inputs = [
     helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
     for name in ("input_ids", "attention_mask", "token_type_ids")
 ]
-outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "length", width])]
-graph = helper.make_graph(nodes, "encoder", inputs, outputs, [table, types, half, axis, last])
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-onnx.checker.check_model(model)
-(here / "onnx").mkdir(exist_ok=True)
-onnx.save(model, here / "onnx/model.onnx")
+
+
+def write(path: str, nodes: list, output, constants: list) -> None:
+    graph = helper.make_graph(nodes, "encoder", inputs, [output], [table, types, half, axis, last, *constants])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    (here / path).parent.mkdir(exist_ok=True)
+    onnx.save(model, here / path)
+
+
+write(
+    "onnx/model.onnx",
+    mixing,
+    helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "length", width]),
+    [],
+)
+
+# What a token is to its type decides, so that it matters which of two texts a token is of.
+for name, labels in {"classifier": 3, "reranker": 1}.items():
+    head = numpy_helper.from_array(random.normal(size=(width, labels)).astype(numpy.float32), "head")
+    write(
+        f"onnx/{name}.onnx",
+        [
+            *mixing,
+            helper.make_node("Tanh", ["last_hidden_state"], ["bent"]),
+            helper.make_node("Mul", ["bent", "weights"], ["kept"]),
+            helper.make_node("ReduceSum", ["kept", "axis"], ["total"], keepdims=0),
+            helper.make_node("Squeeze", ["count", "axis"], ["counts"]),
+            helper.make_node("Div", ["total", "counts"], ["pooled"]),
+            helper.make_node("MatMul", ["pooled", "head"], ["logits"]),
+        ],
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels]),
+        [head],
+    )

@@ -82,9 +82,9 @@ export interface IModelDeployment {
      */
     "runtime"?: {
       /**
-       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model.
+       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model; TextClassification and ZeroShot at /v1/classify, with the config.json beside it as well; ImageClassification takes pictures there, with config.json and preprocessor_config.json; Rerank takes a query and documents at /v1/rerank; Tabular takes rows of named columns at /invocations, as MLflow does.
        */
-      "task"?: "TextEmbedding";
+      "task"?: "TextEmbedding" | "TextClassification" | "ZeroShot" | "Rerank" | "ImageClassification" | "Tabular";
       /**
        * How the task TextEmbedding makes vectors of texts.
        */
@@ -98,9 +98,67 @@ export interface IModelDeployment {
          */
         "normalization"?: "Enabled" | "Disabled";
         /**
-         * The tokens of a text at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
          */
         "maxTokens"?: number;
+      };
+      /**
+       * How the tasks TextClassification and ImageClassification make scores of what the model gives for its labels.
+       */
+      "classification"?: {
+        /**
+         * Softmax for labels of which one is right, Sigmoid for labels of which each may be, Logits for the model's own numbers. What config.json says when absent.
+         */
+        "scoring"?: "Softmax" | "Sigmoid" | "Logits";
+        /**
+         * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         */
+        "maxTokens"?: number;
+        /**
+         * The pixels of a picture at most, of each of which three bytes are held in memory; larger ones are refused. 25000000 when absent.
+         */
+        "maxPixels"?: number;
+      };
+      /**
+       * How the task ZeroShot asks the model about a label.
+       */
+      "zeroShot"?: {
+        /**
+         * The sentence that is to follow from the text, with {} for the label. "This example is {}." when absent.
+         */
+        "hypothesis"?: string;
+        /**
+         * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         */
+        "maxTokens"?: number;
+      };
+      /**
+       * How the task Rerank makes scores of what the model gives for a query and a document.
+       */
+      "rerank"?: {
+        /**
+         * Sigmoid for scores between 0 and 1, Logits for the model's own numbers. Sigmoid when absent.
+         */
+        "scoring"?: "Sigmoid" | "Logits";
+        /**
+         * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         */
+        "maxTokens"?: number;
+      };
+      /**
+       * What the task Tabular knows of the columns beside what the model says.
+       */
+      "tabular"?: {
+        /**
+         * The columns of a model that takes them side by side in one input, all of them and in its order; of one with an input for each, those that have categories.
+         */
+        "columns": Array<{
+          "name": string;
+          /**
+           * The words of a column for which the model takes numbers - the first is 0, the second 1 and so on.
+           */
+          "categories"?: Array<string>;
+        }>;
       };
       /**
        * The inference image. The operator's own when absent, taken when a revision is made and kept for it.

@@ -1,0 +1,122 @@
+import type { JsonReader } from './json-reader.ts';
+import { badRequest, RequestError } from './request-error.ts';
+import { readList, readTextRequest, readWhole, refuseOther } from './text-request.ts';
+
+/** A request of `POST /v1/classify` for pictures. */
+export interface PictureRequest {
+  /** Each as it was sent, in a form of pictures, and how the client knows it. */
+  readonly pictures: readonly { readonly field: string; readonly bytes: Buffer }[];
+  /** How many of the best labels are told; undefined for as many as is usual. */
+  readonly top: number | undefined;
+}
+
+/** The forms in which pictures come: in Base64, as the body itself, or as files of a form. */
+export const pictureWires = ['pictures', 'picture', 'picture-form'] as const;
+export type PictureWire = (typeof pictureWires)[number];
+
+/** @throws RequestError 404 for a form of something else */
+export function pictureWireOf(wire: string): PictureWire {
+  const known = pictureWires.find((each) => each === wire);
+  if (known === undefined) throw new RequestError(404, 'this model takes pictures');
+  return known;
+}
+
+const mostPictures = 64;
+const mostTop = 65_536;
+const inputForm = 'pictures in Base64, or of objects that have an image';
+
+/**
+ * Reads a body with pictures.
+ *
+ * @param name of the model that is here
+ * @throws RequestError 400 that names the field and what was expected, 404 for another model
+ */
+export async function decodePictures(wire: PictureWire, body: Buffer, name: string): Promise<PictureRequest> {
+  switch (wire) {
+    case 'picture':
+      if (body.length === 0) throw badRequest('the body is empty: send a JPEG, PNG or WebP');
+      return { pictures: [{ field: 'the body', bytes: body }], top: undefined };
+    case 'pictures':
+      return decodeJson(body, name);
+    case 'picture-form':
+      return decodeForm(body, name);
+  }
+}
+
+function decodeJson(body: Buffer, name: string): PictureRequest {
+  let pictures: PictureRequest['pictures'] | undefined;
+  let top: number | undefined;
+  readTextRequest(body, name, {
+    input: (reader) => {
+      pictures =
+        reader.peek() === 'array'
+          ? readList(reader, 'input', inputForm, mostPictures, (element) => readPicture(reader, element))
+          : [readPicture(reader, 'input')];
+    },
+    top_n: (reader) => {
+      top = readWhole(reader, 'top_n', mostTop);
+    },
+  });
+  if (pictures === undefined) throw badRequest(`'input' must be a list of ${inputForm}: it is missing`);
+  return { pictures, top };
+}
+
+function readPicture(reader: JsonReader, field: string): PictureRequest['pictures'][number] {
+  if (reader.peek() !== 'object') return { field: `'${field}'`, bytes: readBase64(reader, field) };
+  let bytes: Buffer | undefined;
+  reader.beginObject();
+  for (let key = reader.key(true); key !== undefined; key = reader.key(false)) {
+    if (key === 'image' && bytes === undefined) bytes = readBase64(reader, `${field}.image`);
+    else reader.skip();
+  }
+  if (bytes === undefined) throw badRequest(`'${field}.image' must be a string: it is missing`);
+  return { field: `'${field}.image'`, bytes };
+}
+
+function readBase64(reader: JsonReader, field: string): Buffer {
+  if (reader.peek() !== 'string') throw badRequest(`'${field}' must be a string, not ${reader.describe()}`);
+  const text = reader.string();
+  if (/^https?:/i.test(text))
+    throw badRequest(`'${field}' is an address, from which nothing is fetched: send the picture itself, in Base64`);
+  const encoded = text.replace(/^data:[\w./+-]*;base64,/i, '');
+  if (encoded === '' || !/^[A-Za-z0-9+/_-]+={0,2}$/.test(encoded)) throw badRequest(`'${field}' is no Base64`);
+  return Buffer.from(encoded, 'base64');
+}
+
+/** A body of multipart/form-data: each file is a picture, whatever its field is called. */
+async function decodeForm(body: Buffer, name: string): Promise<PictureRequest> {
+  const form = await formOf(body);
+  const pictures: { readonly field: string; readonly bytes: Buffer }[] = [];
+  let top: number | undefined;
+  for (const [field, value] of form) {
+    if (typeof value !== 'string')
+      pictures.push({ field: `'${field}'`, bytes: Buffer.from(await value.arrayBuffer()) });
+    else if (field === 'model') refuseOther(value, name);
+    else if (field === 'top_n') top = topOf(value);
+  }
+  if (pictures.length === 0) throw badRequest('the form must have a file at least');
+  if (pictures.length > mostPictures)
+    throw badRequest(`the form has more files than ${mostPictures}: send them in several requests`);
+  return { pictures, top };
+}
+
+/** The line that stands between the parts is the first of the body. */
+async function formOf(body: Buffer): Promise<FormData> {
+  const end = body.subarray(0, 200).indexOf('\r\n');
+  const boundary = body.toString('latin1', 2, Math.max(2, end));
+  const isForm = end > 2 && body.toString('latin1', 0, 2) === '--' && /^[\w'()+,./:=? -]{1,70}$/.test(boundary);
+  if (!isForm) throw badRequest('the body is no multipart/form-data: it does not begin with its boundary');
+  try {
+    const headers = { 'content-type': `multipart/form-data; boundary="${boundary}"` };
+    return await new Response(new Uint8Array(body), { headers }).formData();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw badRequest(`the body is no multipart/form-data that can be read: ${reason}`);
+  }
+}
+
+function topOf(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,5}$/.test(text) && value >= 1 && value <= mostTop) return value;
+  throw badRequest(`'top_n' must be a whole number from 1 to ${mostTop}, not ${JSON.stringify(text.slice(0, 50))}`);
+}

@@ -1,0 +1,241 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import sharp from 'sharp';
+import { pythonWith } from './clients/environment.ts';
+import { get, post } from './http.ts';
+import { failToStart, type RunningPod, startPod } from './running-pod.ts';
+
+const run = promisify(execFile);
+const models = join(import.meta.dirname, 'models/pictures');
+let folder: string;
+let python: string;
+beforeAll(async () => {
+  python = await pythonWith(join(import.meta.dirname, 'clients/tasks.txt'));
+  folder = await mkdtemp(join(tmpdir(), 'slipway-pictures-'));
+}, 240_000);
+afterAll(() => rm(folder, { recursive: true }));
+
+const labels = Object.fromEntries(Array.from({ length: 7 }, (_, at) => [at, `label ${at}`]));
+const normalized = { image_mean: [0.48, 0.46, 0.41], image_std: [0.27, 0.26, 0.28] };
+const exact = { size: { width: 32, height: 32 }, ...normalized };
+
+let repositories = 0;
+async function repository(model: string, processing: object, configuration: object = { id2label: labels }) {
+  const path = join(folder, String(repositories++));
+  await mkdir(join(path, 'onnx'), { recursive: true });
+  await cp(join(models, `${model}.onnx`), join(path, 'onnx/model.onnx'));
+  await writeFile(join(path, 'config.json'), JSON.stringify(configuration));
+  await writeFile(join(path, 'preprocessor_config.json'), JSON.stringify(processing));
+  return path;
+}
+
+const argumentsOf = (path: string, ...more: string[]) => [
+  ...['--model', join(path, 'onnx/model.onnx'), '--model-name', 'pictures', '--task', 'ImageClassification', ...more],
+];
+
+test.each<[string, string, object]>([
+  ['bilinear', 'first', exact],
+  [
+    'bicubic, cut',
+    'first',
+    { size: { shortest_edge: 40 }, resample: 3, crop_size: { width: 32, height: 32 }, ...normalized },
+  ],
+  ['Lanczos, colours last', 'last', { size: { width: 40, height: 24 }, resample: 1, do_normalize: false }],
+  [
+    'a share of the middle, one by one',
+    'one',
+    { size: { shortest_edge: 32 }, crop_pct: 0.875, resample: 3, ...normalized },
+  ],
+  ['nearest', 'first', { ...exact, resample: 0 }],
+  ['boxes', 'first', { ...exact, resample: 4, rescale_factor: 0.003 }],
+  [
+    'Hamming, wider than it is',
+    'first',
+    { size: { shortest_edge: 20 }, resample: 5, crop_size: { width: 32, height: 32 }, ...normalized },
+  ],
+])(
+  'pictures are answered as Python does: %s',
+  async (_, model, processing) => {
+    const path = await repository(model, processing);
+    const pod = await startPod(...argumentsOf(path));
+    try {
+      const args = [pod.url, path, join(models, `${model}.onnx`)];
+      const { stdout } = await run(python, [join(import.meta.dirname, 'clients/pictures.py'), ...args]);
+      const found = JSON.parse(stdout);
+      expect(found.wrong).toEqual([]);
+      expect(found.compared).toBeGreaterThan(200);
+      expect(found.worst).toBeLessThan(1e-5);
+    } finally {
+      await pod.stop();
+    }
+  },
+  180_000,
+);
+
+test('the documentation says it', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../docs/requests.md'), 'utf8');
+  const scripts = Array.from(page.matchAll(/^```python\n([\s\S]*?)^```/gm), ([, script = '']) => script);
+  const script = scripts.find((each) => each.includes('http://animals')) ?? '';
+  const cwd = await repository('first', exact);
+  await sharp({ create: { width: 90, height: 60, channels: 3, background: 'green' } })
+    .jpeg()
+    .toFile(join(cwd, 'cat.jpg'));
+  const name = ['--model-name', 'animals', '--task', 'ImageClassification'];
+  const pod = await startPod('--model', join(cwd, 'onnx/model.onnx'), ...name);
+  try {
+    const { stdout } = await run(python, ['-c', script.replaceAll('http://animals', pod.url)], { cwd });
+    expect(stdout).toMatch(/^label \d\n2\n1\n$/);
+  } finally {
+    await pod.stop();
+  }
+});
+
+const pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+
+/** A PNG of one colour, which is small however many pixels it has. */
+function blank(width: number, height: number): Promise<Buffer> {
+  const background = { r: 9, g: 8, b: 7 };
+  return sharp({ create: { width, height, channels: 3, background } })
+    .png()
+    .toBuffer();
+}
+
+describe('a pod that takes pictures', () => {
+  let pod: RunningPod;
+  beforeAll(async () => {
+    pod = await startPod(...argumentsOf(await repository('first', exact), '--max-pixels', '1000000'));
+  });
+  afterAll(() => pod.stop());
+  const ask = (body: object) => post(`${pod.url}/v1/classify`, { model: 'pictures', ...body });
+  const send = async (body: string | Uint8Array<ArrayBuffer>, type: string) => {
+    const response = await fetch(`${pod.url}/v1/classify`, { method: 'POST', headers: { 'content-type': type }, body });
+    const json = (await response.json()) as { error: { message: string } };
+    return { status: response.status, json };
+  };
+
+  test('answers, tells of it, and counts it', async () => {
+    const { content } = (await get(`${pod.url}/openapi.json`)).json.paths['/v1/classify'].post.requestBody;
+    const { status, json } = await ask(content['application/json'].example);
+    expect(status).toBe(200);
+    expect(json.data[0].predictions).toHaveLength(5);
+    expect((await get(`${pod.controlUrl}/metrics`)).text).toContain('{route="/v1/classify"}');
+  });
+
+  test.each([
+    ['nothing', {}, "'input' must be a list of pictures in Base64"],
+    ['an address', { input: 'http://169.254.169.254/x.png' }, "'input' is an address, from which nothing is fetched"],
+    ['no Base64', { input: ['?'] }, "'input[0]' is no Base64"],
+    ['nothing in it', { input: [''] }, "'input[0]' is no Base64"],
+    ['a text', { input: [{ text: 'a' }] }, "'input[0].image' must be a string: it is missing"],
+    ['a number', { input: [7] }, "'input[0]' must be a string, not 7"],
+    ['noise', { input: [pixel, 'AAAA'] }, "'input[1]' cannot be taken: it is no JPEG, PNG or WebP"],
+    ['too many', { input: Array(65).fill(pixel) }, 'more entries than 64'],
+    ['no results', { input: pixel, top_n: 0 }, "'top_n' must be a whole number"],
+  ])('refuses %s', async (_, body, message) => {
+    const { status, json } = await ask(body);
+    expect(status).toBe(400);
+    expect(json.error).toMatchObject({ message: expect.stringContaining(message), type: 'invalid_request_error' });
+  });
+
+  test.each([
+    ['an empty body', '', 'image/png', 'the body is empty'],
+    [
+      'a picture that is a program',
+      '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+      'image/svg+xml',
+      'it is no JPEG',
+    ],
+    ['a GIF', 'GIF89a\u0001\u0000\u0001\u0000\u0000\u0000\u0000;', 'image/gif', 'it is no JPEG, PNG or WebP'],
+    ['a form without a boundary', 'x', 'multipart/form-data; boundary=a', 'does not begin with its boundary'],
+    ['a form without an end', '--a\r\nx', 'multipart/form-data; boundary=a', 'no multipart/form-data that can be read'],
+    [
+      'a form without files',
+      '--a\r\ncontent-disposition: form-data; name="b"\r\n\r\nc\r\n--a--\r\n',
+      'multipart/form-data; boundary=a',
+      'a file at least',
+    ],
+  ])('refuses %s', async (_, body, type, message) => {
+    const { status, json } = await send(body, type);
+    expect([status, json.error.message]).toEqual([400, expect.stringContaining(message)]);
+  });
+
+  test('refuses what is small and becomes large, and holds none of it', async () => {
+    const memory = async () => {
+      const { stdout } = await run('ps', ['--ppid', String(pod.process.pid), '-o', 'rss=']);
+      return Math.max(...stdout.trim().split('\n').map(Number)) / 1024;
+    };
+    const before = await memory();
+    const bomb = await send(new Uint8Array(await blank(16_000, 16_000)), 'image/png');
+    expect([bomb.status, bomb.json.error.message]).toEqual([
+      400,
+      expect.stringContaining('the body cannot be taken: it has 16000 x 16000 pixels, and at most 1000000 are taken'),
+    ]);
+    for (const [width, height] of [
+      [1, 900_000],
+      [900_000, 1],
+    ] as const)
+      expect((await send(new Uint8Array(await blank(width, height)), 'image/png')).status).toBe(200);
+    expect((await memory()) - before).toBeLessThan(100);
+  });
+
+  test.each(['jpeg', 'png', 'webp'] as const)('refuses half of a %s', async (form) => {
+    const noise = { type: 'gaussian', mean: 128, sigma: 40 } as const;
+    const create = { width: 64, height: 64, channels: 3, background: 'red', noise } as const;
+    const whole = await sharp({ create }).toFormat(form).toBuffer();
+    expect((await send(new Uint8Array(whole), `image/${form}`)).status).toBe(200);
+    const { status, json } = await send(new Uint8Array(whole.subarray(0, whole.length / 2)), `image/${form}`);
+    expect([status, json.error.message]).toEqual([400, expect.stringContaining('it is no JPEG, PNG or WebP that can')]);
+  });
+
+  test('goes on after pictures that break decoders', async () => {
+    const whole = await sharp({ create: { width: 64, height: 64, channels: 3, background: 'blue' } })
+      .jpeg()
+      .toBuffer();
+    for (let at = 0; at < 200; at++) {
+      const broken = Buffer.from(whole);
+      for (let change = 0; change < 4; change++)
+        broken[(at * 37 + change * 101) % broken.length] = (at * 61 + change) % 256;
+      expect([200, 400]).toContain((await send(new Uint8Array(broken), 'image/jpeg')).status);
+    }
+    expect((await send(new Uint8Array(whole), 'image/jpeg')).status).toBe(200);
+  });
+});
+
+test.each<[string, object, object | undefined, string, string]>([
+  [
+    'has no size',
+    { ...normalized },
+    undefined,
+    'ModelInvalid',
+    "preprocessor_config.json cannot be used: its 'size' is no size",
+  ],
+  ['has no mean', { size: 32 }, undefined, 'ModelInvalid', "its 'image_mean' has no number for each of three colours"],
+  [
+    'has a deviation of nothing',
+    { ...exact, image_std: [0, 1, 1] },
+    undefined,
+    'ModelInvalid',
+    "its 'image_std' has a 0",
+  ],
+  ['has a filter that is none', { ...exact, resample: 9 }, undefined, 'ModelInvalid', "its 'resample' is none"],
+  ['has another size than the model', { ...exact, size: 64 }, undefined, 'ModelInvalid', 'pictures are made 64 x 64'],
+  [
+    'has no size of both edges',
+    { size: { shortest_edge: 32 }, ...normalized },
+    undefined,
+    'ModelInvalid',
+    'it makes pictures of different sizes',
+  ],
+  ['has no labels', exact, {}, 'ModelInvalid', "config.json cannot be used: it has no 'id2label'"],
+  ['has other labels', exact, { id2label: { 0: 'a', 1: 'b' } }, 'ModelInvalid', 'an output of floats [-1, 2]'],
+])('a model that %s does not start', async (_, processing, configuration, reason, message) => {
+  const path = await repository('first', processing, configuration);
+  expect((await failToStart(...argumentsOf(path))).terminationMessage).toMatchObject({
+    reason,
+    message: expect.stringContaining(message),
+  });
+});
