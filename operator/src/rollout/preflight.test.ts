@@ -50,6 +50,24 @@ const told = (inputName: string): Observed => ({
   links: new Map([...checking.links, [name, linked(inputName)]]),
 });
 
+test('one that takes rows no more as the one that serves does is not rolled out', () => {
+  const runtimeOf = (name: string) => ({ task: 'Tabular' as const, tabular: { columns: [{ name }] } });
+  const runtime = runtimeOf('age');
+  const asked = settle(observed({ model: modelDeployment({ validation, runtime }) })).state;
+  const first = live(asked) ?? '';
+  const links = new Map([['iris-1', linked('X')]]);
+  const serves = settle({ ...asked, pods: [pod('iris-1', first)], links }).state;
+  const checks = run(asking(serves, '2', { validation, runtime: runtimeOf('years') }));
+  const asksOf = checks.preflightPods[0]?.metadata.name ?? '';
+  const { state } = settle({ ...checks, links: new Map([...checks.links, [asksOf, linked('X')]]) });
+  expect(live(state)).toBe(first);
+  expect(state.model.status?.preflight).toMatchObject({
+    verdict: 'Failed',
+    reason: 'ContractBroken',
+    message: expect.stringContaining("the column 'years' is new, and required"),
+  });
+});
+
 test('a new revision is asked beside the one that serves, which goes on', () => {
   expect(kinds(pass(asking(serving, '2')))).toEqual(['create-revision', 'write-status', 'create-preflight']);
   const pod = pass(asking(serving, '2')).writes.find(({ kind }) => kind === 'create-preflight');

@@ -8,6 +8,7 @@ import { preflightName } from '../desired/preflight-pod.ts';
 import type { LivePod, Observed } from '../observed.ts';
 import { contractBreaches } from './model-contract.ts';
 import { inWords, isHealthy, type Revision } from './revision.ts';
+import { taskBreaches } from './task-contract.ts';
 
 export type Preflight = NonNullable<ModelDeploymentStatus['preflight']>;
 
@@ -121,7 +122,10 @@ function compare(
     const message = `no pod of ${inWords(current)} tells its signature, so nothing can be compared: set spec.validation.contract to Ignore to go on without`;
     return found('Failed', 'ContractUnknown', message, { digest });
   }
-  const breaches = contractBreaches(serving, signature);
+  const breaches = [
+    ...contractBreaches(serving, signature),
+    ...taskBreaches(current.data.template, asked.data.template),
+  ];
   if (breaches.length === 0) {
     const message = `requests to ${inWords(current)} may be sent to ${inWords(asked)}`;
     return found('Passed', 'ContractKept', message, { digest });
