@@ -59,7 +59,7 @@ test('a rollout goes on whose controller takes an old note for a scaling that is
   expect(found.map(({ metadata }) => metadata.annotations?.[desiredReplicasAnnotation])).toEqual(['1', '1']);
   await eventually(
     async () => operator.writesFor('forgotten'),
-    (writes) => writes.includes('note-scaling'),
+    (writes) => writes.includes('forget-scaling'),
   );
 });
 

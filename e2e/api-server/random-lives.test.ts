@@ -124,6 +124,8 @@ async function live(specs: readonly object[]): Promise<Outcome | undefined> {
 }
 
 test('whatever a ModelDeployment has been, its children are those of a fresh one with the same spec', async () => {
+  // First, for a life that never settles ends the test here.
+  process.stderr.write(`random lives: SLIPWAY_SEED=${seed}\n`);
   const failures: string[] = [];
   let compared = 0;
   await inParallel(fc.sample(randomLives, { seed, numRuns: lives }), parallel, async ({ specs, mistake }) => {
@@ -141,7 +143,7 @@ test('whatever a ModelDeployment has been, its children are those of a fresh one
       failures.push(`${JSON.stringify(history)}\n${why}\nstatus: ${JSON.stringify(lived?.status)}`);
     }
   });
-  process.stderr.write(`random lives: ${compared} of ${lives} compared, SLIPWAY_SEED=${seed}\n`);
+  process.stderr.write(`random lives: ${compared} of ${lives} compared\n`);
   expect(failures.join('\n\n')).toBe('');
   expect(compared).toBeGreaterThan(lives / 2);
 }, 3_600_000);

@@ -69,11 +69,14 @@ async function prune(modules: string, architecture: Architecture): Promise<void>
   await removeFiles(modules, /\.(d\.[cm]?ts|map|md|markdown|tsbuildinfo)$/);
 }
 
+/** What a licence asks to be passed on: that of the libraries beside sharp is in their README. */
+const terms = /(\/@img\/.*\/README|\/(LICEN[CS]E|NOTICE|COPYING)[^/]*)\.md$/i;
+
 async function removeFiles(folder: string, pattern: RegExp): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) await removeFiles(path, pattern);
-    else if (pattern.test(entry.name)) await rm(path);
+    else if (pattern.test(entry.name) && !terms.test(path)) await rm(path);
   }
 }
 

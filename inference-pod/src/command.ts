@@ -284,6 +284,9 @@ const program = new Command('inference-pod')
 /** Kubelets bring a ConfigMap that was made or changed into a pod within little more than a minute. */
 const preflightPatienceSeconds = 120;
 
+/** onnxruntime reads its process's command line, and crashes of one of 16 KiB. */
+const mostArgumentBytes = 8192;
+
 /** The kubelet keeps 4096 bytes of a termination message, and JSON that is cut cannot be read. */
 function terminationMessage({ reason, message }: StartupFailure): string {
   return JSON.stringify({ reason, message: message.slice(0, 900) } satisfies StartupFailure);
@@ -329,6 +332,12 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     if (terminationLog !== undefined) writeFileSync(terminationLog, terminationMessage(failure));
     process.exit(1);
   };
+  const argumentBytes = Buffer.byteLength(process.argv.join(' '));
+  if (argumentBytes > mostArgumentBytes)
+    return end({
+      reason: 'InvalidConfiguration',
+      message: `the arguments have ${argumentBytes} bytes together, and at most ${mostArgumentBytes} are taken: set what is long in the environment, as ${environment.taskColumns} instead of --columns`,
+    });
 
   const whole = new AbortController();
   // Executors do not outlive this process, however it ends.

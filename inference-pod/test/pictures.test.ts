@@ -57,6 +57,21 @@ test.each<[string, string, object]>([
     'first',
     { size: { shortest_edge: 20 }, resample: 5, crop_size: { width: 32, height: 32 }, ...normalized },
   ],
+  [
+    'as for ConvNeXT, whose number is the shortest edge',
+    'first',
+    { image_processor_type: 'ConvNextImageProcessor', size: 32, crop_pct: 0.875, resample: 3, ...normalized },
+  ],
+  [
+    'as for DeiT, whose number is both edges',
+    'first',
+    { feature_extractor_type: 'DeiTFeatureExtractor', size: 40, crop_size: 32, resample: 3, ...normalized },
+  ],
+  [
+    'as for EfficientNet, which divides twice',
+    'first',
+    { image_processor_type: 'EfficientNetImageProcessor', size: 32, include_top: true, resample: 0, ...normalized },
+  ],
 ])(
   'pictures are answered as Python does: %s',
   async (_, model, processing) => {
@@ -128,6 +143,7 @@ describe('a pod that takes pictures', () => {
   test.each([
     ['nothing', {}, "'input' must be a list of pictures in Base64"],
     ['an address', { input: 'http://169.254.169.254/x.png' }, "'input' is an address, from which nothing is fetched"],
+    ['hardly any Base64', { input: ['a'] }, "'input[0]' is no Base64"],
     ['no Base64', { input: ['?'] }, "'input[0]' is no Base64"],
     ['nothing in it', { input: [''] }, "'input[0]' is no Base64"],
     ['a text', { input: [{ text: 'a' }] }, "'input[0].image' must be a string: it is missing"],
@@ -151,6 +167,18 @@ describe('a pod that takes pictures', () => {
     ],
     ['a GIF', 'GIF89a\u0001\u0000\u0001\u0000\u0000\u0000\u0000;', 'image/gif', 'it is no JPEG, PNG or WebP'],
     ['a form without a boundary', 'x', 'multipart/form-data; boundary=a', 'does not begin with its boundary'],
+    [
+      'a form of many parts',
+      `${'--a\r\ncontent-disposition: form-data; name="b"; filename="c"\r\n\r\n\r\n'.repeat(200_000)}--a--\r\n`,
+      'multipart/form-data; boundary=a',
+      'the form has more parts than are taken, and at most 64 files are',
+    ],
+    [
+      'a form whose field is a book',
+      `--a\r\ncontent-disposition: form-data; name="${'b'.repeat(100_000)}"; filename="c"\r\n\r\nx\r\n--a--\r\n`,
+      'multipart/form-data; boundary=a',
+      "b...' cannot be taken",
+    ],
     ['a form without an end', '--a\r\nx', 'multipart/form-data; boundary=a', 'no multipart/form-data that can be read'],
     [
       'a form without files',
@@ -180,6 +208,24 @@ describe('a pod that takes pictures', () => {
     ] as const)
       expect((await send(new Uint8Array(await blank(width, height)), 'image/png')).status).toBe(200);
     expect((await memory()) - before).toBeLessThan(100);
+  });
+
+  test('refuses a JPEG that goes over its picture again and again, and none that goes over it ten times', async () => {
+    const create = { width: 640, height: 480, channels: 3, background: 'red' } as const;
+    const whole = await sharp({ create }).jpeg({ progressive: true }).toBuffer();
+    expect((await send(new Uint8Array(whole), 'image/jpeg')).status).toBe(200);
+    const scan = whole.subarray(whole.lastIndexOf(Buffer.of(0xff, 0xda)), -2);
+    const again = Buffer.concat([whole.subarray(0, -2), ...Array(20_000).fill(scan), whole.subarray(-2)]);
+    const { status, json } = await send(new Uint8Array(again), 'image/jpeg');
+    expect([status, json.error.message]).toEqual([400, expect.stringContaining('a JPEG of more than 100 scans')]);
+    // What stands behind the picture, as a film does that a telephone took with it, is none of it.
+    const behind = Buffer.concat([whole, ...Array(20_000).fill(Buffer.of(0xff, 0xda, 0, 0))]);
+    expect((await send(new Uint8Array(behind), 'image/jpeg')).status).toBe(200);
+  });
+
+  test('takes Base64 as encoders write it', async () => {
+    const lines = `data:image/png;name=a.png;base64,${pixel.replaceAll(/.{30}/g, '$&\r\n')}\n`;
+    expect((await ask({ input: [lines, ` ${pixel}`] })).status).toBe(200);
   });
 
   test.each(['jpeg', 'png', 'webp'] as const)('refuses half of a %s', async (form) => {
@@ -219,8 +265,23 @@ test.each<[string, object, object | undefined, string, string]>([
     { ...exact, image_std: [0, 1, 1] },
     undefined,
     'ModelInvalid',
-    "its 'image_std' has a 0",
+    "its 'rescale_factor', 'image_mean' and 'image_std' make numbers without end",
   ],
+  [
+    'swaps colours',
+    { ...exact, do_flip_channel_order: true },
+    undefined,
+    'ModelInvalid',
+    "its 'do_flip_channel_order' is true",
+  ],
+  [
+    'is prepared in a way of its own',
+    { ...exact, image_processor_type: 'LevitImageProcessor' },
+    undefined,
+    'ModelInvalid',
+    "its 'image_processor_type' is LevitImageProcessor, and what is done here is that of ViT,",
+  ],
+  ['has a share above one', { size: 32, crop_pct: 1.5, ...normalized }, undefined, 'ModelInvalid', "its 'crop_pct' is"],
   ['has a filter that is none', { ...exact, resample: 9 }, undefined, 'ModelInvalid', "its 'resample' is none"],
   ['has another size than the model', { ...exact, size: 64 }, undefined, 'ModelInvalid', 'pictures are made 64 x 64'],
   [

@@ -7,7 +7,7 @@ import { load } from 'js-yaml';
 import { pythonWith } from './clients/environment.ts';
 import { get, post } from './http.ts';
 import { testModel } from './models.ts';
-import { failToStart, type RunningPod, startPod } from './running-pod.ts';
+import { failToStart, type RunningPod, startPod, startPodIn } from './running-pod.ts';
 
 const run = promisify(execFile);
 const penguins = join(import.meta.dirname, '../../examples/models/penguins');
@@ -114,7 +114,7 @@ describe.each([
     expect(large).toMatchObject({ status: 200 });
     expect(small.map(({ status }) => status)).toEqual(Array(20).fill(200));
     const commas = await askCsv(`${columns.join(',')}\n${','.repeat(3_000_000)}`);
-    expect(commas.status).toBe(400);
+    expect(commas.status).toBe(413);
   });
 });
 
@@ -153,6 +153,26 @@ test.each([
 test('a model of pictures is none of rows', async () => {
   const failed = await failToStart('--model', testModel('types'), '--task', 'Tabular');
   expect(failed.terminationMessage).toMatchObject({ reason: 'ModelInvalid' });
+});
+
+test('a model may have many words for its categories', async () => {
+  const words = (column: string) => Array.from({ length: 256 }, (_, at) => `${column} ${at} is a word of some length`);
+  const columns = JSON.stringify([
+    ...Array.from({ length: 5 }, (_, at) => ({ name: `column ${at}`, categories: words(String(at)) })),
+    { name: 'last' },
+  ]);
+  expect(columns.length).toBeGreaterThan(40_000);
+  const failed = await failToStart(...argumentsOf('2', '--columns', columns));
+  expect(failed.terminationMessage).toMatchObject({ message: expect.stringContaining('SLIPWAY_TASK_COLUMNS instead') });
+  const pod = await startPodIn({ environment: { SLIPWAY_TASK_COLUMNS: columns } }, ...argumentsOf('2'));
+  try {
+    const { json } = await post(`${pod.url}/invocations`, {
+      inputs: [[...Array.from({ length: 5 }, (_, at) => words(String(at))[at] ?? ''), null]],
+    });
+    expect(json.predictions).toHaveLength(1);
+  } finally {
+    await pod.stop();
+  }
 });
 
 test('a model without names takes rows as lists', async () => {

@@ -247,7 +247,13 @@ test('the tokenizer is fetched with the model, checked with it, and counts in it
 });
 
 test.each([
-  ['has no tokenizer', undefined, 'onnx/model.onnx', 'ModelNotFound', 'tokenizer.json'],
+  [
+    'has no tokenizer',
+    undefined,
+    'onnx/model.onnx',
+    'ModelNotFound',
+    "the model's task needs tokenizer.json beside it, or above its folder if that is called onnx: there is no",
+  ],
   [
     'has one that is none',
     '{"model": {"type": "Other"}}',

@@ -125,6 +125,11 @@ describe.each<readonly [string, string, object, Refusals]>([
       ['a document without text', { query: 'a', documents: [{ title: 'b' }] }, "'documents[0].text' must be a string"],
       ['a number', { query: 'a', documents: ['b', 1] }, "'documents[1]' must be a string, not 1"],
       ['too many', { query: 'a', documents: Array(2049).fill('b') }, 'more entries than 2048'],
+      [
+        'too much together',
+        { query: 'a', documents: Array(17).fill('b '.repeat(31_000)) },
+        "the texts of 'documents' have 1054000 characters together: at most 1048576 are taken",
+      ],
       ['a text without end', { query: 'a'.repeat(70_000), documents: ['b'] }, "'query' has 70000 characters"],
       ['a part of a result', { query: 'a', documents: ['b'], top_n: 1.5 }, "'top_n' must be a whole number"],
     ],

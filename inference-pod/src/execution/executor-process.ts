@@ -76,6 +76,12 @@ function checkTable({ signature }: ModelSession, columns: TabularTask['columns']
   }
 }
 
+/** @returns undefined when the serving process is gone */
+function readSettings(): ExecutorSettings | undefined {
+  const [first] = channel.readBatch() ?? [];
+  return first === undefined ? undefined : JSON.parse(first.body.toString());
+}
+
 async function main({ path, threads, model, limits, mostRows, task }: ExecutorSettings): Promise<void> {
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
@@ -122,7 +128,8 @@ async function main({ path, threads, model, limits, mostRows, task }: ExecutorSe
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']) process.on(signal, () => undefined);
 
 try {
-  await main(JSON.parse(process.argv[2] ?? '{}'));
+  const settings = readSettings();
+  if (settings !== undefined) await main(settings);
 } catch (error) {
   if (!(error instanceof StartupError)) throw error;
   tell({ kind: 'failed', failure: { reason: error.reason, message: error.message } });

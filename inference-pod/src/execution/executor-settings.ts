@@ -4,7 +4,10 @@ import type { ModelIdentity } from '../protocol/open-inference.ts';
 import type { Task } from '../tasks/task.ts';
 import type { InferenceLimits } from './inference.ts';
 
-/** What an executor is started with, as JSON in its first argument. */
+/**
+ * What an executor is started with, as JSON in its first message: onnxruntime reads its process's command line, and crashes of a long
+ * one.
+ */
 export interface ExecutorSettings {
   readonly path: string;
   readonly threads: number;
@@ -25,7 +28,7 @@ export interface TaskSettings {
 /** The file descriptor of its socket. */
 export const executorChannel = 3;
 
-/** The job of the first message of an executor, which is about the model. */
+/** The job of the first message to an executor, and from it, which are about the model. */
 export const openedJob = 0;
 
 /** The code of an answer that is no refusal. */

@@ -166,6 +166,17 @@ export function describeEnd({ how, lastWords }: ExecutorEnd): string {
 /** What of the environment an executor is given: where things are, and what the libraries that it uses are told. */
 const passedOn = /^(PATH|HOME|LANG|LC_.*|LOCPATH|TZ|TMPDIR|LD_LIBRARY_PATH|NODE_.*|ORT_.*|OMP_.*)$/;
 
+/** Of the message that has the settings. */
+const settingsHead = {
+  job: openedJob,
+  code: 0,
+  following: 0,
+  headerLength: undefined,
+  seconds: undefined,
+  busySeconds: 0,
+  leftMilliseconds: 0,
+};
+
 class ExecutorProcess {
   readonly child: ChildProcess;
   readonly socket: Duplex;
@@ -175,7 +186,7 @@ class ExecutorProcess {
   constructor(settings: ExecutorSettings, signal: AbortSignal) {
     // From source this file is executor.ts beside executor-process.ts; built, .js beside .js.
     const main = fileURLToPath(new URL(import.meta.url.replace(/executor\.(ts|js)$/, 'executor-process.$1')));
-    this.child = spawn(process.execPath, [...process.execArgv, main, JSON.stringify(settings)], {
+    this.child = spawn(process.execPath, [...process.execArgv, main], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       // It reads a file that others have made, and needs nothing that is secret.
       env: Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.test(name))),
@@ -199,6 +210,9 @@ class ExecutorProcess {
     }
     // That the process is gone is told by its end.
     this.socket.on('error', () => undefined);
+    const body = Buffer.from(JSON.stringify(settings));
+    this.socket.write(writeHead({ ...settingsHead, bodyLength: body.length }));
+    this.socket.write(body);
     this.child.stderr?.on('data', (chunk: Buffer) => {
       lastWords = (lastWords + chunk.toString()).slice(-lastWordsLength);
     });

@@ -54,10 +54,10 @@ function start(model: string, maxInFlight = 100): Promise<Scheduler> {
   });
 }
 
-/** The processes that run the model of this test. */
+/** The processes that run a model for this one. */
 function executors(): readonly number[] {
   const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
-  return children.map(Number).filter((child) => commandOf(child).includes(path));
+  return children.map(Number).filter((child) => commandOf(child).includes('executor-process'));
 }
 
 function commandOf(child: number): string {

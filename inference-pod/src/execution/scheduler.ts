@@ -58,6 +58,8 @@ const leastLoadMilliseconds = 60_000;
 
 /** How quickly the measured time of a call follows what is seen. */
 const smoothing = 0.1;
+/** In milliseconds. */
+const leastPace = 0.001;
 
 /** Gives calls to executors in the order of their arrival, as long as somebody waits for the answer. */
 export class Scheduler {
@@ -268,8 +270,9 @@ export class Scheduler {
       return;
     }
     if (job.shapes !== undefined) this.#servingThread?.measured(job.shapes, answered);
-    const pace = answered.busySeconds * 1000;
-    this.#pace = this.#pace === undefined ? pace : this.#pace + smoothing * (pace - this.#pace);
+    // By the geometric mean: what is asked of a task may take a thousand times as long as what comes after it.
+    const pace = Math.max(leastPace, answered.busySeconds * 1000);
+    this.#pace = this.#pace === undefined ? pace : this.#pace ** (1 - smoothing) * pace ** smoothing;
     job.settle?.(answered);
     this.#feed();
   }

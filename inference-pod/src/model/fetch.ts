@@ -153,14 +153,23 @@ async function companionFile(
   companion: string,
   from: (uri: string) => Promise<KeptFile>,
 ): Promise<KeptFile> {
-  try {
-    return await from(uriBeside(base, companion));
-  } catch (error) {
-    const above = base.replace(/\/onnx\/([^/?#]+)(?=$|[?#])/, '/$1');
-    if (!(error instanceof StartupError) || error.reason !== 'ModelNotFound' || above === base) throw error;
-    return from(uriBeside(above, companion));
+  // A host, a bucket or a claim may have that name as well.
+  const above = base.replace(/(?<!\/)\/onnx\/([^/?#]+)(?=$|[?#])/, '/$1');
+  let cause: StartupError | undefined;
+  for (const place of new Set([base, above])) {
+    try {
+      return await from(uriBeside(place, companion));
+    } catch (error) {
+      if (!(error instanceof StartupError) || !isElsewhere.has(error.reason)) throw error;
+      cause ??= error;
+    }
   }
+  const message = `the model's task needs ${companion} beside it, or above its folder if that is called onnx: ${cause?.message}`;
+  throw new StartupError('ModelNotFound', message, { cause });
 }
+
+/** Of a container of Azure with that name, there is nothing above. */
+const isElsewhere: ReadonlySet<StartupError['reason']> = new Set(['ModelNotFound', 'InvalidConfiguration']);
 
 function mismatch(from: string, files: readonly KeptFile[], sha256: string, expected: string): string {
   const what =

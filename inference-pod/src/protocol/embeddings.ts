@@ -1,6 +1,6 @@
 import { type JsonReader, shorten } from './json-reader.ts';
 import { badRequest } from './request-error.ts';
-import { isNull, readText, readTextRequest, readWhole, shortest, usageOf } from './text-request.ts';
+import { isNull, readText, readTextRequest, readWhole, refuseLong, shortest, usageOf } from './text-request.ts';
 
 /** A request of OpenAI's `POST /v1/embeddings`. */
 export interface EmbeddingsRequest {
@@ -40,6 +40,10 @@ export function decodeEmbeddings(body: Buffer, name: string): EmbeddingsRequest 
     },
   });
   if (input === undefined) throw badRequest(`${inputForm}: it is missing`);
+  refuseLong(
+    'input',
+    input.filter((one) => typeof one === 'string'),
+  );
   return { input, encoding, dimensions };
 }
 

@@ -1,4 +1,4 @@
-import type { JsonReader } from './json-reader.ts';
+import { type JsonReader, shorten } from './json-reader.ts';
 import { badRequest, RequestError } from './request-error.ts';
 import { readList, readTextRequest, readWhole, refuseOther } from './text-request.ts';
 
@@ -22,6 +22,8 @@ export function pictureWireOf(wire: string): PictureWire {
 }
 
 const mostPictures = 64;
+/** Of a form: there are fields beside the pictures, and an end. */
+const mostParts = mostPictures + 16;
 const mostTop = 65_536;
 const inputForm = 'pictures in Base64, or of objects that have an image';
 
@@ -78,8 +80,9 @@ function readBase64(reader: JsonReader, field: string): Buffer {
   const text = reader.string();
   if (/^https?:/i.test(text))
     throw badRequest(`'${field}' is an address, from which nothing is fetched: send the picture itself, in Base64`);
-  const encoded = text.replace(/^data:[\w./+-]*;base64,/i, '');
-  if (encoded === '' || !/^[A-Za-z0-9+/_-]+={0,2}$/.test(encoded)) throw badRequest(`'${field}' is no Base64`);
+  // Python's encoder breaks lines, and ends with one.
+  const encoded = text.replace(/^\s*data:[\w./+-]*(;[\w.+-]+=[\w.+-]+)*;base64,/i, '').replaceAll(/\s+/g, '');
+  if (encoded.length < 4 || !/^[A-Za-z0-9+/_-]+={0,2}$/.test(encoded)) throw badRequest(`'${field}' is no Base64`);
   return Buffer.from(encoded, 'base64');
 }
 
@@ -90,13 +93,12 @@ async function decodeForm(body: Buffer, name: string): Promise<PictureRequest> {
   let top: number | undefined;
   for (const [field, value] of form) {
     if (typeof value !== 'string')
-      pictures.push({ field: `'${field}'`, bytes: Buffer.from(await value.arrayBuffer()) });
+      pictures.push({ field: `'${shorten(field)}'`, bytes: Buffer.from(await value.arrayBuffer()) });
     else if (field === 'model') refuseOther(value, name);
     else if (field === 'top_n') top = topOf(value);
   }
   if (pictures.length === 0) throw badRequest('the form must have a file at least');
-  if (pictures.length > mostPictures)
-    throw badRequest(`the form has more files than ${mostPictures}: send them in several requests`);
+  if (pictures.length > mostPictures) throw tooManyFiles();
   return { pictures, top };
 }
 
@@ -106,6 +108,10 @@ async function formOf(body: Buffer): Promise<FormData> {
   const boundary = body.toString('latin1', 2, Math.max(2, end));
   const isForm = end > 2 && body.toString('latin1', 0, 2) === '--' && /^[\w'()+,./:=? -]{1,70}$/.test(boundary);
   if (!isForm) throw badRequest('the body is no multipart/form-data: it does not begin with its boundary');
+  // The library makes objects of all parts before it gives the first away.
+  let parts = 0;
+  for (let at = 0; at !== -1; at = body.indexOf(`\r\n--${boundary}`, at + 1)) parts++;
+  if (parts > mostParts) throw tooManyFiles();
   try {
     const headers = { 'content-type': `multipart/form-data; boundary="${boundary}"` };
     return await new Response(new Uint8Array(body), { headers }).formData();
@@ -113,6 +119,12 @@ async function formOf(body: Buffer): Promise<FormData> {
     const reason = error instanceof Error ? error.message : String(error);
     throw badRequest(`the body is no multipart/form-data that can be read: ${reason}`);
   }
+}
+
+function tooManyFiles() {
+  return badRequest(
+    `the form has more parts than are taken, and at most ${mostPictures} files are: send them in several requests`,
+  );
 }
 
 function topOf(text: string): number {

@@ -1,6 +1,15 @@
 import type { JsonReader } from './json-reader.ts';
 import { badRequest } from './request-error.ts';
-import { readFlag, readList, readText, readTextRequest, readWhole, shortest, usageOf } from './text-request.ts';
+import {
+  readFlag,
+  readList,
+  readText,
+  readTextRequest,
+  readWhole,
+  refuseLong,
+  shortest,
+  usageOf,
+} from './text-request.ts';
 
 /** A request of `POST /v1/rerank`, as far as the APIs of Jina and Cohere agree. */
 export interface RerankRequest {
@@ -45,6 +54,7 @@ export function decodeRerank(body: Buffer, name: string): RerankRequest {
   });
   if (query === undefined) throw badRequest("'query' must be a string: it is missing");
   if (documents === undefined) throw badRequest(`'documents' must be a list of ${documentForm}: it is missing`);
+  refuseLong('documents', documents);
   return { query, documents, top, returnsDocuments };
 }
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { CsvError, parse } from 'csv-parse/sync';
+import { createRequire } from 'node:module';
 import type { Datatype, Signature } from './datatypes.ts';
 import type { DecodeLimits, InferenceRequest } from './open-inference-request.ts';
 import { badRequest } from './request-error.ts';
@@ -10,6 +10,14 @@ import { mostRows } from './tensorflow-predict.ts';
 /** Of one row. */
 const mostCharacters = 1_048_576;
 
+/** Of one line. */
+const mostValues = 65_536;
+
+/** Those of Windows and Unix, and of old spreadsheets. */
+const lineEnds = ['\r\n', '\n', '\r'];
+
+const load = createRequire(import.meta.url);
+
 /**
  * Reads the body of `POST /invocations` in CSV (RFC 4180), whose first row has the names of the columns. An empty value is one that is
  * missing, or an empty string.
@@ -18,6 +26,7 @@ const mostCharacters = 1_048_576;
  */
 export function decodeCsv(body: Buffer, signature: Signature, limits: DecodeLimits): InferenceRequest {
   if (!isUtf8(body)) throw badRequest('the body is not CSV: it is not UTF-8 text');
+  refuseWide(body);
   // There is no quick way: a value has a sign at least, and one behind it.
   limits.patience?.spend(body.length / 2);
   const table = tableOf(signature, limits.columns);
@@ -29,14 +38,26 @@ export function decodeCsv(body: Buffer, signature: Signature, limits: DecodeLimi
   const take = (record: readonly string[]): null => {
     if (named === undefined) named = columnsNamed(record, table);
     else {
+      if (record.length !== named.length)
+        throw badRequest(`row ${count} has ${record.length} values, and ${named.length} columns are named`);
       for (const [place, column] of named.entries())
         if (column !== undefined) rows.put(count, column, cellOf(column, record[place] ?? ''));
       count++;
     }
     return null;
   };
+  // Loaded with the first table: pods of other models need no memory for it.
+  const { CsvError, parse }: typeof import('csv-parse/sync') = load('csv-parse/sync');
   try {
-    parse(body, { bom: true, skip_empty_lines: true, max_record_size: mostCharacters, on_record: take });
+    parse(body, {
+      bom: true,
+      skip_empty_lines: true,
+      record_delimiter: lineEnds,
+      max_record_size: mostCharacters,
+      // A row is told by its number, as it is everywhere.
+      relax_column_count: true,
+      on_record: take,
+    });
   } catch (error) {
     if (error instanceof CsvError) throw badRequest(`the body is not CSV: ${error.message}`);
     throw error;
@@ -45,10 +66,21 @@ export function decodeCsv(body: Buffer, signature: Signature, limits: DecodeLimi
   return tableRequest(signature, { rows, count });
 }
 
+/** The library holds all values of a line before it gives the first away, and takes a hundred bytes for each that is empty. */
+function refuseWide(body: Buffer): void {
+  let values = 1;
+  for (const byte of body) {
+    if (byte === 10 || byte === 13) values = 1;
+    else if (byte === 44 && ++values > mostValues)
+      throw badRequest(`the body has a line of more than ${mostValues} values`, 413);
+  }
+}
+
 /** At most as many rows: a quoted value may have lines of its own. */
 function linesOf(body: Buffer): number {
   let lines = 1;
-  for (let at = body.indexOf(10); at !== -1; at = body.indexOf(10, at + 1)) lines++;
+  for (let at = body.indexOf('\n'); at !== -1; at = body.indexOf('\n', at + 1)) lines++;
+  for (let at = body.indexOf('\r'); at !== -1; at = body.indexOf('\r', at + 1)) if (body[at + 1] !== 10) lines++;
   return lines;
 }
 
@@ -85,7 +117,8 @@ const booleans: ReadonlyMap<string, Cell> = new Map([
 function number(text: string): Cell {
   const trimmed = text.trim();
   if (trimmed === '' || /^nan$/i.test(trimmed)) return null;
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed) : text;
+  const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed) : text;
+  return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? text : value;
 }
 
 function integer(text: string): Cell {

@@ -165,7 +165,7 @@ export function columnsNamed(names: readonly string[], table: TableForm): readon
 function namesOf({ columns, byName }: TableForm): ReadonlyMap<string, TableColumn> {
   if (byName !== undefined) return byName;
   throw badRequest(
-    `the columns of this model have no names: send rows as lists of ${columns.length} values in inputs, or name them in spec.runtime.tabular.columns`,
+    `the columns of this model have no names: send rows as lists of ${columns.length} values in inputs, or name them in spec.runtime.tabular.columns (--columns on a laptop)`,
   );
 }
 
@@ -246,16 +246,17 @@ function readCell(reader: JsonReader, row: number): Cell {
       reader.null();
       return null;
     case 'number':
-      return readNumber(reader);
+      return readNumber(reader, row);
     default:
       throw badRequest(`row ${row} has ${reader.describe()} where a value was expected`);
   }
 }
 
 /** Whole numbers keep all their digits. */
-function readNumber(reader: JsonReader): number | bigint {
+function readNumber(reader: JsonReader, row: number): number | bigint {
   const start = reader.position;
   const value = reader.number();
+  if (!Number.isFinite(value)) throw badRequest(`row ${row} has a number that is too large`);
   if (!Number.isInteger(value) || Number.isSafeInteger(value)) return value;
   reader.moveTo(start);
   const text = reader.numberText();

@@ -68,6 +68,9 @@ describe('an input for each column', () => {
   test.each([
     'age,visits,town\n40,3,Ulm\n,9007199254740993,\n',
     '\ufefftown,id,visits,age\r\n"Ulm","a ""b"", c\nd",3,4e1\r\n,,+9007199254740993,NaN\r\n\r\n',
+    'age,visits,town\n40,3,"Ulm"\n,9007199254740993,""\n',
+    'age,visits,town\r40,3,Ulm\r,9007199254740993,\r',
+    'age,visits,town\n40,3,Ulm\r\n,9007199254740993,\r',
   ])('takes CSV: %j', (body) => {
     expect(valuesOf(readCsv(body))).toEqual(twoRows);
   });
@@ -151,6 +154,7 @@ test.each([
     `row 0, column 'age': is "old", expected a number of single`,
   ],
   ['a number that is too large', records({ ...whole, age: 1e39 }), "column 'age': is 1e+39, expected a number"],
+  ['a number without end', '{"dataframe_records":[{"age":1e400}]}', 'row 0 has a number that is too large'],
   ['a fraction for an integer', records({ ...whole, visits: 1.5 }), "column 'visits': is 1.5, expected an integer"],
   [
     'an integer without end',
@@ -207,7 +211,9 @@ test.each([
 test.each([
   ['nothing', '', 'a line of names, and a row at least'],
   ['names alone', 'age,visits,town\n', 'a line of names, and a row at least'],
-  ['rows of several lengths', 'age,visits,town\n1,2\n', 'the body is not CSV: Invalid Record Length'],
+  ['rows of several lengths', 'age,visits,town\n1,2\n', 'row 0 has 2 values, and 3 columns are named'],
+  ['a number without end', 'age,visits,town\n1e400,2,a\n', `row 0, column 'age': is "1e400", expected a number`],
+  ['values without end', `age,visits,town\n${','.repeat(65_536)}\n`, 'a line of more than 65536 values'],
   ['an open quote', 'age,visits,town\n1,2,"a\n', 'the body is not CSV: Quote Not Closed'],
   ['a word for a number', 'age,visits,town\n1x,2,a\n', `row 0, column 'age': is "1x", expected a number`],
   ['a hexadecimal number', 'age,visits,town\n0x1,2,a\n', `row 0, column 'age': is "0x1"`],

@@ -112,6 +112,7 @@ export class TableRows {
     string,
     { readonly signature: TensorSignature; readonly width: number; readonly values: Values }
   >();
+  readonly #rows: number;
   readonly #mostBytes: number;
   #textBytes = 0;
 
@@ -121,6 +122,7 @@ export class TableRows {
    * @throws RequestError 413
    */
   constructor(columns: readonly TableColumn[], rows: number, mostBytes: number) {
+    this.#rows = rows;
     this.#mostBytes = mostBytes;
     const inputs = new Map(columns.map(({ input, width }) => [input, width]));
     const bytes = inputs
@@ -134,6 +136,8 @@ export class TableRows {
 
   /** @throws RequestError 400 that names row and column, 413 */
   put(row: number, column: TableColumn, cell: Cell): void {
+    // A typed array drops what is put behind its end.
+    if (row >= this.#rows) throw new RangeError(`there is room for ${this.#rows} rows, and none for row ${row}`);
     const { input, place, width, categories } = column;
     if (typeof cell === 'string') {
       this.#textBytes += cell.length;

@@ -1,5 +1,14 @@
 import { badRequest } from './request-error.ts';
-import { readFlag, readList, readText, readTextRequest, readWhole, shortest, usageOf } from './text-request.ts';
+import {
+  readFlag,
+  readList,
+  readText,
+  readTextRequest,
+  readWhole,
+  refuseLong,
+  shortest,
+  usageOf,
+} from './text-request.ts';
 
 /** A request of `POST /v1/classify`, as Jina's API has it. */
 export interface ClassificationRequest {
@@ -58,6 +67,8 @@ export function decodeClassification(body: Buffer, name: string, namesLabels: bo
   if (!namesLabels && (labels !== undefined || isMultiLabel))
     throw badRequest("'labels' and 'multi_label' are for the task ZeroShot: this model has labels of its own");
   if (new Set(labels).size < (labels?.length ?? 0)) throw badRequest("'labels' has one twice");
+  refuseLong('input', input);
+  refuseLong('labels', labels ?? []);
   return { input, labels, isMultiLabel, top };
 }
 

@@ -4,6 +4,8 @@ import { badRequest, RequestError } from './request-error.ts';
 
 /** What tokenizers make of a text takes a hundred times its bytes; no model takes as many tokens. */
 const mostCharacters = 65_536;
+/** Of all texts of a request, about what OpenAI's API takes (300,000 tokens): others wait for as long as they are tokenized. */
+const mostCharactersOfAll = 1_048_576;
 
 /**
  * Reads the body of a request of texts: a JSON object that names the model. Other fields than the known ones are passed over.
@@ -22,7 +24,8 @@ export function readTextRequest(
   if (reader.peek() !== 'object') throw badRequest(`the body must be a JSON object, not ${reader.describe()}`);
   let model: string | undefined;
   const known = new Map(Object.entries(fields)).set('model', () => {
-    if (reader.peek() !== 'string') throw badRequest(`'model' must be a string: '${name}' is here`);
+    if (reader.peek() !== 'string')
+      throw badRequest(`'model' must be a string, not ${reader.describe()}: '${name}' is here`);
     model = reader.string();
   });
   const given = new Set<string>();
@@ -37,7 +40,7 @@ export function readTextRequest(
     }
   }
   reader.end();
-  if (model === undefined) throw badRequest(`'model' must be a string: '${name}' is here`);
+  if (model === undefined) throw badRequest(`'model' is missing: it must be '${name}', which is here`);
   refuseOther(model, name);
 }
 
@@ -51,11 +54,25 @@ export function readText(reader: JsonReader, field: string): string {
   if (reader.peek() !== 'string') throw badRequest(`'${field}' must be a string, not ${reader.describe()}`);
   const text = reader.string();
   if (text === '') throw badRequest(`'${field}' is empty: it must have a character at least`);
-  // Tokenizers take signs apart: one may become eighteen.
-  const characters = text.length > mostCharacters ? text.length : text.normalize('NFKD').length;
+  const characters = charactersOf(text);
   if (characters > mostCharacters)
     throw badRequest(`'${field}' has ${characters} characters: at most ${mostCharacters} are taken, split it`);
   return text;
+}
+
+/** Tokenizers take signs apart: one may become eighteen. */
+function charactersOf(text: string): number {
+  return text.length > mostCharacters ? text.length : text.normalize('NFKD').length;
+}
+
+/** @throws RequestError 400 for texts that are too long together */
+export function refuseLong(field: string, texts: readonly string[]): void {
+  const least = texts.reduce((sum, { length }) => sum + length, 0);
+  const characters = least > mostCharactersOfAll ? least : texts.reduce((sum, text) => sum + charactersOf(text), 0);
+  if (characters > mostCharactersOfAll)
+    throw badRequest(
+      `the texts of '${field}' have ${characters} characters together: at most ${mostCharactersOfAll} are taken, send them in several requests`,
+    );
 }
 
 /**

@@ -24,7 +24,7 @@ export const taskRoutes: Readonly<Record<Task['kind'], TaskRoute>> = {
       [/^multipart\/form-data$/, 'picture-form'],
     ],
   },
-  Tabular: { paths: ['/invocations'], wire: 'table', wiresByType: [[/^text\/csv$/, 'table-csv']] },
+  Tabular: { paths: ['/invocations'], wire: 'table', wiresByType: [[/^(text|application)\/csv$/, 'table-csv']] },
 };
 
 /** The form of a request's body. */

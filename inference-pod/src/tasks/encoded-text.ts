@@ -11,8 +11,7 @@ export function encoded<T>(field: string, encode: () => T): T {
   try {
     return encode();
   } catch (error) {
-    if (error instanceof UnreadableText)
-      throw badRequest(`'${field}' has a text that the tokenizer cannot take: ${error.message}`);
+    if (error instanceof UnreadableText) throw badRequest(`the tokenizer cannot take '${field}': ${error.message}`);
     throw error;
   }
 }

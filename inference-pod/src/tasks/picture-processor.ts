@@ -1,5 +1,6 @@
 import type { ModelSession } from '../model/session.ts';
 import type { Tensor } from '../protocol/datatypes.ts';
+import { shorten } from '../protocol/json-reader.ts';
 import { InvalidConfiguration, objectIn } from './model-configuration.ts';
 import { inWords, UnfitModel } from './model-outputs.ts';
 import { type Picture, UnreadablePicture } from './picture.ts';
@@ -15,6 +16,8 @@ export interface PictureProcessing {
   readonly factor: number;
   readonly mean: readonly number[];
   readonly deviation: readonly number[];
+  /** Whether the quotient is divided by that once more, as the processor of EfficientNet does for its classifier. */
+  readonly isDividedTwice: boolean;
 }
 
 type Resize =
@@ -30,12 +33,16 @@ const mostEdge = 4096;
 export function pictureProcessingIn(text: string): PictureProcessing {
   const configuration = objectIn(pictureProcessorName, text);
   const field = (name: string): unknown => Reflect.get(configuration, name);
+  refuseUnknown(field);
   const isOn = (name: string, usual: boolean) => {
     const value = field(name);
     return typeof value === 'boolean' ? value : usual;
   };
+  const kind = kindOf(field('image_processor_type') ?? field('feature_extractor_type'));
   const crops = isOn('do_center_crop', field('crop_size') !== undefined);
-  const size = isOn('do_resize', true) ? sizeOf(field('size'), crops) : undefined;
+  const share = field('crop_pct');
+  const byShortest = kind ?? (crops || typeof share === 'number' ? 'shortest' : 'exact');
+  const size = isOn('do_resize', true) ? sizeOf(field('size'), byShortest) : undefined;
   const normalizes = isOn('do_normalize', true);
   const filter = filters[numberOf('resample', field('resample') ?? 2)];
   if (filter === undefined) throw invalid("its 'resample' is none of Pillow's filters, 0 to 5");
@@ -45,24 +52,72 @@ export function pictureProcessingIn(text: string): PictureProcessing {
     factor: rescales ? numberOf('rescale_factor', field('rescale_factor') ?? 1 / 255) : 1,
     mean: normalizes ? coloursOf('image_mean', field('image_mean')) : [0, 0, 0],
     deviation: normalizes ? coloursOf('image_std', field('image_std')) : [1, 1, 1],
+    isDividedTwice: isOn('include_top', false),
   };
-  if (processing.deviation.includes(0)) throw invalid("its 'image_std' has a 0");
-  const share = field('crop_pct');
+  if (!hasEnd(processing)) throw invalid("its 'rescale_factor', 'image_mean' and 'image_std' make numbers without end");
   if (typeof share === 'number' && size?.kind === 'shortest') return { ...processing, ...sharedCrop(size.edge, share) };
   return { ...processing, resize: size, crop: crops ? cropOf(field('crop_size')) : undefined };
 }
+
+/** What a size that is one number means to the processors of `transformers`, by what their names begin with. */
+const sizeKinds: ReadonlyMap<string, Resize['kind']> = new Map([
+  ['ViT', 'exact'],
+  ['DeiT', 'exact'],
+  ['Beit', 'exact'],
+  ['EfficientNet', 'exact'],
+  ['Siglip', 'exact'],
+  ['CLIP', 'shortest'],
+  ['ConvNext', 'shortest'],
+  ['Bit', 'shortest'],
+  ['MobileNetV1', 'shortest'],
+  ['MobileNetV2', 'shortest'],
+]);
+
+/** What some of them do to pixels besides. */
+const notDone = ['do_flip_channel_order', 'rescale_offset', 'do_pad', 'do_thumbnail'];
+
+function refuseUnknown(field: (name: string) => unknown): void {
+  const unknown = notDone.find((name) => field(name) === true);
+  if (unknown !== undefined) throw invalid(`its '${unknown}' is true, and that is not done here`);
+}
+
+/** @returns undefined where the file does not name a processor */
+function kindOf(type: unknown): Resize['kind'] | undefined {
+  if (type === undefined || type === null) return undefined;
+  const name = String(type).replace(/(FeatureExtractor|ImageProcessor(Fast)?)$/, '');
+  const kind = sizeKinds.get(name);
+  if (kind === undefined)
+    throw invalid(
+      `its 'image_processor_type' is ${shorten(String(type))}, and what is done here is that of ${Array.from(sizeKinds.keys()).join(', ')}: leave its type out if only size, crop, rescaling and normalisation are meant`,
+    );
+  return kind;
+}
+
+function hasEnd(processing: Normalization): boolean {
+  return [0, 1, 2].every((colour) => [0, 255].every((value) => Number.isFinite(normalized(value, colour, processing))));
+}
+
+/** As the processors compute, in single precision. */
+function normalized(value: number, colour: number, { factor, mean, deviation, isDividedTwice }: Normalization): number {
+  const by = deviation[colour] ?? 1;
+  const once = Math.fround((Math.fround(value * factor) - (mean[colour] ?? 0)) / by);
+  return isDividedTwice ? Math.fround(once / by) : once;
+}
+
+type Normalization = Pick<PictureProcessing, 'factor' | 'mean' | 'deviation' | 'isDividedTwice'>;
 
 /** As the processor of ConvNeXT: small pictures are the middle of somewhat larger ones, large ones are taken whole. */
 function sharedCrop(edge: number, share: number): Pick<PictureProcessing, 'resize' | 'crop'> {
   const square = { width: edge, height: edge };
   if (edge >= 384) return { resize: { kind: 'exact', ...square }, crop: undefined };
+  if (!(share > 0 && share <= 1)) throw invalid("its 'crop_pct' is no share from 0 to 1");
   return { resize: { kind: 'shortest', edge: edgeOf('crop_pct', Math.trunc(edge / share)) }, crop: square };
 }
 
-function sizeOf(size: unknown, crops: boolean): Resize {
+function sizeOf(size: unknown, kind: Resize['kind']): Resize {
   if (typeof size === 'number') {
     const edge = edgeOf('size', size);
-    return crops ? { kind: 'shortest', edge } : { kind: 'exact', width: edge, height: edge };
+    return kind === 'shortest' ? { kind, edge } : { kind, width: edge, height: edge };
   }
   const { shortest_edge: edge, width, height } = fieldsOf('size', size);
   if (edge !== undefined) return { kind: 'shortest', edge: edgeOf('size.shortest_edge', edge) };
@@ -131,6 +186,7 @@ export class PictureProcessor {
       );
     this.input = input.name;
     this.batch = input.shape[0] === -1 ? undefined : input.shape[0];
+    if (this.batch === 0) throw new UnfitModel(`the model takes no pictures at once: ${inWords([input])}`);
     this.#isColourFirst = input.shape[3] !== 3;
     const [height, width] = edgesOf(processing);
     this.#shape = this.#isColourFirst ? [3, height, width] : [height, width, 3];
@@ -172,15 +228,11 @@ export class PictureProcessor {
   }
 
   #normalized({ width, height, data }: Picture): Float32Array {
-    const { factor, mean, deviation } = this.#processing;
     const pixels = width * height;
     const values = new Float32Array(3 * pixels);
     for (let colour = 0; colour < 3; colour++) {
       // There are but 256 of them.
-      const table = Float32Array.from(
-        { length: 256 },
-        (_, value) => (Math.fround(value * factor) - (mean[colour] ?? 0)) / (deviation[colour] ?? 1),
-      );
+      const table = Float32Array.from({ length: 256 }, (_, value) => normalized(value, colour, this.#processing));
       for (let pixel = 0; pixel < pixels; pixel++) {
         const place = this.#isColourFirst ? colour * pixels + pixel : 3 * pixel + colour;
         values[place] = table[data[3 * pixel + colour] ?? 0] ?? 0;

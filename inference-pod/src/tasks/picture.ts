@@ -7,6 +7,12 @@ export interface Picture {
   readonly data: Uint8Array;
 }
 
+const startOfImage = 0xd8;
+const endOfImage = 0xd9;
+const startOfScan = 0xda;
+/** Encoders write ten; a thumbnail inside has as many. */
+const mostScans = 100;
+
 /** Bytes are no picture that can be taken. */
 export class UnreadablePicture extends Error {
   override readonly name = 'UnreadablePicture';
@@ -29,6 +35,7 @@ sharp.cache(false);
  * @throws UnreadablePicture
  */
 export async function decodePicture(bytes: Buffer, mostPixels: number): Promise<Picture> {
+  if (scansOf(bytes) > mostScans) throw new UnreadablePicture(`it is a JPEG of more than ${mostScans} scans`);
   try {
     const image = sharp(bytes, { limitInputPixels: false, ignoreIcc: true, failOn: 'error' });
     const { width, height, format } = await image.metadata();
@@ -51,6 +58,25 @@ export async function decodePicture(bytes: Buffer, mostPixels: number): Promise<
       },
     );
   }
+}
+
+/**
+ * How often a JPEG goes over its picture, by its markers (ITU-T T.81, B.1): a scan of forty bytes may take as long as that of a whole
+ * picture, and a decoder does not end in between.
+ */
+function scansOf(bytes: Buffer): number {
+  if (bytes[0] !== 0xff || bytes[1] !== startOfImage) return 0;
+  let scans = 0;
+  for (let at = 2; at !== -1; at = bytes.indexOf(0xff, at)) {
+    while (bytes[at + 1] === 0xff) at++;
+    const marker = bytes[at + 1] ?? endOfImage;
+    if (marker === endOfImage) break;
+    if (marker === startOfScan) scans++;
+    // Those between the data of a scan have no length.
+    const isAlone = marker <= 0x01 || (marker >= 0xd0 && marker <= startOfImage);
+    at += isAlone || at + 4 > bytes.length ? 2 : 2 + bytes.readUInt16BE(at + 2);
+  }
+  return scans;
 }
 
 /** Of shades of grey. */

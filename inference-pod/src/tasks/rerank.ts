@@ -18,11 +18,11 @@ export function rerank({ session, tokenizer, name }: TextTools, task: RerankTask
   return async (body, progress) => {
     const request = decodeRerank(body, name);
     const query = encoded('query', () => tokenizer.encodeBare(request.query));
-    const rows = request.documents.map((document) => {
+    const rows = request.documents.map((document, index) => {
       progress.goOn();
       return tokenizer.pair(
         query,
-        encoded('documents', () => tokenizer.encodeBare(document)),
+        encoded(`documents[${index}]`, () => tokenizer.encodeBare(document)),
         'longest',
       );
     });

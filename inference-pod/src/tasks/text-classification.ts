@@ -26,9 +26,9 @@ export function textClassification(
     const { input, top = labels.length } = decodeClassification(body, name, false);
     const told = Math.min(top, labels.length);
     refuseLarger(input.length * ((told + 1) * (longest + mostBytesOfScore) + mostBytesOfScore), mostAnswerBytes);
-    const rows = input.map((text): TokenRow => {
+    const rows = input.map((text, index): TokenRow => {
       progress.goOn();
-      const ids = encoded('input', () => tokenizer.encode(text));
+      const ids = encoded(`input[${index}]`, () => tokenizer.encode(text));
       return { length: ids.length, tokens: () => ({ ids, types: undefined }) };
     });
     const logits = await progress.timed(classifier.logits(rows, progress.goOn));

@@ -22,9 +22,11 @@ export function textEmbedding(
   const embedder = new TextEmbedder(session, task, tokenizer.paddingId);
   return async (body, progress) => {
     const { input, encoding, dimensions } = decodeEmbeddings(body, name);
-    const texts = input.map((one) => {
+    const texts = input.map((one, index) => {
       progress.goOn();
-      return typeof one === 'string' ? encoded('input', () => tokenizer.encode(one)) : knownIds(one, tokenizer);
+      return typeof one === 'string'
+        ? encoded(`input[${index}]`, () => tokenizer.encode(one))
+        : knownIds(`input[${index}]`, one, tokenizer);
     });
     const vectors = await progress.timed(embedder.embed(texts, progress.goOn));
     const asked = vectors.map((vector) => cut(vector, dimensions, task.isNormalized));
@@ -35,10 +37,10 @@ export function textEmbedding(
   };
 }
 
-function knownIds(ids: readonly number[], tokenizer: TextTokenizer): readonly number[] {
+function knownIds(field: string, ids: readonly number[], tokenizer: TextTokenizer): readonly number[] {
   const unknown = ids.find((id) => !tokenizer.knows(id));
   if (unknown !== undefined)
-    throw badRequest(`'input' has the token id ${unknown}, which the model's tokenizer does not know: send texts`);
+    throw badRequest(`'${field}' has the token id ${unknown}, which the model's tokenizer does not know: send texts`);
   return tokenizer.fit(ids);
 }
 

@@ -38,13 +38,15 @@ export function zeroShot(
       throw badRequest(
         `'input' has ${input.length} entries and 'labels' ${labels.length}: at most ${mostPairs} pairs of them are taken, send fewer at once`,
       );
-    const hypotheses = labels.map((label) =>
-      encoded('labels', () => tokenizer.encodeBare(task.hypothesis.replaceAll('{}', () => label))),
+    const hypotheses = labels.map((label, index) =>
+      encoded(`labels[${index}]`, () => tokenizer.encodeBare(task.hypothesis.replaceAll('{}', () => label))),
     );
-    const rows = input.flatMap((text) => {
+    const rows = input.flatMap((text, index) => {
       progress.goOn();
-      const premise = encoded('input', () => tokenizer.encodeBare(text));
-      return hypotheses.map((hypothesis) => encoded('labels', () => tokenizer.pair(premise, hypothesis, 'first')));
+      const premise = encoded(`input[${index}]`, () => tokenizer.encodeBare(text));
+      return hypotheses.map((hypothesis, at) =>
+        encoded(`labels[${at}]`, () => tokenizer.pair(premise, hypothesis, 'first')),
+      );
     });
     const logits = await progress.timed(classifier.logits(rows, progress.goOn));
     const isEach = isMultiLabel || labels.length === 1;

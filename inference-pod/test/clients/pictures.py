@@ -97,6 +97,11 @@ def cropped(values: numpy.ndarray, width: int, height: int) -> numpy.ndarray:
 def expected(data: bytes) -> numpy.ndarray:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     size, crop, filter = processing["size"], processing.get("crop_size"), processing.get("resample", 2)
+    processor = processing.get("image_processor_type", processing.get("feature_extractor_type", ""))
+    if isinstance(size, int):
+        size = {"shortest_edge": size} if processor.startswith("ConvNext") else {"width": size, "height": size}
+    if isinstance(crop, int):
+        crop = {"width": crop, "height": crop}
     if "crop_pct" in processing:
         edge = size["shortest_edge"]
         image = image.resize(shortest(*image.size, int(edge / processing["crop_pct"])), filter)
@@ -111,6 +116,8 @@ def expected(data: bytes) -> numpy.ndarray:
     scaled = values.astype(numpy.float32) * numpy.float32(processing.get("rescale_factor", 1 / 255))
     if processing.get("do_normalize", True):
         scaled = (scaled - numpy.array(processing["image_mean"], numpy.float32)) / numpy.array(processing["image_std"], numpy.float32)
+    if processing.get("include_top", False):
+        scaled = scaled / numpy.array(processing["image_std"], numpy.float32)
     if pixels.shape[3] != 3:
         scaled = scaled.transpose(2, 0, 1)
     (logits,) = session.run(None, {pixels.name: scaled[None]})

@@ -140,14 +140,13 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
 /** What keeps a Deployment's controller from going on. */
 function scalingWrites(observed: Observed): readonly Write[] {
   const { deployment, replicaSets, canaryDeployment, canaryReplicaSets } = observed;
-  return [
-    { deployment, replicaSet: forgottenScaling(deployment, replicaSets) },
-    { deployment: canaryDeployment, replicaSet: forgottenScaling(canaryDeployment, canaryReplicaSets) },
-  ].flatMap((track) => {
-    if (track.replicaSet === undefined) return [];
-    const { name, resourceVersion } = track.replicaSet.metadata;
-    return [{ kind: 'note-scaling' as const, name, resourceVersion, replicas: track.deployment?.spec.replicas ?? 1 }];
-  });
+  return [forgottenScaling(deployment, replicaSets), forgottenScaling(canaryDeployment, canaryReplicaSets)].flatMap(
+    (replicaSet) => {
+      if (replicaSet === undefined) return [];
+      const { name, resourceVersion } = replicaSet.metadata;
+      return [{ kind: 'forget-scaling' as const, name, resourceVersion }];
+    },
+  );
 }
 
 /** How far the rollout of the wanted revision has got, and where it stands. */

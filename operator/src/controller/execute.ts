@@ -8,7 +8,7 @@ import { ApiError, isConflict, isNotFound } from '../kube/errors.ts';
 import { goJson } from '../kube/go-json.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import type { LiveChild } from '../observed.ts';
-import { desiredReplicasAnnotation } from '../rollout/forgotten-scaling.ts';
+import { desiredReplicasAnnotation, maxReplicasAnnotation } from '../rollout/forgotten-scaling.ts';
 import { type Revision, revisionResource } from '../rollout/revision.ts';
 import { routeInWords } from '../rollout/routes.ts';
 import { modelDeploymentResource, podResource, replicaSetResource } from './caches.ts';
@@ -162,9 +162,9 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
         return patchRevision(write.name, { metadata: { annotations: { [annotations.resolvedUri]: write.uri } } });
       case 'delete-replica-set':
         return remove(pathOf(replicaSetResource, namespace, write.name), { uid: write.uid });
-      case 'note-scaling': {
-        const { resourceVersion, replicas } = write;
-        const noted = { [desiredReplicasAnnotation]: String(replicas) };
+      case 'forget-scaling': {
+        const { resourceVersion } = write;
+        const noted = { [desiredReplicasAnnotation]: null, [maxReplicasAnnotation]: null };
         const path = pathOf(replicaSetResource, namespace, write.name);
         const body = { metadata: { resourceVersion, annotations: noted } };
         const answer: KubeObject = await client.call('PATCH', path, { body, contentType: mergePatch, query });

@@ -52,13 +52,8 @@ export type Write =
   /** Keeps what the URI of a revision has led to. */
   | { readonly kind: 'keep-resolved-uri'; readonly name: string; readonly uri: string }
   | { readonly kind: 'delete-replica-set'; readonly name: string; readonly uid: string }
-  /** Notes in a ReplicaSet, as long as it is what that was decided on, how many pods its Deployment is to have. */
-  | {
-      readonly kind: 'note-scaling';
-      readonly name: string;
-      readonly resourceVersion: string;
-      readonly replicas: number;
-    };
+  /** Takes the notes of a scaling from a ReplicaSet, as long as it is what that was decided on. */
+  | { readonly kind: 'forget-scaling'; readonly name: string; readonly resourceVersion: string };
 
 /** What a pass does. */
 export interface Decision {
@@ -73,5 +68,6 @@ export interface Decision {
 /** What a write is called: in logs, and where its refusals are remembered. */
 export function nameOf(write: Write): string {
   if (write.kind === 'patch-route') return `${write.kind} ${routeInWords(write.route)}`;
+  if (write.kind === 'forget-scaling') return `${write.kind} ${write.name}`;
   return 'child' in write ? `${write.kind} ${write.child}` : write.kind;
 }

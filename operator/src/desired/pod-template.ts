@@ -6,6 +6,7 @@ import { defaults, environment, paths } from '../../../contract/src/settings.ts'
 import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
 import { annotations, labels, modelContainer } from '../api/names.ts';
 import type { PodTemplate } from './children.ts';
+import { environmentValue } from './environment-value.ts';
 import { identityLabels, linkName, stableSelector } from './metadata.ts';
 import { parseQuantity } from './quantity.ts';
 
@@ -179,7 +180,7 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.workDirectory, paths.workDirectory],
     [environment.terminationLog, paths.terminationLog],
   ];
-  return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]));
+  return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value: environmentValue(value) }]));
 }
 
 /** Each task has options of its own: those of others are refused at the API server. */

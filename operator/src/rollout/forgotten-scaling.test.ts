@@ -19,15 +19,15 @@ const replicaSet = (name: string, replicas: number, noted: string | undefined): 
 });
 
 const { state } = settle(observed());
-const deploymentOf = (replicas: number, seen = true): LiveDeployment => {
+const deploymentOf = (replicas: number, { seen = true, updatedReplicas = 0, paused = false } = {}): LiveDeployment => {
   const { deployment } = state;
   if (deployment === undefined) throw new Error('there is no Deployment');
   const generation = 5;
   return {
     ...deployment,
     metadata: { ...deployment.metadata, generation },
-    spec: { ...deployment.spec, replicas },
-    status: { ...deployment.status, observedGeneration: seen ? generation : generation - 1 },
+    spec: { ...deployment.spec, replicas, paused },
+    status: { ...deployment.status, updatedReplicas, observedGeneration: seen ? generation : generation - 1 },
   };
 };
 const found = (deployment: LiveDeployment, ...replicaSets: LiveReplicaSet[]) =>
@@ -42,7 +42,9 @@ describe('a scaling that the Deployment\u2019s controller has forgotten', () => 
   test.each<[string, LiveDeployment, readonly LiveReplicaSet[]]>([
     ['is noted rightly', deploymentOf(1), [replicaSet('old', 1, '1'), replicaSet('new', 0, '2')]],
     ['is noted nowhere', deploymentOf(1), [replicaSet('old', 1, undefined)]],
-    ['is yet to be seen', deploymentOf(1, false), [replicaSet('old', 1, '2')]],
+    ['is yet to be seen', deploymentOf(1, { seen: false }), [replicaSet('old', 1, '2')]],
+    ['matters not, for all is rolled out', deploymentOf(1, { updatedReplicas: 1 }), [replicaSet('new', 1, '2')]],
+    ['is not to go on', deploymentOf(1, { paused: true }), [replicaSet('old', 1, '2')]],
     ['is yet to be done', deploymentOf(1), [replicaSet('old', 2, '2')]],
     ['is of two', deploymentOf(1), [replicaSet('old', 1, '2'), replicaSet('new', 1, '2')]],
     ['is of none', deploymentOf(0), [replicaSet('old', 0, '2')]],
@@ -50,19 +52,19 @@ describe('a scaling that the Deployment\u2019s controller has forgotten', () => 
     expect(found(deployment, ...replicaSets)).toBeUndefined();
   });
 
-  test('is noted as it is, once, for either track', () => {
+  test('is forgotten, once, for either track', () => {
     const old = replicaSet('old', 1, '3');
     const stuck = { ...state, deployment: deploymentOf(1), replicaSets: [old] };
     const { passes, state: after } = settle(stuck);
     const writes = passes.flatMap((one) => one.writes);
-    expect(writes.filter(({ kind }) => kind === 'note-scaling')).toEqual([
-      { kind: 'note-scaling', name: 'old', resourceVersion: '7', replicas: 1 },
+    expect(writes.filter(({ kind }) => kind === 'forget-scaling')).toEqual([
+      { kind: 'forget-scaling', name: 'old', resourceVersion: '7' },
     ]);
-    expect(after.replicaSets[0]?.metadata.annotations).toEqual({ [desiredReplicasAnnotation]: '1' });
+    expect(after.replicaSets[0]?.metadata.annotations).toEqual({});
     expect(settle(after).passes.flatMap((one) => one.writes)).toEqual([]);
     const ofCanary = { ...stuck, replicaSets: [], canaryDeployment: deploymentOf(1), canaryReplicaSets: [old] };
     expect(
-      perform(ofCanary, { kind: 'note-scaling', name: 'old', resourceVersion: '7', replicas: 1 }).canaryReplicaSets[0],
-    ).toMatchObject({ metadata: { annotations: { [desiredReplicasAnnotation]: '1' } } });
+      perform(ofCanary, { kind: 'forget-scaling', name: 'old', resourceVersion: '7' }).canaryReplicaSets[0],
+    ).toMatchObject({ metadata: { annotations: {} } });
   });
 });

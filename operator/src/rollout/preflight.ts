@@ -124,7 +124,7 @@ function compare(
   }
   const breaches = [
     ...contractBreaches(serving, signature),
-    ...taskBreaches(current.data.template, asked.data.template),
+    ...taskBreaches(current.data.template, asked.data.template, serving),
   ];
   if (breaches.length === 0) {
     const message = `requests to ${inWords(current)} may be sent to ${inWords(asked)}`;

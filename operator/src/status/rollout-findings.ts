@@ -231,8 +231,8 @@ function inWordsOf(write: string): string {
       return `to delete the ${childOf(child)}`;
     case 'delete-replica-set':
       return 'to delete a ReplicaSet';
-    case 'note-scaling':
-      return 'an annotation of a ReplicaSet';
+    case 'forget-scaling':
+      return `to change the annotations of the ReplicaSet ${child}, which its rollout waits for: the operator's role needs to patch replicasets`;
     case 'delete-revision':
     case 'renumber-revision':
     case 'adopt-revision':

@@ -5,7 +5,7 @@ import type { Decision, Write } from '../controller/writes.ts';
 import { ownerReference } from '../desired/metadata.ts';
 import type { FieldSet } from '../kube/objects.ts';
 import { childFields, type LiveChild, type LiveReplicaSet, type Observed } from '../observed.ts';
-import { desiredReplicasAnnotation } from '../rollout/forgotten-scaling.ts';
+import { desiredReplicasAnnotation, maxReplicasAnnotation } from '../rollout/forgotten-scaling.ts';
 import type { Revision } from '../rollout/revision.ts';
 import type { RouteState } from '../rollout/routes.ts';
 import { completeDeployment, modelDeployment, pod } from './test-objects.ts';
@@ -83,9 +83,9 @@ export function perform(state: Observed, write: Write): Observed {
         : state;
     case 'delete-replica-set':
       return { ...state, replicaSets: state.replicaSets.filter(({ metadata }) => metadata.name !== write.name) };
-    case 'note-scaling': {
+    case 'forget-scaling': {
       const noted = (all: readonly LiveReplicaSet[]) =>
-        all.map((one) => (one.metadata.name === write.name ? annotated(one, write.replicas) : one));
+        all.map((one) => (one.metadata.name === write.name ? forgotten(one) : one));
       return {
         ...state,
         replicaSets: noted(state.replicaSets),
@@ -196,7 +196,11 @@ export function conditionsOf({ status }: Observed['model']): Record<string, stri
   );
 }
 
-function annotated(replicaSet: LiveReplicaSet, replicas: number): LiveReplicaSet {
-  const annotations = { ...replicaSet.metadata.annotations, [desiredReplicasAnnotation]: String(replicas) };
+function forgotten(replicaSet: LiveReplicaSet): LiveReplicaSet {
+  const {
+    [desiredReplicasAnnotation]: _,
+    [maxReplicasAnnotation]: __,
+    ...annotations
+  } = replicaSet.metadata.annotations ?? {};
   return { ...replicaSet, metadata: { ...replicaSet.metadata, annotations } };
 }

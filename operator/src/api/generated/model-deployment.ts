@@ -115,7 +115,7 @@ export interface IModelDeployment {
          */
         "maxTokens"?: number;
         /**
-         * The pixels of a picture at most, of each of which three bytes are held in memory; larger ones are refused. 25000000 when absent.
+         * The pixels of a picture at most, of each of which eleven bytes may be held in memory; larger ones are refused. 25000000 when absent.
          */
         "maxPixels"?: number;
       };

@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate85;
-const schema52 = {
+export const validate = validate86;
+const schema53 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,7 +13,7 @@ const schema52 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "OpXHW53ia5kzCG62GydUIFo4E3RbBpG0VtX0ysmV8"
+      "$ref": "vUGmRjhwIkV4DcouhaesPEGcm4Kuroe8YEp7rySM8s"
     },
     "status": {
       "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
@@ -22,13 +22,13 @@ const schema52 = {
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema53 = {
+const schema54 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate86(data, {
+function validate87(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate86(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema53.enum
+        allowedValues: schema54.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate86(data, {
     }
     errors++;
   }
-  validate86.errors = vErrors;
+  validate87.errors = vErrors;
   return errors === 0;
 }
-const schema54 = {
+const schema55 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate88(data, {
+function validate89(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate88(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema54.enum
+        allowedValues: schema55.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate88(data, {
     }
     errors++;
   }
-  validate88.errors = vErrors;
+  validate89.errors = vErrors;
   return errors === 0;
 }
-const schema55 = {
+const schema56 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema56 = {};
-import { validate as validate91 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate90(data, {
+const schema57 = {};
+import { validate as validate92 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate91(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,20 +167,20 @@ function validate90(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate91(data, {
+    if (!validate92(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+      vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
       errors = vErrors.length;
     }
   }
-  validate90.errors = vErrors;
+  validate91.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema58 = {
   "type": "object",
   "required": ["model"],
   "properties": {
@@ -194,7 +194,7 @@ const schema57 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "BpwgBf0SemYKHBFM9VkZKHkOwUtV19ArL9rSx7JZ7FQ"
+      "$ref": "iEJ7VOXJPawPYVTzoZWwVlC1EyVqPtuy586ihddoktI"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -213,7 +213,7 @@ const schema57 = {
     }
   }
 };
-const schema58 = {
+const schema59 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -307,12 +307,12 @@ function validate68(data, {
   validate68.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema60 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate97(data, {
+function validate98(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -369,15 +369,15 @@ function validate97(data, {
     }
     errors++;
   }
-  validate97.errors = vErrors;
+  validate98.errors = vErrors;
   return errors === 0;
 }
-const schema60 = {
+const schema61 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate99(data, {
+function validate100(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -434,7 +434,7 @@ function validate99(data, {
     }
     errors++;
   }
-  validate99.errors = vErrors;
+  validate100.errors = vErrors;
   return errors === 0;
 }
 const schema6 = {
@@ -504,12 +504,12 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
-const schema44 = {
+const schema45 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate77(data, {
+function validate78(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -551,10 +551,10 @@ function validate77(data, {
       errors++;
     }
   }
-  validate77.errors = vErrors;
+  validate78.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema62 = {
   "type": "object",
   "required": ["publicKey"],
   "properties": {
@@ -567,12 +567,12 @@ const schema61 = {
   },
   "nullable": true
 };
-const schema38 = {
+const schema39 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024
 };
-function validate71(data, {
+function validate72(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -629,10 +629,10 @@ function validate71(data, {
     }
     errors++;
   }
-  validate71.errors = vErrors;
+  validate72.errors = vErrors;
   return errors === 0;
 }
-function validate103(data, {
+function validate104(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -674,13 +674,13 @@ function validate103(data, {
       errors++;
     }
     if (data.publicKey !== undefined) {
-      if (!validate71(data.publicKey, {
+      if (!validate72(data.publicKey, {
         instancePath: instancePath + "/publicKey",
         parentData: data,
         parentDataProperty: "publicKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
@@ -696,7 +696,7 @@ function validate103(data, {
       }
     }
   }
-  validate103.errors = vErrors;
+  validate104.errors = vErrors;
   return errors === 0;
 }
 const schema7 = {
@@ -847,7 +847,7 @@ function validate22(data, {
   validate22.errors = vErrors;
   return errors === 0;
 }
-function validate95(data, {
+function validate96(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -900,24 +900,24 @@ function validate95(data, {
       }
     }
     if (data.version !== undefined) {
-      if (!validate97(data.version, {
+      if (!validate98(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
         rootData
       })) {
-        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
+        vErrors = vErrors === null ? validate98.errors : vErrors.concat(validate98.errors);
         errors = vErrors.length;
       }
     }
     if (data.uri !== undefined) {
-      if (!validate99(data.uri, {
+      if (!validate100(data.uri, {
         instancePath: instancePath + "/uri",
         parentData: data,
         parentDataProperty: "uri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
+        vErrors = vErrors === null ? validate100.errors : vErrors.concat(validate100.errors);
         errors = vErrors.length;
       }
     }
@@ -933,24 +933,24 @@ function validate95(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate77(data.sha256, {
+      if (!validate78(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.signature !== undefined) {
-      if (!validate103(data.signature, {
+      if (!validate104(data.signature, {
         instancePath: instancePath + "/signature",
         parentData: data,
         parentDataProperty: "signature",
         rootData
       })) {
-        vErrors = vErrors === null ? validate103.errors : vErrors.concat(validate103.errors);
+        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
         errors = vErrors.length;
       }
     }
@@ -981,7 +981,7 @@ function validate95(data, {
     }
     errors++;
   }
-  validate95.errors = vErrors;
+  validate96.errors = vErrors;
   return errors === 0;
 }
 const schema13 = {
@@ -1071,7 +1071,7 @@ function validate31(data, {
   validate31.errors = vErrors;
   return errors === 0;
 }
-const schema62 = {
+const schema63 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -1148,7 +1148,7 @@ function validate27(data, {
   validate27.errors = vErrors;
   return errors === 0;
 }
-function validate110(data, {
+function validate111(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1196,10 +1196,10 @@ function validate110(data, {
       }
     }
   }
-  validate110.errors = vErrors;
+  validate111.errors = vErrors;
   return errors === 0;
 }
-const schema63 = {
+const schema64 = {
   "type": "object",
   "properties": {
     "task": {
@@ -1218,7 +1218,7 @@ const schema63 = {
       "$ref": "yP9g84cQwzVgKlDffKs1XAK24VStfXQ0juxWgAaYP0"
     },
     "tabular": {
-      "$ref": "U6dKNbdyHS4cJcDD1lhVyuPbkoBc8udPiaZ4JjrU"
+      "$ref": "9zJCdiPf9f52RU5VmiBAKnM4agY3TtZdSdClnrTRk"
     },
     "image": {
       "$ref": "Uyf81h3vdO77mLFShfoYid2fNyYKi9KP8W83S2iQ"
@@ -1247,13 +1247,13 @@ const schema63 = {
   },
   "nullable": true
 };
-const schema64 = {
+const schema65 = {
   "type": "string",
   "enum": ["TextEmbedding", "TextClassification", "ZeroShot", "Rerank", "ImageClassification", "Tabular"],
   "maxLength": 32,
   "nullable": true
 };
-function validate115(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1283,7 +1283,7 @@ function validate115(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema64.enum
+        allowedValues: schema65.enum
       }
     };
     if (vErrors === null) {
@@ -1311,10 +1311,10 @@ function validate115(data, {
       errors++;
     }
   }
-  validate115.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema66 = {
   "type": "object",
   "properties": {
     "pooling": {
@@ -1329,13 +1329,13 @@ const schema65 = {
   },
   "nullable": true
 };
-const schema66 = {
+const schema67 = {
   "type": "string",
   "enum": ["Mean", "FirstToken", "LastToken"],
   "maxLength": 32,
   "nullable": true
 };
-function validate118(data, {
+function validate119(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1365,7 +1365,7 @@ function validate118(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema66.enum
+        allowedValues: schema67.enum
       }
     };
     if (vErrors === null) {
@@ -1393,7 +1393,7 @@ function validate118(data, {
       errors++;
     }
   }
-  validate118.errors = vErrors;
+  validate119.errors = vErrors;
   return errors === 0;
 }
 const schema14 = {
@@ -1549,7 +1549,7 @@ function validate29(data, {
   validate29.errors = vErrors;
   return errors === 0;
 }
-function validate117(data, {
+function validate118(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1575,13 +1575,13 @@ function validate117(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.pooling !== undefined) {
-      if (!validate118(data.pooling, {
+      if (!validate119(data.pooling, {
         instancePath: instancePath + "/pooling",
         parentData: data,
         parentDataProperty: "pooling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
         errors = vErrors.length;
       }
     }
@@ -1608,10 +1608,10 @@ function validate117(data, {
       }
     }
   }
-  validate117.errors = vErrors;
+  validate118.errors = vErrors;
   return errors === 0;
 }
-const schema67 = {
+const schema68 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -1626,13 +1626,13 @@ const schema67 = {
   },
   "nullable": true
 };
-const schema68 = {
+const schema69 = {
   "type": "string",
   "enum": ["Softmax", "Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate124(data, {
+function validate125(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1662,7 +1662,7 @@ function validate124(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema68.enum
+        allowedValues: schema69.enum
       }
     };
     if (vErrors === null) {
@@ -1690,17 +1690,17 @@ function validate124(data, {
       errors++;
     }
   }
-  validate124.errors = vErrors;
+  validate125.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema70 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1024,
   "maximum": 1000000000,
   "nullable": true
 };
-function validate127(data, {
+function validate128(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1776,10 +1776,10 @@ function validate127(data, {
       errors++;
     }
   }
-  validate127.errors = vErrors;
+  validate128.errors = vErrors;
   return errors === 0;
 }
-function validate123(data, {
+function validate124(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1805,13 +1805,13 @@ function validate123(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate124(data.scoring, {
+      if (!validate125(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
+        vErrors = vErrors === null ? validate125.errors : vErrors.concat(validate125.errors);
         errors = vErrors.length;
       }
     }
@@ -1827,21 +1827,21 @@ function validate123(data, {
       }
     }
     if (data.maxPixels !== undefined) {
-      if (!validate127(data.maxPixels, {
+      if (!validate128(data.maxPixels, {
         instancePath: instancePath + "/maxPixels",
         parentData: data,
         parentDataProperty: "maxPixels",
         rootData
       })) {
-        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
+        vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate123.errors = vErrors;
+  validate124.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema71 = {
   "type": "object",
   "properties": {
     "hypothesis": {
@@ -1853,13 +1853,13 @@ const schema70 = {
   },
   "nullable": true
 };
-const schema71 = {
+const schema72 = {
   "type": "string",
   "minLength": 3,
   "maxLength": 512,
   "nullable": true
 };
-function validate131(data, {
+function validate132(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1917,10 +1917,10 @@ function validate131(data, {
       errors++;
     }
   }
-  validate131.errors = vErrors;
+  validate132.errors = vErrors;
   return errors === 0;
 }
-function validate130(data, {
+function validate131(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1946,13 +1946,13 @@ function validate130(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.hypothesis !== undefined) {
-      if (!validate131(data.hypothesis, {
+      if (!validate132(data.hypothesis, {
         instancePath: instancePath + "/hypothesis",
         parentData: data,
         parentDataProperty: "hypothesis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
         errors = vErrors.length;
       }
     }
@@ -1968,10 +1968,10 @@ function validate130(data, {
       }
     }
   }
-  validate130.errors = vErrors;
+  validate131.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema73 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -1983,13 +1983,13 @@ const schema72 = {
   },
   "nullable": true
 };
-const schema73 = {
+const schema74 = {
   "type": "string",
   "enum": ["Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate136(data, {
+function validate137(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2019,7 +2019,7 @@ function validate136(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema73.enum
+        allowedValues: schema74.enum
       }
     };
     if (vErrors === null) {
@@ -2047,10 +2047,10 @@ function validate136(data, {
       errors++;
     }
   }
-  validate136.errors = vErrors;
+  validate137.errors = vErrors;
   return errors === 0;
 }
-function validate135(data, {
+function validate136(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2076,13 +2076,13 @@ function validate135(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate136(data.scoring, {
+      if (!validate137(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
+        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
         errors = vErrors.length;
       }
     }
@@ -2098,44 +2098,46 @@ function validate135(data, {
       }
     }
   }
-  validate135.errors = vErrors;
+  validate136.errors = vErrors;
   return errors === 0;
 }
-const schema74 = {
+const schema75 = {
   "type": "object",
   "required": ["columns"],
   "properties": {
     "columns": {
-      "$ref": "5PFv1HWYjR5G9AtuZ2CxbStDQh6sSLDjDfExpotfA"
+      "$ref": "V0AlBf49ormHjpK07DecBplcnFkRLFyzZFG5RFogNE"
     }
   },
   "nullable": true
 };
-const schema75 = {
+const schema76 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 256,
   "items": {
-    "$ref": "0JnJXyQfOOpvkHaoh1KYPu5TwPJmXXz4Plv07YhZqOU"
+    "$ref": "QMBG9sip7myUlMIAmyPgEepUYuzBjBNMMckf0IgmnY"
   }
 };
-const schema76 = {
+const schema77 = {
   "type": "object",
   "required": ["name"],
   "properties": {
     "name": {
-      "$ref": "8b6VmMEsxU6lNhAgMWtem6KORt2j8vHUrpsRCxjB8iA"
+      "$ref": "4jOD5bO8b2WC0WFjlCHSkqoYQWtIDrEOtOjjJSwE"
     },
     "categories": {
-      "$ref": "wKHrZ4e1lcZgXMq2kIMO929iiKdozFj1m0lLz06KYE"
+      "$ref": "Q01CaUKnu1gbc1l27d3vlUlDK7uT0ZhwuZ1HqEXdeoU"
     }
   }
 };
 const schema12 = {
   "type": "string",
   "minLength": 1,
-  "maxLength": 128
+  "maxLength": 128,
+  "pattern": "^[^\\x00-\\x1f\\x7f]*$"
 };
+const pattern0 = new RegExp("^[^\\x00-\\x1f\\x7f]*$", "u");
 function validate30(data, {
   instancePath = "",
   parentData,
@@ -2177,8 +2179,24 @@ function validate30(data, {
       }
       errors++;
     }
+    if (!pattern0.test(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/pattern",
+        keyword: "pattern",
+        params: {
+          pattern: "^[^\\x00-\\x1f\\x7f]*$"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
   } else {
-    const err2 = {
+    const err3 = {
       instancePath,
       schemaPath: "#/type",
       keyword: "type",
@@ -2187,25 +2205,25 @@ function validate30(data, {
       }
     };
     if (vErrors === null) {
-      vErrors = [err2];
+      vErrors = [err3];
     } else {
-      vErrors.push(err2);
+      vErrors.push(err3);
     }
     errors++;
   }
   validate30.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema78 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 256,
   "items": {
-    "$ref": "8b6VmMEsxU6lNhAgMWtem6KORt2j8vHUrpsRCxjB8iA"
+    "$ref": "4jOD5bO8b2WC0WFjlCHSkqoYQWtIDrEOtOjjJSwE"
   },
   "nullable": true
 };
-function validate144(data, {
+function validate145(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2275,10 +2293,10 @@ function validate144(data, {
       }
     }
   }
-  validate144.errors = vErrors;
+  validate145.errors = vErrors;
   return errors === 0;
 }
-function validate142(data, {
+function validate143(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2315,13 +2333,13 @@ function validate142(data, {
       }
     }
     if (data.categories !== undefined) {
-      if (!validate144(data.categories, {
+      if (!validate145(data.categories, {
         instancePath: instancePath + "/categories",
         parentData: data,
         parentDataProperty: "categories",
         rootData
       })) {
-        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
+        vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
         errors = vErrors.length;
       }
     }
@@ -2341,10 +2359,10 @@ function validate142(data, {
     }
     errors++;
   }
-  validate142.errors = vErrors;
+  validate143.errors = vErrors;
   return errors === 0;
 }
-function validate141(data, {
+function validate142(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2387,13 +2405,13 @@ function validate141(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate142(data[i0], {
+      if (!validate143(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
         errors = vErrors.length;
       }
     }
@@ -2413,10 +2431,10 @@ function validate141(data, {
     }
     errors++;
   }
-  validate141.errors = vErrors;
+  validate142.errors = vErrors;
   return errors === 0;
 }
-function validate140(data, {
+function validate141(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2458,27 +2476,27 @@ function validate140(data, {
       errors++;
     }
     if (data.columns !== undefined) {
-      if (!validate141(data.columns, {
+      if (!validate142(data.columns, {
         instancePath: instancePath + "/columns",
         parentData: data,
         parentDataProperty: "columns",
         rootData
       })) {
-        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate140.errors = vErrors;
+  validate141.errors = vErrors;
   return errors === 0;
 }
-const schema78 = {
+const schema79 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate150(data, {
+function validate151(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2536,17 +2554,17 @@ function validate150(data, {
       errors++;
     }
   }
-  validate150.errors = vErrors;
+  validate151.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema80 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate152(data, {
+function validate153(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2622,17 +2640,17 @@ function validate152(data, {
       errors++;
     }
   }
-  validate152.errors = vErrors;
+  validate153.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema81 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate154(data, {
+function validate155(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2708,17 +2726,17 @@ function validate154(data, {
       errors++;
     }
   }
-  validate154.errors = vErrors;
+  validate155.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema82 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate156(data, {
+function validate157(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2794,10 +2812,10 @@ function validate156(data, {
       errors++;
     }
   }
-  validate156.errors = vErrors;
+  validate157.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema83 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -2810,13 +2828,13 @@ const schema82 = {
   },
   "nullable": true
 };
-const schema83 = {
+const schema84 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate159(data, {
+function validate160(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2892,10 +2910,10 @@ function validate159(data, {
       errors++;
     }
   }
-  validate159.errors = vErrors;
+  validate160.errors = vErrors;
   return errors === 0;
 }
-function validate158(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2937,13 +2955,13 @@ function validate158(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate159(data.maxSize, {
+      if (!validate160(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
+        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
         errors = vErrors.length;
       }
     }
@@ -2959,7 +2977,7 @@ function validate158(data, {
       }
     }
   }
-  validate158.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
 const schema29 = {
@@ -3048,14 +3066,14 @@ function validate60(data, {
   validate60.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema85 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate165(data, {
+function validate166(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3131,10 +3149,10 @@ function validate165(data, {
       errors++;
     }
   }
-  validate165.errors = vErrors;
+  validate166.errors = vErrors;
   return errors === 0;
 }
-function validate114(data, {
+function validate115(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3160,123 +3178,123 @@ function validate114(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.task !== undefined) {
-      if (!validate115(data.task, {
+      if (!validate116(data.task, {
         instancePath: instancePath + "/task",
         parentData: data,
         parentDataProperty: "task",
         rootData
       })) {
-        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
     if (data.embedding !== undefined) {
-      if (!validate117(data.embedding, {
+      if (!validate118(data.embedding, {
         instancePath: instancePath + "/embedding",
         parentData: data,
         parentDataProperty: "embedding",
         rootData
       })) {
-        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
         errors = vErrors.length;
       }
     }
     if (data.classification !== undefined) {
-      if (!validate123(data.classification, {
+      if (!validate124(data.classification, {
         instancePath: instancePath + "/classification",
         parentData: data,
         parentDataProperty: "classification",
         rootData
       })) {
-        vErrors = vErrors === null ? validate123.errors : vErrors.concat(validate123.errors);
+        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
         errors = vErrors.length;
       }
     }
     if (data.zeroShot !== undefined) {
-      if (!validate130(data.zeroShot, {
+      if (!validate131(data.zeroShot, {
         instancePath: instancePath + "/zeroShot",
         parentData: data,
         parentDataProperty: "zeroShot",
         rootData
       })) {
-        vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
+        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
         errors = vErrors.length;
       }
     }
     if (data.rerank !== undefined) {
-      if (!validate135(data.rerank, {
+      if (!validate136(data.rerank, {
         instancePath: instancePath + "/rerank",
         parentData: data,
         parentDataProperty: "rerank",
         rootData
       })) {
-        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
+        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
         errors = vErrors.length;
       }
     }
     if (data.tabular !== undefined) {
-      if (!validate140(data.tabular, {
+      if (!validate141(data.tabular, {
         instancePath: instancePath + "/tabular",
         parentData: data,
         parentDataProperty: "tabular",
         rootData
       })) {
-        vErrors = vErrors === null ? validate140.errors : vErrors.concat(validate140.errors);
+        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
         errors = vErrors.length;
       }
     }
     if (data.image !== undefined) {
-      if (!validate150(data.image, {
+      if (!validate151(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
         rootData
       })) {
-        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
+        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
         errors = vErrors.length;
       }
     }
     if (data.threads !== undefined) {
-      if (!validate152(data.threads, {
+      if (!validate153(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
+        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate154(data.instances, {
+      if (!validate155(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
+        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate156(data.maxInFlight, {
+      if (!validate157(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate158(data.batching, {
+      if (!validate159(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
@@ -3303,21 +3321,21 @@ function validate114(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate165(data.requestTimeoutMilliseconds, {
+      if (!validate166(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
+        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate114.errors = vErrors;
+  validate115.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema86 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -3463,7 +3481,7 @@ function validate39(data, {
   validate39.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema87 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -3472,11 +3490,11 @@ const schema86 = {
   "properties": {},
   "nullable": true
 };
-const schema87 = {
+const schema88 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate171(data, {
+function validate172(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3517,10 +3535,10 @@ function validate171(data, {
     }
     errors++;
   }
-  validate171.errors = vErrors;
+  validate172.errors = vErrors;
   return errors === 0;
 }
-function validate170(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3562,21 +3580,21 @@ function validate170(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate171(data[key0], {
+      if (!validate172(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate170.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
+const schema89 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -3584,7 +3602,7 @@ const schema88 = {
   },
   "nullable": true
 };
-const schema89 = {
+const schema90 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3664,12 +3682,12 @@ function validate33(data, {
   validate33.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema91 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate177(data, {
+function validate178(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3711,10 +3729,10 @@ function validate177(data, {
       errors++;
     }
   }
-  validate177.errors = vErrors;
+  validate178.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema92 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -3867,7 +3885,7 @@ function validate34(data, {
   validate34.errors = vErrors;
   return errors === 0;
 }
-function validate179(data, {
+function validate180(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3915,10 +3933,10 @@ function validate179(data, {
       }
     }
   }
-  validate179.errors = vErrors;
+  validate180.errors = vErrors;
   return errors === 0;
 }
-function validate175(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3955,24 +3973,24 @@ function validate175(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate177(data.value, {
+      if (!validate178(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
+        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate179(data.valueFrom, {
+      if (!validate180(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
         errors = vErrors.length;
       }
     }
@@ -3992,10 +4010,10 @@ function validate175(data, {
     }
     errors++;
   }
-  validate175.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-function validate174(data, {
+function validate175(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4038,21 +4056,21 @@ function validate174(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate175(data[i0], {
+      if (!validate176(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate174.errors = vErrors;
+  validate175.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema93 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -4060,7 +4078,7 @@ const schema92 = {
   },
   "nullable": true
 };
-const schema93 = {
+const schema94 = {
   "type": "object",
   "properties": {
     "key": {
@@ -4080,12 +4098,12 @@ const schema93 = {
     }
   }
 };
-const schema94 = {
+const schema95 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate188(data, {
+function validate189(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4127,16 +4145,16 @@ function validate188(data, {
       errors++;
     }
   }
-  validate188.errors = vErrors;
+  validate189.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema96 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate190(data, {
+function validate191(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4166,7 +4184,7 @@ function validate190(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema95.enum
+        allowedValues: schema96.enum
       }
     };
     if (vErrors === null) {
@@ -4194,15 +4212,15 @@ function validate190(data, {
       errors++;
     }
   }
-  validate190.errors = vErrors;
+  validate191.errors = vErrors;
   return errors === 0;
 }
-const schema42 = {
+const schema43 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate75(data, {
+function validate76(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4244,16 +4262,16 @@ function validate75(data, {
       errors++;
     }
   }
-  validate75.errors = vErrors;
+  validate76.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema97 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate193(data, {
+function validate194(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4283,7 +4301,7 @@ function validate193(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema96.enum
+        allowedValues: schema97.enum
       }
     };
     if (vErrors === null) {
@@ -4311,16 +4329,16 @@ function validate193(data, {
       errors++;
     }
   }
-  validate193.errors = vErrors;
+  validate194.errors = vErrors;
   return errors === 0;
 }
-const schema37 = {
+const schema38 = {
   "type": "integer",
   "format": "int64",
   "nullable": true
 };
 const formats14 = formats.int64;
-function validate70(data, {
+function validate71(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4362,10 +4380,10 @@ function validate70(data, {
       errors++;
     }
   }
-  validate70.errors = vErrors;
+  validate71.errors = vErrors;
   return errors === 0;
 }
-function validate187(data, {
+function validate188(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4375,57 +4393,57 @@ function validate187(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate188(data.key, {
+      if (!validate189(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
+        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate190(data.operator, {
+      if (!validate191(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate75(data.value, {
+      if (!validate76(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.effect !== undefined) {
-      if (!validate193(data.effect, {
+      if (!validate194(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
+        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerationSeconds !== undefined) {
-      if (!validate70(data.tolerationSeconds, {
+      if (!validate71(data.tolerationSeconds, {
         instancePath: instancePath + "/tolerationSeconds",
         parentData: data,
         parentDataProperty: "tolerationSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
@@ -4445,10 +4463,10 @@ function validate187(data, {
     }
     errors++;
   }
-  validate187.errors = vErrors;
+  validate188.errors = vErrors;
   return errors === 0;
 }
-function validate186(data, {
+function validate187(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4491,21 +4509,21 @@ function validate186(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate187(data[i0], {
+      if (!validate188(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate186.errors = vErrors;
+  validate187.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema98 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -4513,7 +4531,7 @@ const schema97 = {
   },
   "nullable": true
 };
-const schema98 = {
+const schema99 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -4598,13 +4616,13 @@ function validate42(data, {
   validate42.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema100 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate201(data, {
+function validate202(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4663,15 +4681,15 @@ function validate201(data, {
       errors++;
     }
   }
-  validate201.errors = vErrors;
+  validate202.errors = vErrors;
   return errors === 0;
 }
-const schema100 = {
+const schema101 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate203(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4728,15 +4746,15 @@ function validate203(data, {
     }
     errors++;
   }
-  validate203.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema102 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate205(data, {
+function validate206(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4750,7 +4768,7 @@ function validate205(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema101.enum
+        allowedValues: schema102.enum
       }
     };
     if (vErrors === null) {
@@ -4793,10 +4811,10 @@ function validate205(data, {
     }
     errors++;
   }
-  validate205.errors = vErrors;
+  validate206.errors = vErrors;
   return errors === 0;
 }
-function validate199(data, {
+function validate200(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4865,35 +4883,35 @@ function validate199(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate201(data.minDomains, {
+      if (!validate202(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate203(data.topologyKey, {
+      if (!validate204(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate205(data.whenUnsatisfiable, {
+      if (!validate206(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
         errors = vErrors.length;
       }
     }
@@ -4913,10 +4931,10 @@ function validate199(data, {
     }
     errors++;
   }
-  validate199.errors = vErrors;
+  validate200.errors = vErrors;
   return errors === 0;
 }
-function validate198(data, {
+function validate199(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4959,21 +4977,21 @@ function validate198(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate199(data[i0], {
+      if (!validate200(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
+        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate198.errors = vErrors;
+  validate199.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema103 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -4981,7 +4999,7 @@ const schema102 = {
   },
   "nullable": true
 };
-const schema103 = {
+const schema104 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -4990,7 +5008,7 @@ const schema103 = {
     }
   }
 };
-function validate212(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5042,10 +5060,10 @@ function validate212(data, {
     }
     errors++;
   }
-  validate212.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-function validate211(data, {
+function validate212(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5088,21 +5106,21 @@ function validate211(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate212(data[i0], {
+      if (!validate213(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate211.errors = vErrors;
+  validate212.errors = vErrors;
   return errors === 0;
 }
-function validate168(data, {
+function validate169(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5139,24 +5157,24 @@ function validate168(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate170(data.annotations, {
+      if (!validate171(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate174(data.env, {
+      if (!validate175(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
+        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
         errors = vErrors.length;
       }
     }
@@ -5172,24 +5190,24 @@ function validate168(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate186(data.tolerations, {
+      if (!validate187(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
+        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate198(data.topologySpreadConstraints, {
+      if (!validate199(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
+        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
@@ -5216,21 +5234,21 @@ function validate168(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate211(data.imagePullSecrets, {
+      if (!validate212(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
+        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate168.errors = vErrors;
+  validate169.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema105 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -5249,7 +5267,7 @@ const schema104 = {
   },
   "nullable": true
 };
-const schema105 = {
+const schema106 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -5257,7 +5275,7 @@ const schema105 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate218(data, {
+function validate219(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5333,16 +5351,16 @@ function validate218(data, {
       errors++;
     }
   }
-  validate218.errors = vErrors;
+  validate219.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema107 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate220(data, {
+function validate221(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5418,10 +5436,10 @@ function validate220(data, {
       errors++;
     }
   }
-  validate220.errors = vErrors;
+  validate221.errors = vErrors;
   return errors === 0;
 }
-const schema107 = {
+const schema108 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -5429,7 +5447,7 @@ const schema107 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema108 = {
+const schema109 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -5444,12 +5462,12 @@ const schema108 = {
     }
   }
 };
-const schema109 = {
+const schema110 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate224(data, {
+function validate225(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5463,7 +5481,7 @@ function validate224(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema109.enum
+        allowedValues: schema110.enum
       }
     };
     if (vErrors === null) {
@@ -5506,17 +5524,17 @@ function validate224(data, {
     }
     errors++;
   }
-  validate224.errors = vErrors;
+  validate225.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema111 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate226(data, {
+function validate227(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5592,10 +5610,10 @@ function validate226(data, {
       errors++;
     }
   }
-  validate226.errors = vErrors;
+  validate227.errors = vErrors;
   return errors === 0;
 }
-function validate223(data, {
+function validate224(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5621,24 +5639,24 @@ function validate223(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate224(data.type, {
+      if (!validate225(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
+        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate226(data.averageUtilization, {
+      if (!validate227(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate227.errors : vErrors.concat(validate227.errors);
         errors = vErrors.length;
       }
     }
@@ -5669,10 +5687,10 @@ function validate223(data, {
     }
     errors++;
   }
-  validate223.errors = vErrors;
+  validate224.errors = vErrors;
   return errors === 0;
 }
-function validate222(data, {
+function validate223(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5715,13 +5733,13 @@ function validate222(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate223(data[i0], {
+      if (!validate224(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
+        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
         errors = vErrors.length;
       }
     }
@@ -5741,10 +5759,10 @@ function validate222(data, {
     }
     errors++;
   }
-  validate222.errors = vErrors;
+  validate223.errors = vErrors;
   return errors === 0;
 }
-const schema111 = {
+const schema112 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -6356,7 +6374,7 @@ function validate43(data, {
   validate43.errors = vErrors;
   return errors === 0;
 }
-function validate231(data, {
+function validate232(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6404,10 +6422,10 @@ function validate231(data, {
       }
     }
   }
-  validate231.errors = vErrors;
+  validate232.errors = vErrors;
   return errors === 0;
 }
-function validate217(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6465,54 +6483,54 @@ function validate217(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate218(data.minReplicas, {
+      if (!validate219(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
+        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate220(data.maxReplicas, {
+      if (!validate221(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
+        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate222(data.triggers, {
+      if (!validate223(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
+        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate231(data.behavior, {
+      if (!validate232(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
+        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate217.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-const schema112 = {
+const schema113 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -6521,7 +6539,7 @@ const schema112 = {
   },
   "nullable": true
 };
-function validate236(data, {
+function validate237(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6558,10 +6576,10 @@ function validate236(data, {
       }
     }
   }
-  validate236.errors = vErrors;
+  validate237.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema114 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -6598,14 +6616,14 @@ const schema113 = {
   },
   "nullable": true
 };
-const schema114 = {
+const schema115 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate240(data, {
+function validate241(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6635,7 +6653,7 @@ function validate240(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema114.enum
+        allowedValues: schema115.enum
       }
     };
     if (vErrors === null) {
@@ -6663,10 +6681,10 @@ function validate240(data, {
       errors++;
     }
   }
-  validate240.errors = vErrors;
+  validate241.errors = vErrors;
   return errors === 0;
 }
-const schema115 = {
+const schema116 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -6916,7 +6934,7 @@ function validate62(data, {
   validate62.errors = vErrors;
   return errors === 0;
 }
-const schema116 = {
+const schema117 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -6925,7 +6943,7 @@ const schema116 = {
   },
   "nullable": true
 };
-const schema117 = {
+const schema118 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -6940,13 +6958,13 @@ const schema117 = {
     }
   }
 };
-const schema118 = {
+const schema119 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate247(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7022,7 +7040,7 @@ function validate247(data, {
       errors++;
     }
   }
-  validate247.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
 const schema32 = {
@@ -7178,7 +7196,7 @@ function validate66(data, {
   validate66.errors = vErrors;
   return errors === 0;
 }
-function validate246(data, {
+function validate247(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7204,13 +7222,13 @@ function validate246(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate247(data.weight, {
+      if (!validate248(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
@@ -7252,10 +7270,10 @@ function validate246(data, {
     }
     errors++;
   }
-  validate246.errors = vErrors;
+  validate247.errors = vErrors;
   return errors === 0;
 }
-function validate245(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7314,21 +7332,21 @@ function validate245(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate246(data[i0], {
+      if (!validate247(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
+        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate245.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema120 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -7338,7 +7356,72 @@ const schema119 = {
   },
   "nullable": true
 };
-function validate254(data, {
+const schema36 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 128
+};
+function validate69(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 128) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 128
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate69.errors = vErrors;
+  return errors === 0;
+}
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7380,21 +7463,21 @@ function validate254(data, {
       errors++;
     }
     if (data.header !== undefined) {
-      if (!validate30(data.header, {
+      if (!validate69(data.header, {
         instancePath: instancePath + "/header",
         parentData: data,
         parentDataProperty: "header",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate254.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-function validate242(data, {
+function validate243(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7442,13 +7525,13 @@ function validate242(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate245(data.steps, {
+      if (!validate246(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
@@ -7464,21 +7547,21 @@ function validate242(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate254(data.stickyBy, {
+      if (!validate255(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate242.errors = vErrors;
+  validate243.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema121 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -7502,7 +7585,7 @@ const schema120 = {
   },
   "nullable": true
 };
-function validate258(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7594,10 +7677,10 @@ function validate258(data, {
       }
     }
   }
-  validate258.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema122 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -7618,7 +7701,7 @@ const schema121 = {
   },
   "nullable": true
 };
-const schema122 = {
+const schema123 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -7626,7 +7709,7 @@ const schema122 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate267(data, {
+function validate268(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7702,10 +7785,10 @@ function validate267(data, {
       errors++;
     }
   }
-  validate267.errors = vErrors;
+  validate268.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema124 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -7713,7 +7796,7 @@ const schema123 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate269(data, {
+function validate270(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7789,16 +7872,16 @@ function validate269(data, {
       errors++;
     }
   }
-  validate269.errors = vErrors;
+  validate270.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema125 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate271(data, {
+function validate272(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7840,17 +7923,17 @@ function validate271(data, {
       errors++;
     }
   }
-  validate271.errors = vErrors;
+  validate272.errors = vErrors;
   return errors === 0;
 }
-const schema125 = {
+const schema126 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate273(data, {
+function validate274(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7880,7 +7963,7 @@ function validate273(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema125.enum
+        allowedValues: schema126.enum
       }
     };
     if (vErrors === null) {
@@ -7908,10 +7991,10 @@ function validate273(data, {
       errors++;
     }
   }
-  validate273.errors = vErrors;
+  validate274.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema127 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -7920,7 +8003,7 @@ const schema126 = {
   },
   "nullable": true
 };
-const schema127 = {
+const schema128 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -7950,12 +8033,12 @@ const schema127 = {
     }
   }
 };
-const schema128 = {
+const schema129 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate277(data, {
+function validate278(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7969,7 +8052,7 @@ function validate277(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema128.enum
+        allowedValues: schema129.enum
       }
     };
     if (vErrors === null) {
@@ -8012,7 +8095,7 @@ function validate277(data, {
     }
     errors++;
   }
-  validate277.errors = vErrors;
+  validate278.errors = vErrors;
   return errors === 0;
 }
 const schema34 = {
@@ -8065,13 +8148,13 @@ function validate67(data, {
   validate67.errors = vErrors;
   return errors === 0;
 }
-const schema129 = {
+const schema130 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate282(data, {
+function validate283(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8129,10 +8212,10 @@ function validate282(data, {
       errors++;
     }
   }
-  validate282.errors = vErrors;
+  validate283.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema131 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -8140,7 +8223,7 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema132 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -8158,12 +8241,12 @@ const schema131 = {
     }
   }
 };
-const schema132 = {
+const schema133 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate287(data, {
+function validate288(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8177,7 +8260,7 @@ function validate287(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema132.enum
+        allowedValues: schema133.enum
       }
     };
     if (vErrors === null) {
@@ -8220,15 +8303,15 @@ function validate287(data, {
     }
     errors++;
   }
-  validate287.errors = vErrors;
+  validate288.errors = vErrors;
   return errors === 0;
 }
-const schema36 = {
+const schema37 = {
   "type": "string",
   "maxLength": 32,
   "nullable": true
 };
-function validate69(data, {
+function validate70(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8270,10 +8353,10 @@ function validate69(data, {
       errors++;
     }
   }
-  validate69.errors = vErrors;
+  validate70.errors = vErrors;
   return errors === 0;
 }
-function validate285(data, {
+function validate286(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8315,46 +8398,46 @@ function validate285(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate30(data.name, {
+      if (!validate69(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.compare !== undefined) {
-      if (!validate287(data.compare, {
+      if (!validate288(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
+        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
         errors = vErrors.length;
       }
     }
     if (data.absolute !== undefined) {
-      if (!validate69(data.absolute, {
+      if (!validate70(data.absolute, {
         instancePath: instancePath + "/absolute",
         parentData: data,
         parentDataProperty: "absolute",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.relative !== undefined) {
-      if (!validate69(data.relative, {
+      if (!validate70(data.relative, {
         instancePath: instancePath + "/relative",
         parentData: data,
         parentDataProperty: "relative",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
@@ -8374,10 +8457,10 @@ function validate285(data, {
     }
     errors++;
   }
-  validate285.errors = vErrors;
+  validate286.errors = vErrors;
   return errors === 0;
 }
-function validate284(data, {
+function validate285(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8420,28 +8503,28 @@ function validate284(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate285(data[i0], {
+      if (!validate286(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate284.errors = vErrors;
+  validate285.errors = vErrors;
   return errors === 0;
 }
-const schema133 = {
+const schema134 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate293(data, {
+function validate294(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8517,17 +8600,17 @@ function validate293(data, {
       errors++;
     }
   }
-  validate293.errors = vErrors;
+  validate294.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
+const schema135 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate295(data, {
+function validate296(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8603,10 +8686,10 @@ function validate295(data, {
       errors++;
     }
   }
-  validate295.errors = vErrors;
+  validate296.errors = vErrors;
   return errors === 0;
 }
-function validate276(data, {
+function validate277(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8632,13 +8715,13 @@ function validate276(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate277(data.metric, {
+      if (!validate278(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
         errors = vErrors.length;
       }
     }
@@ -8676,46 +8759,46 @@ function validate276(data, {
       }
     }
     if (data.query !== undefined) {
-      if (!validate282(data.query, {
+      if (!validate283(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate282.errors : vErrors.concat(validate282.errors);
+        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate284(data.outputs, {
+      if (!validate285(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate284.errors : vErrors.concat(validate284.errors);
+        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate293(data.percentile, {
+      if (!validate294(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
+        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate295(data.maxMilliseconds, {
+      if (!validate296(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate295.errors : vErrors.concat(validate295.errors);
+        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
         errors = vErrors.length;
       }
     }
@@ -8735,10 +8818,10 @@ function validate276(data, {
     }
     errors++;
   }
-  validate276.errors = vErrors;
+  validate277.errors = vErrors;
   return errors === 0;
 }
-function validate275(data, {
+function validate276(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8797,21 +8880,21 @@ function validate275(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate276(data[i0], {
+      if (!validate277(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
+        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate275.errors = vErrors;
+  validate276.errors = vErrors;
   return errors === 0;
 }
-function validate266(data, {
+function validate267(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8837,151 +8920,62 @@ function validate266(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate267(data.intervalSeconds, {
+      if (!validate268(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
+        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
         errors = vErrors.length;
       }
     }
     if (data.minRequests !== undefined) {
-      if (!validate269(data.minRequests, {
+      if (!validate270(data.minRequests, {
         instancePath: instancePath + "/minRequests",
         parentData: data,
         parentDataProperty: "minRequests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate269.errors : vErrors.concat(validate269.errors);
+        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
         errors = vErrors.length;
       }
     }
     if (data.confidence !== undefined) {
-      if (!validate271(data.confidence, {
+      if (!validate272(data.confidence, {
         instancePath: instancePath + "/confidence",
         parentData: data,
         parentDataProperty: "confidence",
         rootData
       })) {
-        vErrors = vErrors === null ? validate271.errors : vErrors.concat(validate271.errors);
+        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
         errors = vErrors.length;
       }
     }
     if (data.onInconclusive !== undefined) {
-      if (!validate273(data.onInconclusive, {
+      if (!validate274(data.onInconclusive, {
         instancePath: instancePath + "/onInconclusive",
         parentData: data,
         parentDataProperty: "onInconclusive",
         rootData
       })) {
-        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
+        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
         errors = vErrors.length;
       }
     }
     if (data.gates !== undefined) {
-      if (!validate275(data.gates, {
+      if (!validate276(data.gates, {
         instancePath: instancePath + "/gates",
         parentData: data,
         parentDataProperty: "gates",
         rootData
       })) {
-        vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
+        vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate266.errors = vErrors;
-  return errors === 0;
-}
-const schema135 = {
-  "anyOf": [{
-    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
-  }, {
-    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
-  }],
-  "maxLength": 8,
-  "default": "25%"
-};
-function validate300(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  const _errs0 = errors;
-  let valid0 = false;
-  const _errs1 = errors;
-  if (!validate23(data, {
-    instancePath,
-    parentData,
-    parentDataProperty,
-    rootData
-  })) {
-    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
-    errors = vErrors.length;
-  }
-  var _valid0 = _errs1 === errors;
-  valid0 = valid0 || _valid0;
-  if (!valid0) {
-    const _errs2 = errors;
-    if (!validate25(data, {
-      instancePath,
-      parentData,
-      parentDataProperty,
-      rootData
-    })) {
-      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
-      errors = vErrors.length;
-    }
-    var _valid0 = _errs2 === errors;
-    valid0 = valid0 || _valid0;
-  }
-  if (!valid0) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/anyOf",
-      keyword: "anyOf",
-      params: {}
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  } else {
-    errors = _errs0;
-    if (vErrors !== null) {
-      if (_errs0) {
-        vErrors.length = _errs0;
-      } else {
-        vErrors = null;
-      }
-    }
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 8) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 8
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
-  validate300.errors = vErrors;
+  validate267.errors = vErrors;
   return errors === 0;
 }
 const schema136 = {
@@ -8991,9 +8985,9 @@ const schema136 = {
     "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
   }],
   "maxLength": 8,
-  "default": 0
+  "default": "25%"
 };
-function validate304(data, {
+function validate301(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9070,10 +9064,99 @@ function validate304(data, {
       errors++;
     }
   }
-  validate304.errors = vErrors;
+  validate301.errors = vErrors;
   return errors === 0;
 }
 const schema137 = {
+  "anyOf": [{
+    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
+  }, {
+    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
+  }],
+  "maxLength": 8,
+  "default": 0
+};
+function validate305(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  const _errs0 = errors;
+  let valid0 = false;
+  const _errs1 = errors;
+  if (!validate23(data, {
+    instancePath,
+    parentData,
+    parentDataProperty,
+    rootData
+  })) {
+    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
+    errors = vErrors.length;
+  }
+  var _valid0 = _errs1 === errors;
+  valid0 = valid0 || _valid0;
+  if (!valid0) {
+    const _errs2 = errors;
+    if (!validate25(data, {
+      instancePath,
+      parentData,
+      parentDataProperty,
+      rootData
+    })) {
+      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
+      errors = vErrors.length;
+    }
+    var _valid0 = _errs2 === errors;
+    valid0 = valid0 || _valid0;
+  }
+  if (!valid0) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/anyOf",
+      keyword: "anyOf",
+      params: {}
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  } else {
+    errors = _errs0;
+    if (vErrors !== null) {
+      if (_errs0) {
+        vErrors.length = _errs0;
+      } else {
+        vErrors = null;
+      }
+    }
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate305.errors = vErrors;
+  return errors === 0;
+}
+const schema138 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -9081,7 +9164,7 @@ const schema137 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate308(data, {
+function validate309(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9157,10 +9240,10 @@ function validate308(data, {
       errors++;
     }
   }
-  validate308.errors = vErrors;
+  validate309.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema139 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -9168,7 +9251,7 @@ const schema138 = {
   "maximum": 100,
   "nullable": true
 };
-function validate310(data, {
+function validate311(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9244,17 +9327,17 @@ function validate310(data, {
       errors++;
     }
   }
-  validate310.errors = vErrors;
+  validate311.errors = vErrors;
   return errors === 0;
 }
-const schema139 = {
+const schema140 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate312(data, {
+function validate313(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9279,74 +9362,6 @@ function validate312(data, {
     errors++;
   }
   if (!(data === "Rollback" || data === "Pause")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema139.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate312.errors = vErrors;
-  return errors === 0;
-}
-const schema140 = {
-  "type": "string",
-  "enum": ["Adopt", "Revert"],
-  "maxLength": 32,
-  "default": "Adopt",
-  "nullable": true
-};
-function validate314(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Adopt" || data === "Revert")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -9380,10 +9395,78 @@ function validate314(data, {
       errors++;
     }
   }
-  validate314.errors = vErrors;
+  validate313.errors = vErrors;
   return errors === 0;
 }
-function validate239(data, {
+const schema141 = {
+  "type": "string",
+  "enum": ["Adopt", "Revert"],
+  "maxLength": 32,
+  "default": "Adopt",
+  "nullable": true
+};
+function validate315(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Adopt" || data === "Revert")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema141.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate315.errors = vErrors;
+  return errors === 0;
+}
+function validate240(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9409,120 +9492,120 @@ function validate239(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate240(data.strategy, {
+      if (!validate241(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate242(data.canary, {
+      if (!validate243(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
         errors = vErrors.length;
       }
     }
     if (data.blueGreen !== undefined) {
-      if (!validate258(data.blueGreen, {
+      if (!validate259(data.blueGreen, {
         instancePath: instancePath + "/blueGreen",
         parentData: data,
         parentDataProperty: "blueGreen",
         rootData
       })) {
-        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
     if (data.analysis !== undefined) {
-      if (!validate266(data.analysis, {
+      if (!validate267(data.analysis, {
         instancePath: instancePath + "/analysis",
         parentData: data,
         parentDataProperty: "analysis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
+        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate300(data.maxSurge, {
+      if (!validate301(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate300.errors : vErrors.concat(validate300.errors);
+        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate304(data.maxUnavailable, {
+      if (!validate305(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate304.errors : vErrors.concat(validate304.errors);
+        vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate308(data.progressDeadlineSeconds, {
+      if (!validate309(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
+        vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate310(data.revisionHistoryLimit, {
+      if (!validate311(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate310.errors : vErrors.concat(validate310.errors);
+        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate312(data.onFailure, {
+      if (!validate313(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
+        vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate314(data.externalUndo, {
+      if (!validate315(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
+        vErrors = vErrors === null ? validate315.errors : vErrors.concat(validate315.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate239.errors = vErrors;
+  validate240.errors = vErrors;
   return errors === 0;
 }
-const schema141 = {
+const schema142 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -9534,13 +9617,13 @@ const schema141 = {
   },
   "nullable": true
 };
-const schema142 = {
+const schema143 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate318(data, {
+function validate319(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9570,7 +9653,7 @@ function validate318(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema142.enum
+        allowedValues: schema143.enum
       }
     };
     if (vErrors === null) {
@@ -9598,10 +9681,10 @@ function validate318(data, {
       errors++;
     }
   }
-  validate318.errors = vErrors;
+  validate319.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema144 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -9617,11 +9700,11 @@ const schema143 = {
   },
   "nullable": true
 };
-const schema144 = {
+const schema145 = {
   "type": "string",
   "maxLength": 64
 };
-function validate323(data, {
+function validate324(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9662,10 +9745,10 @@ function validate323(data, {
     }
     errors++;
   }
-  validate323.errors = vErrors;
+  validate324.errors = vErrors;
   return errors === 0;
 }
-function validate320(data, {
+function validate321(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9761,21 +9844,21 @@ function validate320(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate323(data.sha256, {
+      if (!validate324(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate320.errors = vErrors;
+  validate321.errors = vErrors;
   return errors === 0;
 }
-function validate317(data, {
+function validate318(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9801,32 +9884,32 @@ function validate317(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate318(data.contract, {
+      if (!validate319(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate320(data.goldenSet, {
+      if (!validate321(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+        vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate317.errors = vErrors;
+  validate318.errors = vErrors;
   return errors === 0;
 }
-function validate94(data, {
+function validate95(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9852,13 +9935,13 @@ function validate94(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate95(data.model, {
+      if (!validate96(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate95.errors : vErrors.concat(validate95.errors);
+        vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
         errors = vErrors.length;
       }
     }
@@ -9874,79 +9957,79 @@ function validate94(data, {
       }
     }
     if (data.resources !== undefined) {
-      if (!validate110(data.resources, {
+      if (!validate111(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
         rootData
       })) {
-        vErrors = vErrors === null ? validate110.errors : vErrors.concat(validate110.errors);
+        vErrors = vErrors === null ? validate111.errors : vErrors.concat(validate111.errors);
         errors = vErrors.length;
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate114(data.runtime, {
+      if (!validate115(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate168(data.pod, {
+      if (!validate169(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
+        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate217(data.autoscaling, {
+      if (!validate218(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate236(data.service, {
+      if (!validate237(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate239(data.rollout, {
+      if (!validate240(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate317(data.validation, {
+      if (!validate318(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate317.errors : vErrors.concat(validate317.errors);
+        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
         errors = vErrors.length;
       }
     }
@@ -9966,10 +10049,10 @@ function validate94(data, {
     }
     errors++;
   }
-  validate94.errors = vErrors;
+  validate95.errors = vErrors;
   return errors === 0;
 }
-const schema145 = {
+const schema146 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -10029,7 +10112,7 @@ const schema145 = {
   },
   "nullable": true
 };
-const schema146 = {
+const schema147 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -10037,7 +10120,7 @@ const schema146 = {
   },
   "nullable": true
 };
-const schema147 = {
+const schema148 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -10061,11 +10144,11 @@ const schema147 = {
     }
   }
 };
-const schema148 = {
+const schema149 = {
   "type": "string",
   "maxLength": 316
 };
-function validate332(data, {
+function validate333(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10106,15 +10189,15 @@ function validate332(data, {
     }
     errors++;
   }
-  validate332.errors = vErrors;
+  validate333.errors = vErrors;
   return errors === 0;
 }
-const schema149 = {
+const schema150 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate334(data, {
+function validate335(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10128,7 +10211,7 @@ function validate334(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema149.enum
+        allowedValues: schema150.enum
       }
     };
     if (vErrors === null) {
@@ -10171,14 +10254,14 @@ function validate334(data, {
     }
     errors++;
   }
-  validate334.errors = vErrors;
+  validate335.errors = vErrors;
   return errors === 0;
 }
-const schema48 = {
+const schema49 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate81(data, {
+function validate82(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10219,16 +10302,16 @@ function validate81(data, {
     }
     errors++;
   }
-  validate81.errors = vErrors;
+  validate82.errors = vErrors;
   return errors === 0;
 }
-const schema47 = {
+const schema48 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats18 = formats["date-time"];
-function validate80(data, {
+function validate81(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10285,16 +10368,16 @@ function validate80(data, {
     }
     errors++;
   }
-  validate80.errors = vErrors;
+  validate81.errors = vErrors;
   return errors === 0;
 }
-const schema150 = {
+const schema151 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate339(data, {
+function validate340(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10353,10 +10436,10 @@ function validate339(data, {
       errors++;
     }
   }
-  validate339.errors = vErrors;
+  validate340.errors = vErrors;
   return errors === 0;
 }
-function validate331(data, {
+function validate332(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10446,68 +10529,68 @@ function validate331(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate332(data.type, {
+      if (!validate333(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+        vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate334(data.status, {
+      if (!validate335(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate71(data.reason, {
+      if (!validate72(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate81(data.message, {
+      if (!validate82(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.lastTransitionTime !== undefined) {
+      if (!validate81(data.lastTransitionTime, {
+        instancePath: instancePath + "/lastTransitionTime",
+        parentData: data,
+        parentDataProperty: "lastTransitionTime",
         rootData
       })) {
         vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
-    if (data.lastTransitionTime !== undefined) {
-      if (!validate80(data.lastTransitionTime, {
-        instancePath: instancePath + "/lastTransitionTime",
-        parentData: data,
-        parentDataProperty: "lastTransitionTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
-        errors = vErrors.length;
-      }
-    }
     if (data.observedGeneration !== undefined) {
-      if (!validate339(data.observedGeneration, {
+      if (!validate340(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
+        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
         errors = vErrors.length;
       }
     }
@@ -10527,10 +10610,10 @@ function validate331(data, {
     }
     errors++;
   }
-  validate331.errors = vErrors;
+  validate332.errors = vErrors;
   return errors === 0;
 }
-function validate330(data, {
+function validate331(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10573,26 +10656,26 @@ function validate330(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate331(data[i0], {
+      if (!validate332(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
+        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate330.errors = vErrors;
+  validate331.errors = vErrors;
   return errors === 0;
 }
-const schema39 = {
+const schema40 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate72(data, {
+function validate73(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10634,15 +10717,15 @@ function validate72(data, {
       errors++;
     }
   }
-  validate72.errors = vErrors;
+  validate73.errors = vErrors;
   return errors === 0;
 }
-const schema40 = {
+const schema41 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate73(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10684,15 +10767,15 @@ function validate73(data, {
       errors++;
     }
   }
-  validate73.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema42 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate74(data, {
+function validate75(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10734,15 +10817,15 @@ function validate74(data, {
       errors++;
     }
   }
-  validate74.errors = vErrors;
+  validate75.errors = vErrors;
   return errors === 0;
 }
-const schema49 = {
+const schema50 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate82(data, {
+function validate83(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10784,15 +10867,15 @@ function validate82(data, {
       errors++;
     }
   }
-  validate82.errors = vErrors;
+  validate83.errors = vErrors;
   return errors === 0;
 }
-const schema151 = {
+const schema152 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate351(data, {
+function validate352(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10834,10 +10917,10 @@ function validate351(data, {
       errors++;
     }
   }
-  validate351.errors = vErrors;
+  validate352.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema153 = {
   "type": "object",
   "properties": {
     "message": {
@@ -10864,12 +10947,12 @@ const schema152 = {
   },
   "nullable": true
 };
-const schema153 = {
+const schema154 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate354(data, {
+function validate355(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10911,16 +10994,16 @@ function validate354(data, {
       errors++;
     }
   }
-  validate354.errors = vErrors;
+  validate355.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema44 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate76(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10978,10 +11061,10 @@ function validate76(data, {
       errors++;
     }
   }
-  validate76.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-const schema154 = {
+const schema155 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -10989,7 +11072,7 @@ const schema154 = {
   },
   "nullable": true
 };
-const schema155 = {
+const schema156 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -11001,12 +11084,12 @@ const schema155 = {
     }
   }
 };
-const schema156 = {
+const schema157 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate362(data, {
+function validate363(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11020,7 +11103,7 @@ function validate362(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema156.enum
+        allowedValues: schema157.enum
       }
     };
     if (vErrors === null) {
@@ -11063,14 +11146,14 @@ function validate362(data, {
     }
     errors++;
   }
-  validate362.errors = vErrors;
+  validate363.errors = vErrors;
   return errors === 0;
 }
-const schema45 = {
+const schema46 = {
   "type": "string",
   "maxLength": 253
 };
-function validate78(data, {
+function validate79(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11111,10 +11194,10 @@ function validate78(data, {
     }
     errors++;
   }
-  validate78.errors = vErrors;
+  validate79.errors = vErrors;
   return errors === 0;
 }
-function validate361(data, {
+function validate362(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11156,24 +11239,24 @@ function validate361(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate362(data.kind, {
+      if (!validate363(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate362.errors : vErrors.concat(validate362.errors);
+        vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
         errors = vErrors.length;
       }
     }
     if (data.name !== undefined) {
-      if (!validate78(data.name, {
+      if (!validate79(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
@@ -11193,10 +11276,10 @@ function validate361(data, {
     }
     errors++;
   }
-  validate361.errors = vErrors;
+  validate362.errors = vErrors;
   return errors === 0;
 }
-function validate360(data, {
+function validate361(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11239,21 +11322,21 @@ function validate360(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate361(data[i0], {
+      if (!validate362(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
+        vErrors = vErrors === null ? validate362.errors : vErrors.concat(validate362.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate360.errors = vErrors;
+  validate361.errors = vErrors;
   return errors === 0;
 }
-const schema157 = {
+const schema158 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -11293,12 +11376,12 @@ const schema157 = {
   },
   "nullable": true
 };
-const schema158 = {
+const schema159 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate371(data, {
+function validate372(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11312,7 +11395,7 @@ function validate371(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema158.enum
+        allowedValues: schema159.enum
       }
     };
     if (vErrors === null) {
@@ -11355,14 +11438,14 @@ function validate371(data, {
     }
     errors++;
   }
-  validate371.errors = vErrors;
+  validate372.errors = vErrors;
   return errors === 0;
 }
-const schema46 = {
+const schema47 = {
   "type": "integer",
   "format": "int32"
 };
-function validate79(data, {
+function validate80(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11404,15 +11487,15 @@ function validate79(data, {
       errors++;
     }
   }
-  validate79.errors = vErrors;
+  validate80.errors = vErrors;
   return errors === 0;
 }
-const schema50 = {
+const schema51 = {
   "type": "string",
   "maxLength": 32768,
   "nullable": true
 };
-function validate83(data, {
+function validate84(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11454,10 +11537,10 @@ function validate83(data, {
       errors++;
     }
   }
-  validate83.errors = vErrors;
+  validate84.errors = vErrors;
   return errors === 0;
 }
-const schema159 = {
+const schema160 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -11465,7 +11548,7 @@ const schema159 = {
   },
   "nullable": true
 };
-const schema160 = {
+const schema161 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -11492,11 +11575,11 @@ const schema160 = {
     }
   }
 };
-const schema161 = {
+const schema162 = {
   "type": "string",
   "maxLength": 128
 };
-function validate381(data, {
+function validate382(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11537,15 +11620,15 @@ function validate381(data, {
     }
     errors++;
   }
-  validate381.errors = vErrors;
+  validate382.errors = vErrors;
   return errors === 0;
 }
-const schema162 = {
+const schema163 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate383(data, {
+function validate384(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11559,7 +11642,7 @@ function validate383(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema162.enum
+        allowedValues: schema163.enum
       }
     };
     if (vErrors === null) {
@@ -11602,14 +11685,14 @@ function validate383(data, {
     }
     errors++;
   }
-  validate383.errors = vErrors;
+  validate384.errors = vErrors;
   return errors === 0;
 }
-const schema51 = {
+const schema52 = {
   "type": "integer",
   "format": "int64"
 };
-function validate84(data, {
+function validate85(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11651,10 +11734,10 @@ function validate84(data, {
       errors++;
     }
   }
-  validate84.errors = vErrors;
+  validate85.errors = vErrors;
   return errors === 0;
 }
-function validate380(data, {
+function validate381(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11712,79 +11795,79 @@ function validate380(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate381(data.gate, {
+      if (!validate382(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+        vErrors = vErrors === null ? validate382.errors : vErrors.concat(validate382.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate383(data.verdict, {
+      if (!validate384(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate383.errors : vErrors.concat(validate383.errors);
+        vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
         errors = vErrors.length;
       }
     }
     if (data.requests !== undefined) {
-      if (!validate84(data.requests, {
+      if (!validate85(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate77(data.value, {
+      if (!validate78(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate73(data.message, {
+      if (!validate74(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.lower !== undefined) {
-      if (!validate77(data.lower, {
+      if (!validate78(data.lower, {
         instancePath: instancePath + "/lower",
         parentData: data,
         parentDataProperty: "lower",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.upper !== undefined) {
-      if (!validate77(data.upper, {
+      if (!validate78(data.upper, {
         instancePath: instancePath + "/upper",
         parentData: data,
         parentDataProperty: "upper",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
@@ -11804,10 +11887,10 @@ function validate380(data, {
     }
     errors++;
   }
-  validate380.errors = vErrors;
+  validate381.errors = vErrors;
   return errors === 0;
 }
-function validate379(data, {
+function validate380(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11850,21 +11933,21 @@ function validate379(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate380(data[i0], {
+      if (!validate381(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
+        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate379.errors = vErrors;
+  validate380.errors = vErrors;
   return errors === 0;
 }
-function validate367(data, {
+function validate368(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11986,131 +12069,131 @@ function validate367(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate78(data.revision, {
+      if (!validate79(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableRevision !== undefined) {
-      if (!validate78(data.stableRevision, {
+      if (!validate79(data.stableRevision, {
         instancePath: instancePath + "/stableRevision",
         parentData: data,
         parentDataProperty: "stableRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableReplicas !== undefined) {
-      if (!validate72(data.stableReplicas, {
+      if (!validate73(data.stableReplicas, {
         instancePath: instancePath + "/stableReplicas",
         parentData: data,
         parentDataProperty: "stableReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.state !== undefined) {
-      if (!validate371(data.state, {
+      if (!validate372(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate371.errors : vErrors.concat(validate371.errors);
+        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
         errors = vErrors.length;
       }
     }
     if (data.step !== undefined) {
-      if (!validate79(data.step, {
+      if (!validate80(data.step, {
         instancePath: instancePath + "/step",
         parentData: data,
         parentDataProperty: "step",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.weight !== undefined) {
-      if (!validate79(data.weight, {
-        instancePath: instancePath + "/weight",
-        parentData: data,
-        parentDataProperty: "weight",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate80(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
+    if (data.weight !== undefined) {
+      if (!validate80(data.weight, {
+        instancePath: instancePath + "/weight",
+        parentData: data,
+        parentDataProperty: "weight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate81(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.paused !== undefined) {
-      if (!validate76(data.paused, {
+      if (!validate77(data.paused, {
         instancePath: instancePath + "/paused",
         parentData: data,
         parentDataProperty: "paused",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate83(data.message, {
+      if (!validate84(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.measuredTime !== undefined) {
-      if (!validate76(data.measuredTime, {
+      if (!validate77(data.measuredTime, {
         instancePath: instancePath + "/measuredTime",
         parentData: data,
         parentDataProperty: "measuredTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate379(data.measurements, {
+      if (!validate380(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate379.errors : vErrors.concat(validate379.errors);
+        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate367.errors = vErrors;
+  validate368.errors = vErrors;
   return errors === 0;
 }
-function validate353(data, {
+function validate354(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12136,87 +12219,87 @@ function validate353(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate354(data.message, {
+      if (!validate355(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
+        vErrors = vErrors === null ? validate355.errors : vErrors.concat(validate355.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate76(data.startTime, {
+      if (!validate77(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressTime !== undefined) {
-      if (!validate76(data.progressTime, {
-        instancePath: instancePath + "/progressTime",
-        parentData: data,
-        parentDataProperty: "progressTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.completeTime !== undefined) {
-      if (!validate76(data.completeTime, {
-        instancePath: instancePath + "/completeTime",
-        parentData: data,
-        parentDataProperty: "completeTime",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.restartedAt !== undefined) {
-      if (!validate77(data.restartedAt, {
-        instancePath: instancePath + "/restartedAt",
-        parentData: data,
-        parentDataProperty: "restartedAt",
         rootData
       })) {
         vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
+    if (data.progressTime !== undefined) {
+      if (!validate77(data.progressTime, {
+        instancePath: instancePath + "/progressTime",
+        parentData: data,
+        parentDataProperty: "progressTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.completeTime !== undefined) {
+      if (!validate77(data.completeTime, {
+        instancePath: instancePath + "/completeTime",
+        parentData: data,
+        parentDataProperty: "completeTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.restartedAt !== undefined) {
+      if (!validate78(data.restartedAt, {
+        instancePath: instancePath + "/restartedAt",
+        parentData: data,
+        parentDataProperty: "restartedAt",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.routes !== undefined) {
-      if (!validate360(data.routes, {
+      if (!validate361(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate360.errors : vErrors.concat(validate360.errors);
+        vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate367(data.canary, {
+      if (!validate368(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate367.errors : vErrors.concat(validate367.errors);
+        vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate353.errors = vErrors;
+  validate354.errors = vErrors;
   return errors === 0;
 }
-const schema163 = {
+const schema164 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -12247,12 +12330,12 @@ const schema163 = {
   },
   "nullable": true
 };
-const schema164 = {
+const schema165 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate396(data, {
+function validate397(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12266,7 +12349,7 @@ function validate396(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema164.enum
+        allowedValues: schema165.enum
       }
     };
     if (vErrors === null) {
@@ -12309,10 +12392,10 @@ function validate396(data, {
     }
     errors++;
   }
-  validate396.errors = vErrors;
+  validate397.errors = vErrors;
   return errors === 0;
 }
-function validate394(data, {
+function validate395(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12418,98 +12501,98 @@ function validate394(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate78(data.revision, {
+      if (!validate79(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate396(data.verdict, {
+      if (!validate397(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate396.errors : vErrors.concat(validate396.errors);
+        vErrors = vErrors === null ? validate397.errors : vErrors.concat(validate397.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate71(data.reason, {
+      if (!validate72(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate81(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.digest !== undefined) {
-      if (!validate82(data.digest, {
-        instancePath: instancePath + "/digest",
-        parentData: data,
-        parentDataProperty: "digest",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.attempts !== undefined) {
-      if (!validate72(data.attempts, {
-        instancePath: instancePath + "/attempts",
-        parentData: data,
-        parentDataProperty: "attempts",
         rootData
       })) {
         vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
         errors = vErrors.length;
       }
     }
+    if (data.message !== undefined) {
+      if (!validate82(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.digest !== undefined) {
+      if (!validate83(data.digest, {
+        instancePath: instancePath + "/digest",
+        parentData: data,
+        parentDataProperty: "digest",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.attempts !== undefined) {
+      if (!validate73(data.attempts, {
+        instancePath: instancePath + "/attempts",
+        parentData: data,
+        parentDataProperty: "attempts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.pod !== undefined) {
-      if (!validate74(data.pod, {
+      if (!validate75(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate80(data.time, {
+      if (!validate81(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate394.errors = vErrors;
+  validate395.errors = vErrors;
   return errors === 0;
 }
-const schema165 = {
+const schema166 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -12540,12 +12623,12 @@ const schema165 = {
   },
   "nullable": true
 };
-const schema166 = {
+const schema167 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate408(data, {
+function validate409(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12559,7 +12642,7 @@ function validate408(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema166.enum
+        allowedValues: schema167.enum
       }
     };
     if (vErrors === null) {
@@ -12602,15 +12685,15 @@ function validate408(data, {
     }
     errors++;
   }
-  validate408.errors = vErrors;
+  validate409.errors = vErrors;
   return errors === 0;
 }
-const schema167 = {
+const schema168 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate413(data, {
+function validate414(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12652,10 +12735,10 @@ function validate413(data, {
       errors++;
     }
   }
-  validate413.errors = vErrors;
+  validate414.errors = vErrors;
   return errors === 0;
 }
-function validate405(data, {
+function validate406(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12745,98 +12828,98 @@ function validate405(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate78(data.fromRevision, {
+      if (!validate79(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate78(data.toRevision, {
+      if (!validate79(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate408(data.trigger, {
+      if (!validate409(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate408.errors : vErrors.concat(validate408.errors);
+        vErrors = vErrors === null ? validate409.errors : vErrors.concat(validate409.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate83(data.message, {
+      if (!validate84(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.undoneGeneration !== undefined) {
-      if (!validate70(data.undoneGeneration, {
+      if (!validate71(data.undoneGeneration, {
         instancePath: instancePath + "/undoneGeneration",
         parentData: data,
         parentDataProperty: "undoneGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.undone !== undefined) {
-      if (!validate74(data.undone, {
+      if (!validate75(data.undone, {
         instancePath: instancePath + "/undone",
         parentData: data,
         parentDataProperty: "undone",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate413(data.fieldManager, {
+      if (!validate414(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate413.errors : vErrors.concat(validate413.errors);
+        vErrors = vErrors === null ? validate414.errors : vErrors.concat(validate414.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate80(data.time, {
+      if (!validate81(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate405.errors = vErrors;
+  validate406.errors = vErrors;
   return errors === 0;
 }
-const schema168 = {
+const schema169 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -12854,7 +12937,7 @@ const schema168 = {
   },
   "nullable": true
 };
-function validate418(data, {
+function validate419(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12880,54 +12963,54 @@ function validate418(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.promote !== undefined) {
-      if (!validate73(data.promote, {
+      if (!validate74(data.promote, {
         instancePath: instancePath + "/promote",
         parentData: data,
         parentDataProperty: "promote",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.abort !== undefined) {
-      if (!validate73(data.abort, {
+      if (!validate74(data.abort, {
         instancePath: instancePath + "/abort",
         parentData: data,
         parentDataProperty: "abort",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.pause !== undefined) {
-      if (!validate73(data.pause, {
+      if (!validate74(data.pause, {
         instancePath: instancePath + "/pause",
         parentData: data,
         parentDataProperty: "pause",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.resume !== undefined) {
-      if (!validate73(data.resume, {
+      if (!validate74(data.resume, {
         instancePath: instancePath + "/resume",
         parentData: data,
         parentDataProperty: "resume",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate418.errors = vErrors;
+  validate419.errors = vErrors;
   return errors === 0;
 }
-const schema169 = {
+const schema170 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -12935,7 +13018,7 @@ const schema169 = {
   },
   "nullable": true
 };
-const schema170 = {
+const schema171 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -12956,7 +13039,7 @@ const schema170 = {
     }
   }
 };
-function validate425(data, {
+function validate426(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13014,24 +13097,24 @@ function validate425(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate78(data.revision, {
+      if (!validate79(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.number !== undefined) {
-      if (!validate84(data.number, {
+      if (!validate85(data.number, {
         instancePath: instancePath + "/number",
         parentData: data,
         parentDataProperty: "number",
         rootData
       })) {
-        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
@@ -13047,24 +13130,24 @@ function validate425(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate77(data.sha256, {
+      if (!validate78(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate76(data.healthySince, {
+      if (!validate77(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
@@ -13084,10 +13167,10 @@ function validate425(data, {
     }
     errors++;
   }
-  validate425.errors = vErrors;
+  validate426.errors = vErrors;
   return errors === 0;
 }
-function validate424(data, {
+function validate425(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13130,21 +13213,21 @@ function validate424(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate425(data[i0], {
+      if (!validate426(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate425.errors : vErrors.concat(validate425.errors);
+        vErrors = vErrors === null ? validate426.errors : vErrors.concat(validate426.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate424.errors = vErrors;
+  validate425.errors = vErrors;
   return errors === 0;
 }
-function validate328(data, {
+function validate329(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13170,197 +13253,197 @@ function validate328(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.observedGeneration !== undefined) {
-      if (!validate70(data.observedGeneration, {
+      if (!validate71(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
         errors = vErrors.length;
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate330(data.conditions, {
+      if (!validate331(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
+        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate72(data.replicas, {
+      if (!validate73(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.readyReplicas !== undefined) {
-      if (!validate72(data.readyReplicas, {
+      if (!validate73(data.readyReplicas, {
         instancePath: instancePath + "/readyReplicas",
         parentData: data,
         parentDataProperty: "readyReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.selector !== undefined) {
-      if (!validate73(data.selector, {
+      if (!validate74(data.selector, {
         instancePath: instancePath + "/selector",
         parentData: data,
         parentDataProperty: "selector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.url !== undefined) {
-      if (!validate73(data.url, {
+      if (!validate74(data.url, {
         instancePath: instancePath + "/url",
         parentData: data,
         parentDataProperty: "url",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.currentRevision !== undefined) {
-      if (!validate74(data.currentRevision, {
+      if (!validate75(data.currentRevision, {
         instancePath: instancePath + "/currentRevision",
         parentData: data,
         parentDataProperty: "currentRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.updateRevision !== undefined) {
-      if (!validate74(data.updateRevision, {
-        instancePath: instancePath + "/updateRevision",
-        parentData: data,
-        parentDataProperty: "updateRevision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.modelVersion !== undefined) {
-      if (!validate75(data.modelVersion, {
-        instancePath: instancePath + "/modelVersion",
-        parentData: data,
-        parentDataProperty: "modelVersion",
         rootData
       })) {
         vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
+    if (data.updateRevision !== undefined) {
+      if (!validate75(data.updateRevision, {
+        instancePath: instancePath + "/updateRevision",
+        parentData: data,
+        parentDataProperty: "updateRevision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.modelVersion !== undefined) {
+      if (!validate76(data.modelVersion, {
+        instancePath: instancePath + "/modelVersion",
+        parentData: data,
+        parentDataProperty: "modelVersion",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.modelDigest !== undefined) {
-      if (!validate82(data.modelDigest, {
+      if (!validate83(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
         errors = vErrors.length;
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate351(data.resolvedUri, {
+      if (!validate352(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+        vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate353(data.rollout, {
+      if (!validate354(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        vErrors = vErrors === null ? validate354.errors : vErrors.concat(validate354.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate394(data.preflight, {
+      if (!validate395(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate394.errors : vErrors.concat(validate394.errors);
+        vErrors = vErrors === null ? validate395.errors : vErrors.concat(validate395.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate405(data.rollback, {
+      if (!validate406(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate405.errors : vErrors.concat(validate405.errors);
+        vErrors = vErrors === null ? validate406.errors : vErrors.concat(validate406.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate73(data.retry, {
+      if (!validate74(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.commands !== undefined) {
-      if (!validate418(data.commands, {
+      if (!validate419(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate418.errors : vErrors.concat(validate418.errors);
+        vErrors = vErrors === null ? validate419.errors : vErrors.concat(validate419.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate424(data.history, {
+      if (!validate425(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate424.errors : vErrors.concat(validate424.errors);
+        vErrors = vErrors === null ? validate425.errors : vErrors.concat(validate425.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate328.errors = vErrors;
+  validate329.errors = vErrors;
   return errors === 0;
 }
-function validate85(data, {
+function validate86(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13419,57 +13502,57 @@ function validate85(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate86(data.apiVersion, {
+      if (!validate87(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        vErrors = vErrors === null ? validate87.errors : vErrors.concat(validate87.errors);
         errors = vErrors.length;
       }
     }
     if (data.kind !== undefined) {
-      if (!validate88(data.kind, {
+      if (!validate89(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
+        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
         errors = vErrors.length;
       }
     }
     if (data.metadata !== undefined) {
-      if (!validate90(data.metadata, {
+      if (!validate91(data.metadata, {
         instancePath: instancePath + "/metadata",
         parentData: data,
         parentDataProperty: "metadata",
         rootData
       })) {
-        vErrors = vErrors === null ? validate90.errors : vErrors.concat(validate90.errors);
+        vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
         errors = vErrors.length;
       }
     }
     if (data.spec !== undefined) {
-      if (!validate94(data.spec, {
+      if (!validate95(data.spec, {
         instancePath: instancePath + "/spec",
         parentData: data,
         parentDataProperty: "spec",
         rootData
       })) {
-        vErrors = vErrors === null ? validate94.errors : vErrors.concat(validate94.errors);
+        vErrors = vErrors === null ? validate95.errors : vErrors.concat(validate95.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate328(data.status, {
+      if (!validate329(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate328.errors : vErrors.concat(validate328.errors);
+        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
         errors = vErrors.length;
       }
     }
@@ -13489,6 +13572,6 @@ function validate85(data, {
     }
     errors++;
   }
-  validate85.errors = vErrors;
+  validate86.errors = vErrors;
   return errors === 0;
 }
