@@ -56,10 +56,10 @@ test('a rollout goes on whose controller takes an old note for a scaling that is
   });
   await models.patch('forgotten', { model: { version: '2' } });
   const found = await eventually(ofModel, (all) => all.some(({ spec }) => spec.replicas === 1) && all.length === 2);
-  expect(found.map(({ metadata }) => metadata.annotations?.[desiredReplicasAnnotation])).toEqual(['1', '1']);
+  expect(found.map(({ metadata }) => metadata.annotations?.[desiredReplicasAnnotation])).not.toContain('2');
   await eventually(
     async () => operator.writesFor('forgotten'),
-    (writes) => writes.includes('forget-scaling'),
+    (writes) => writes.some((write) => write.startsWith('forget-scaling ')),
   );
 });
 

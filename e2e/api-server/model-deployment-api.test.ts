@@ -210,6 +210,11 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.runtime.tabular.columns[0].categories[1]', 'Duplicate value'],
     ],
     [
+      'a column whose name has an end of a line in it',
+      { model, runtime: { task: 'Tabular', tabular: { columns: [{ name: 'a\nb' }] } } },
+      ['spec.runtime.tabular.columns[0].name'],
+    ],
+    [
       'more categories than a template holds',
       {
         model,
@@ -223,7 +228,7 @@ describe('bad manifests are refused with a message that names the field and the 
           },
         },
       },
-      ['spec.runtime.tabular.columns', 'at most 65536 characters together'],
+      ['spec.runtime.tabular.columns', 'at most 30000 characters together'],
     ],
     [
       'a hypothesis about nothing',
