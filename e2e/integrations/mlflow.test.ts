@@ -99,6 +99,14 @@ beforeAll(async () => {
     body: new Uint8Array(await readFile(iris)),
   });
   expect(put.status).toBe(200);
+  const written =
+    'flavors:\n  onnx:\n    data: onnx/model one.onnx\n  python_function:\n    loader_module: mlflow.onnx\n';
+  const beside = path.replace('onnx/model one.onnx', 'MLmodel');
+  const putBeside = await fetch(`${url}/api/2.0/mlflow-artifacts/artifacts/${encodeURI(beside)}`, {
+    method: 'PUT',
+    body: written,
+  });
+  expect(putBeside.status).toBe(200);
   await call('mlflow/registered-models/create', { name: model });
   await call('mlflow/model-versions/create', { name: model, source: `${artifacts}/model`, run_id });
   await call('mlflow/model-versions/create', { name: model, source: 's3://models/2' });
@@ -132,6 +140,14 @@ describe("a model comes from MLflow's registry", () => {
     const pod = await startPodIn({}, ...args);
     await pod.stop();
     const resolvedUri = 'mlflow://the%20iris%20%281%29/1/onnx/model one.onnx';
+    expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', resolvedUri }));
+  });
+
+  test('as the folder says that it was logged to, of one version however the alias moves', async () => {
+    const args = ['--model-uri', uriOf('@champion', 'MLmodel'), '--model-name', 'iris', ...(await secret())];
+    const pod = await startPodIn({}, ...args);
+    await pod.stop();
+    const resolvedUri = 'mlflow://the%20iris%20%281%29/1/MLmodel';
     expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', resolvedUri }));
   });
 

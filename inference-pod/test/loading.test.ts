@@ -133,6 +133,22 @@ describe('a model comes from', () => {
     );
   });
 
+  test('a folder of MLflow\u2019s, as its file says', async () => {
+    const folder = join(directory, 'logged');
+    await mkdir(join(folder, 'onnx'), { recursive: true });
+    await writeFile(join(folder, 'onnx/model.onnx'), bytes);
+    await writeFile(join(folder, 'MLmodel'), 'flavors:\n  onnx:\n    data: onnx/model.onnx\n');
+    const uri = ['--model-uri', 'pvc://models/logged/MLmodel', '--mount-directory', directory, '--model-name', 'iris'];
+    await expectLoaded(...uri, '--model-sha256', sha256);
+    await writeFile(join(folder, 'MLmodel'), 'flavors:\n  sklearn: {}\n');
+    expect((await failToStart(...uri)).terminationMessage).toMatchObject({
+      reason: 'ModelInvalid',
+      message: expect.stringContaining('it has the flavors sklearn, and no onnx: log it with mlflow.onnx'),
+    });
+    await writeFile(join(folder, 'MLmodel'), 'a'.repeat(100_000));
+    expect((await failToStart(...uri)).terminationMessage).toMatchObject({ reason: 'ModelTooLarge' });
+  });
+
   test('a key of a ConfigMap, which is a symbolic link', async () => {
     await mkdir(join(directory, '..data'));
     await writeFile(join(directory, '..data/model.onnx'), bytes);

@@ -1,4 +1,4 @@
-import { rename, rm } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
 import { fingerprintOf } from '../../../contract/src/signed-model.ts';
@@ -47,6 +47,10 @@ export interface ModelFile {
 /** What the model itself is called in the work directory, whatever it is called where it comes from. */
 const modelPath = 'model.onnx';
 
+/** What a folder of MLflow's is named by, and how long it is at most. */
+const mlflowFileName = 'MLmodel';
+const mostBytesOfMlflowFile = 65_536;
+
 /**
  * Copies a model, and the files beside it that have its data, into the work directory while sizes and digests are checked, whatever its
  * source, so that the bytes that are verified are the bytes that are loaded. What an earlier container of this pod has copied
@@ -67,7 +71,8 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   try {
     // The file that is copied may be the very one that was kept.
     if (source.kind !== 'file') await rm(folder, { recursive: true, force: true });
-    const fetched = await fetchFiles(uri, source, partial, options, signal);
+    const located = await locate(uri, source, partial, options, signal);
+    const fetched = await fetchFiles(located, partial, options, signal);
     await rm(folder, { recursive: true, force: true });
     await rename(partial, folder);
     await keepRecord(folder, source.origin, fetched);
@@ -91,9 +96,38 @@ function modelFileOf(
   return { path: join(folder, files[0].path), folder, bytes: bytesOf(files), sha256, resolvedUri, signedBy, isFetched };
 }
 
-async function fetchFiles(
+interface Located {
+  readonly uri: string;
+  readonly source: ModelSource;
+  /** What the URI that was given has led to, where that may move. */
+  readonly resolvedUri: string | undefined;
+}
+
+/** Of a folder of MLflow's, finds the model that is in it. */
+async function locate(
   uri: string,
   source: ModelSource,
+  folder: string,
+  { credentials, mountDirectory }: FetchOptions,
+  signal: AbortSignal,
+): Promise<Located> {
+  if (fileNameOf(uri) !== mlflowFileName) return { uri, source, resolvedUri: undefined };
+  const path = join(folder, mlflowFileName);
+  await copyFile(source, path, { credentials, signal, maxBytes: mostBytesOfMlflowFile, onProgress: () => undefined });
+  const { modelInFolder } = await import('./mlflow-folder.ts');
+  const location = modelInFolder(await readFile(path, 'utf8'));
+  await rm(path);
+  const resolvedUri = resolvedOf(source);
+  const model = uriBeside(resolvedUri ?? uri, location);
+  return { uri: model, source: parseModelSource(model, mountDirectory, credentials), resolvedUri };
+}
+
+function resolvedOf(source: ModelSource): string | undefined {
+  return source.kind === 'remote' ? source.remote.resolvedUri?.() : undefined;
+}
+
+async function fetchFiles(
+  { uri, source, ...located }: Located,
   folder: string,
   options: FetchOptions,
   signal: AbortSignal,
@@ -116,9 +150,9 @@ async function fetchFiles(
   };
   const name = fileNameOf(uri);
   const files: [KeptFile, ...KeptFile[]] = [await copy(source, locationOf(uri), modelPath, name, 0)];
-  const resolvedUri = source.kind === 'remote' ? source.remote.resolvedUri?.() : undefined;
+  const resolvedUri = located.resolvedUri ?? resolvedOf(source);
   // All of one commit, or of one manifest, however a name in the URI moves meanwhile.
-  const base = resolvedUri ?? uri;
+  const base = located.resolvedUri === undefined ? (resolvedUri ?? uri) : uri;
   const sourceOf = (besideUri: string) => parseModelSource(besideUri, mountDirectory, credentials);
   const copyBeside = (besideUri: string, path: string) =>
     copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOf(files));

@@ -1,0 +1,34 @@
+import { expect, test } from '@jest/globals';
+import { modelInFolder } from './mlflow-folder.ts';
+
+test('the model of a folder is the data of its flavor onnx', () => {
+  const written = `
+artifact_path: model
+flavors:
+  onnx:
+    code: null
+    data: onnx/model.onnx
+    onnx_version: 1.20.0
+    save_as_external_data: true
+  python_function:
+    data: model.onnx
+    loader_module: mlflow.onnx
+mlflow_version: 3.6.0
+`;
+  expect(modelInFolder(written)).toBe('onnx/model.onnx');
+});
+
+test.each([
+  [
+    'flavors: {sklearn: {pickled_model: model.pkl}, python_function: {}}',
+    'the flavors sklearn, python_function, and no onnx',
+  ],
+  ['', 'it is no YAML'],
+  ['artifact_path: model', 'no flavors'],
+  ['a: [', 'it is no YAML'],
+  ['flavors: {onnx: {data: ../model.onnx}}', 'no path in its folder'],
+  ['flavors: {onnx: {data: /model.onnx}}', 'no path in its folder'],
+  ['flavors: {onnx: {data: [model.onnx]}}', 'and no onnx'],
+])('%j is refused', (text, message) => {
+  expect(() => modelInFolder(text)).toThrow(message);
+});

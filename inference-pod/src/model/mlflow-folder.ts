@@ -1,0 +1,40 @@
+import { load } from 'js-yaml';
+import { StartupError } from './startup-error.ts';
+
+/**
+ * Where the model of an MLflow folder is, as its file `MLmodel` says (MLflow's model format: `flavors.onnx.data`).
+ *
+ * @returns a path from that folder on, within it
+ * @throws StartupError ModelInvalid
+ */
+export function modelInFolder(text: string): string {
+  const flavors = member(parsed(text), 'flavors');
+  const data = member(member(flavors, 'onnx'), 'data');
+  if (typeof data !== 'string') {
+    const others = typeof flavors === 'object' && flavors !== null ? Object.keys(flavors).join(', ') : '';
+    throw invalid(
+      `it has ${others === '' ? 'no flavors' : `the flavors ${others}`}, and no onnx: log it with mlflow.onnx`,
+    );
+  }
+  if (data.split('/').some((step) => ['', '.', '..'].includes(step)))
+    throw invalid(`its model is in ${JSON.stringify(data)}, which is no path in its folder`);
+  return data;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return load(text);
+  } catch (error) {
+    throw invalid(`it is no YAML: ${error instanceof Error ? error.message : error}`, error);
+  }
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function invalid(problem: string, cause?: unknown): StartupError {
+  return new StartupError('ModelInvalid', `the file MLmodel of the model's folder cannot be used: ${problem}`, {
+    cause,
+  });
+}
