@@ -195,6 +195,11 @@ describe('bad manifests are refused with a message that names the field and the 
       ];
     }),
     [
+      'pixels of a detector for a classifier',
+      { model, runtime: { task: 'ImageClassification', detection: { maxPixels: 4096 } } },
+      ['spec.runtime.detection', 'detection is of the task ObjectDetection alone'],
+    ],
+    [
       'columns for texts',
       { model, runtime: { task: 'Rerank', tabular: { columns: [{ name: 'a' }] } } },
       ['spec.runtime.tabular', 'tabular is of the task Tabular alone'],

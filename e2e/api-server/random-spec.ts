@@ -112,6 +112,7 @@ const taskOptions: Readonly<Record<string, string>> = {
   TextEmbedding: 'embedding',
   TextClassification: 'classification',
   ImageClassification: 'classification',
+  ObjectDetection: 'detection',
   ZeroShot: 'zeroShot',
   Rerank: 'rerank',
   Tabular: 'tabular',

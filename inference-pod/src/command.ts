@@ -152,7 +152,11 @@ const program = new Command('inference-pod')
     ).argParser(columnsIn),
   )
   .addOption(
-    option('--max-pixels <n>', 'refuse larger pictures: ImageClassification', environment.taskMaxPixels)
+    option(
+      '--max-pixels <n>',
+      'refuse larger pictures: ImageClassification, ObjectDetection',
+      environment.taskMaxPixels,
+    )
       .argParser(integer(1, 2 ** 30))
       .default(defaults.maxPixels),
   )

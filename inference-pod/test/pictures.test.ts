@@ -91,6 +91,66 @@ test.each<[string, string, object]>([
   180_000,
 );
 
+test.each<[string, string, object]>([
+  [
+    'one of a longest edge, with a mask',
+    'detector',
+    {
+      image_processor_type: 'DetrImageProcessor',
+      size: { shortest_edge: 90, longest_edge: 150 },
+      do_pad: true,
+      ...normalized,
+    },
+  ],
+  [
+    'one whose labels are each by themselves',
+    'detector-of-each',
+    { image_processor_type: 'RTDetrImageProcessor', size: { width: 64, height: 48 }, do_normalize: false },
+  ],
+])(
+  'what is in pictures is found as Python does: %s',
+  async (_, model, processing) => {
+    const path = await repository(model, processing);
+    const pod = await startPod(
+      ...['--model', join(path, 'onnx/model.onnx'), '--model-name', 'pictures', '--task', 'ObjectDetection'],
+    );
+    try {
+      const args = [pod.url, path, join(models, `${model}.onnx`)];
+      const { stdout } = await run(python, [join(import.meta.dirname, 'clients/detections.py'), ...args]);
+      const found = JSON.parse(stdout);
+      expect(found.wrong).toEqual([]);
+      expect(found.compared).toBeGreaterThan(200);
+      expect(found.boxes).toBeGreaterThan(200);
+      expect(found.worst).toBeLessThan(1e-5);
+      const { content } = (await get(`${pod.url}/openapi.json`)).json.paths['/v1/detect'].post.requestBody;
+      const { status, json } = await post(`${pod.url}/v1/detect`, content['application/json'].example);
+      expect([status, json.data[0].width]).toEqual([200, 1]);
+      for (const threshold of [-0.1, 2, 'half']) {
+        const refused = await post(`${pod.url}/v1/detect`, { ...content['application/json'].example, threshold });
+        expect(refused.json.error.message).toContain("'threshold' must be a number from 0 to 1, not ");
+      }
+    } finally {
+      await pod.stop();
+    }
+  },
+  180_000,
+);
+
+test.each([
+  ['a classifier', 'first', exact, 'outputs logits [-1, BOXES, 7 or 8] and pred_boxes [-1, BOXES, 4]'],
+  [
+    'a processor of another',
+    'detector',
+    { ...exact, image_processor_type: 'YolosImageProcessor' },
+    'is YolosImageProcessor, and',
+  ],
+])('a detector that is %s does not start', async (_, model, processing, message) => {
+  const args = ['--model-name', 'pictures', '--task', 'ObjectDetection'];
+  const path = await repository(model, processing);
+  const { terminationMessage } = await failToStart('--model', join(path, 'onnx/model.onnx'), ...args);
+  expect(terminationMessage).toMatchObject({ reason: 'ModelInvalid', message: expect.stringContaining(message) });
+});
+
 test('the documentation says it', async () => {
   const page = await readFile(join(import.meta.dirname, '../../docs/requests.md'), 'utf8');
   const scripts = Array.from(page.matchAll(/^```python\n([\s\S]*?)^```/gm), ([, script = '']) => script);
@@ -106,6 +166,16 @@ test('the documentation says it', async () => {
     expect(stdout).toMatch(/^label \d\n2\n1\n$/);
   } finally {
     await pod.stop();
+  }
+  const detector = await repository('detector', { size: { shortest_edge: 90, longest_edge: 150 }, ...normalized });
+  const args = ['--model', join(detector, 'onnx/model.onnx'), '--model-name', 'objects', '--task', 'ObjectDetection'];
+  const finder = await startPod(...args);
+  try {
+    const second = scripts.find((each) => each.includes('http://objects')) ?? '';
+    const { stdout } = await run(python, ['-c', second.replaceAll('http://objects', finder.url)], { cwd });
+    expect(stdout).toBe('90 60 True\n');
+  } finally {
+    await finder.stop();
   }
 });
 

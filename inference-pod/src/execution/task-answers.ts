@@ -50,8 +50,14 @@ export async function openTask(
 async function opened(tools: TaskTools, task: Parameters<typeof openTask>[1], folder: string): Promise<Answering> {
   const read = (file: string) => readFileSync(join(folder, file), 'utf8');
   try {
-    if (task.kind !== 'ImageClassification') return (await import('../tasks/text-task.ts')).textTask(tools, task, read);
-    return (await import('../tasks/image-classification.ts')).imageClassification(tools, task, read);
+    switch (task.kind) {
+      case 'ImageClassification':
+        return (await import('../tasks/image-classification.ts')).imageClassification(tools, task, read);
+      case 'ObjectDetection':
+        return (await import('../tasks/object-detection.ts')).objectDetection(tools, task, read);
+      default:
+        return (await import('../tasks/text-task.ts')).textTask(tools, task, read);
+    }
   } catch (error) {
     if (error instanceof UnusableModel) throw new StartupError('ModelInvalid', error.message, { cause: error });
     throw error;

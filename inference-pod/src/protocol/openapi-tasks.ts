@@ -54,7 +54,40 @@ const pictures = {
   element: predictions,
 };
 
-const schemas: Readonly<Record<TaskWire, TaskSchema>> = {
+const number = { type: 'number' };
+const corners = ['xmin', 'ymin', 'xmax', 'ymax'];
+const detection = {
+  type: 'object',
+  required: ['label', 'score', 'box'],
+  properties: {
+    label: text,
+    score: number,
+    box: { type: 'object', required: corners, properties: Object.fromEntries(corners.map((edge) => [edge, number])) },
+  },
+};
+
+/** Pictures are sent in the same forms, whatever is asked of them. */
+const schemas: Readonly<Record<TaskWire | 'detections', TaskSchema>> = {
+  detections: {
+    ...pictures,
+    operationId: 'detect',
+    summary: 'What is in pictures, and where',
+    properties: {
+      input: pictures.properties.input,
+      threshold: {
+        type: 'number',
+        minimum: 0,
+        maximum: 1,
+        default: 0.5,
+        description: 'What is less sure is left out.',
+      },
+      top_n: best,
+    },
+    element: {
+      required: ['index', 'width', 'height', 'detections'],
+      properties: { index, width: index, height: index, detections: { type: 'array', items: detection } },
+    },
+  },
   pictures,
   picture: pictures,
   'picture-form': pictures,
@@ -123,7 +156,7 @@ const errorSchema = {
 };
 
 /** The operation that takes requests in the form of a task. */
-export function taskOperation(wire: TaskWire, name: string): object {
+export function taskOperation(wire: TaskWire | 'detections', name: string): object {
   const { operationId, summary, required, properties, example, otherBodies, list, element } = schemas[wire];
   const model = { const: name };
   const request = { type: 'object', required: ['model', ...required], properties: { model, ...properties } };

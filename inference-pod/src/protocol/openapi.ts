@@ -1,4 +1,5 @@
 import { type Datatype, elementCount, type Signature, type TensorSignature } from './datatypes.ts';
+import { detectionPath } from './detections.ts';
 import { type ModelIdentity, serverMetadata } from './open-inference.ts';
 import { jsonContent } from './openapi-content.ts';
 import { tableOperation } from './openapi-table.ts';
@@ -68,8 +69,10 @@ export function openApiDocument(
   };
 }
 
-function operationOf({ wire, columns }: DocumentedTask, name: string, signature: Signature): object {
-  return isTaskWire(wire) ? taskOperation(wire, name) : tableOperation(signature, columns);
+function operationOf({ wire, paths, columns }: DocumentedTask, name: string, signature: Signature): object {
+  return isTaskWire(wire)
+    ? taskOperation(paths.includes(detectionPath) ? 'detections' : wire, name)
+    : tableOperation(signature, columns);
 }
 
 const errorSchema = { $ref: '#/components/schemas/Error' };

@@ -1,13 +1,15 @@
 import { type JsonReader, shorten } from './json-reader.ts';
 import { badRequest, RequestError } from './request-error.ts';
-import { readList, readTextRequest, readWhole, refuseOther } from './text-request.ts';
+import { readList, readShare, readTextRequest, readWhole, refuseOther } from './text-request.ts';
 
-/** A request of `POST /v1/classify` for pictures. */
+/** A request of `POST /v1/classify` for pictures, or of `POST /v1/detect`. */
 export interface PictureRequest {
   /** Each as it was sent, in a form of pictures, and how the client knows it. */
   readonly pictures: readonly { readonly field: string; readonly bytes: Buffer }[];
   /** How many of the best labels are told; undefined for as many as is usual. */
   readonly top: number | undefined;
+  /** From 0 to 1: what is less sure is not told; undefined for what is usual, and for labels. */
+  readonly threshold: number | undefined;
 }
 
 /** The forms in which pictures come: in Base64, as the body itself, or as files of a form. */
@@ -37,7 +39,7 @@ export async function decodePictures(wire: PictureWire, body: Buffer, name: stri
   switch (wire) {
     case 'picture':
       if (body.length === 0) throw badRequest('the body is empty: send a JPEG, PNG or WebP');
-      return { pictures: [{ field: 'the body', bytes: body }], top: undefined };
+      return { pictures: [{ field: 'the body', bytes: body }], top: undefined, threshold: undefined };
     case 'pictures':
       return decodeJson(body, name);
     case 'picture-form':
@@ -48,6 +50,7 @@ export async function decodePictures(wire: PictureWire, body: Buffer, name: stri
 function decodeJson(body: Buffer, name: string): PictureRequest {
   let pictures: PictureRequest['pictures'] | undefined;
   let top: number | undefined;
+  let threshold: number | undefined;
   readTextRequest(body, name, {
     input: (reader) => {
       pictures =
@@ -58,9 +61,12 @@ function decodeJson(body: Buffer, name: string): PictureRequest {
     top_n: (reader) => {
       top = readWhole(reader, 'top_n', mostTop);
     },
+    threshold: (reader) => {
+      threshold = readShare(reader, 'threshold');
+    },
   });
   if (pictures === undefined) throw badRequest(`'input' must be a list of ${inputForm}: it is missing`);
-  return { pictures, top };
+  return { pictures, top, threshold };
 }
 
 function readPicture(reader: JsonReader, field: string): PictureRequest['pictures'][number] {
@@ -91,15 +97,17 @@ async function decodeForm(body: Buffer, name: string): Promise<PictureRequest> {
   const form = await formOf(body);
   const pictures: { readonly field: string; readonly bytes: Buffer }[] = [];
   let top: number | undefined;
+  let threshold: number | undefined;
   for (const [field, value] of form) {
     if (typeof value !== 'string')
       pictures.push({ field: `'${shorten(field)}'`, bytes: Buffer.from(await value.arrayBuffer()) });
     else if (field === 'model') refuseOther(value, name);
     else if (field === 'top_n') top = topOf(value);
+    else if (field === 'threshold') threshold = thresholdOf(value);
   }
   if (pictures.length === 0) throw badRequest('the form must have a file at least');
   if (pictures.length > mostPictures) throw tooManyFiles();
-  return { pictures, top };
+  return { pictures, top, threshold };
 }
 
 /** The line that stands between the parts is the first of the body. */
@@ -125,6 +133,12 @@ function tooManyFiles() {
   return badRequest(
     `the form has more parts than are taken, and at most ${mostPictures} files are: send them in several requests`,
   );
+}
+
+function thresholdOf(text: string): number {
+  const value = Number(text);
+  if (/^[\d.e-]{1,24}$/.test(text) && value >= 0 && value <= 1) return value;
+  throw badRequest(`'threshold' must be a number from 0 to 1, not ${JSON.stringify(text.slice(0, 50))}`);
 }
 
 function topOf(text: string): number {

@@ -110,6 +110,16 @@ export function readWhole(reader: JsonReader, field: string, most: number): numb
   throw wrong(String(value));
 }
 
+/** Undefined for null. */
+export function readShare(reader: JsonReader, field: string): number | undefined {
+  if (isNull(reader)) return undefined;
+  const wrong = (what: string) => badRequest(`'${field}' must be a number from 0 to 1, not ${what}`);
+  if (reader.peek() !== 'number') throw wrong(reader.describe());
+  const value = reader.number();
+  if (value >= 0 && value <= 1) return value;
+  throw wrong(String(value));
+}
+
 /** False for null. */
 export function readFlag(reader: JsonReader, field: string): boolean {
   if (isNull(reader)) return false;

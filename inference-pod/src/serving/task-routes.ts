@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { detectionPath } from '../protocol/detections.ts';
 import type { AnyWire } from '../protocol/wires.ts';
 import type { Task } from '../tasks/task.ts';
 
@@ -10,20 +11,22 @@ export interface TaskRoute {
   readonly wiresByType?: readonly (readonly [RegExp, AnyWire])[];
 }
 
+const pictures: Omit<TaskRoute, 'paths'> = {
+  wire: 'pictures',
+  wiresByType: [
+    [/^(image\/[\w.+-]+|application\/octet-stream)$/, 'picture'],
+    [/^multipart\/form-data$/, 'picture-form'],
+  ],
+};
+
 /** Cohere's newer clients ask at another place than Jina's. */
 export const taskRoutes: Readonly<Record<Task['kind'], TaskRoute>> = {
   TextEmbedding: { wire: 'embeddings', paths: ['/v1/embeddings'] },
   TextClassification: { wire: 'text-classification', paths: ['/v1/classify'] },
   ZeroShot: { wire: 'text-classification', paths: ['/v1/classify'] },
   Rerank: { wire: 'rerank', paths: ['/v1/rerank', '/v2/rerank'] },
-  ImageClassification: {
-    paths: ['/v1/classify'],
-    wire: 'pictures',
-    wiresByType: [
-      [/^(image\/[\w.+-]+|application\/octet-stream)$/, 'picture'],
-      [/^multipart\/form-data$/, 'picture-form'],
-    ],
-  },
+  ImageClassification: { ...pictures, paths: ['/v1/classify'] },
+  ObjectDetection: { ...pictures, paths: [detectionPath] },
   Tabular: { paths: ['/invocations'], wire: 'table', wiresByType: [[/^(text|application)\/csv$/, 'table-csv']] },
 };
 

@@ -5,7 +5,8 @@ import { type Answering, refuseLarger, type TaskTools } from './answering.ts';
 import { configurationIn } from './model-configuration.ts';
 import { classOutputOf, floatsOf } from './model-outputs.ts';
 import { decodePicture, UnreadablePicture } from './picture.ts';
-import { PictureProcessor, pictureProcessingIn } from './picture-processor.ts';
+import { pictureProcessingIn } from './picture-processing.ts';
+import { PictureProcessor } from './picture-processor.ts';
 import { scoresOf } from './scores.ts';
 import { configurationName, type ImageClassificationTask, pictureProcessorName } from './task.ts';
 import { mostBytesOfScore, ranked } from './text-classification.ts';
@@ -26,7 +27,7 @@ export function imageClassification(
   task: ImageClassificationTask,
   read: (file: string) => string,
 ): Answering {
-  const processing = pictureProcessingIn(read(pictureProcessorName));
+  const processing = pictureProcessingIn(read(pictureProcessorName), task.kind);
   const { labels, scoring } = configurationIn(read(configurationName));
   const processor = new PictureProcessor(session, task.kind, processing, task.mostPixels);
   const output = classOutputOf(session.signature, task.kind, labels.length);

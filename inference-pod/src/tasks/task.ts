@@ -9,7 +9,7 @@ export const scorings = ['Softmax', 'Sigmoid', 'Logits'] as const;
 export type Scoring = (typeof scorings)[number];
 
 /** What a model is used for beside its tensors. */
-export type Task = TextTask | ImageClassificationTask | TabularTask;
+export type Task = TextTask | ImageClassificationTask | ObjectDetectionTask | TabularTask;
 
 export type TextTask = TextEmbeddingTask | TextClassificationTask | ZeroShotTask | RerankTask;
 
@@ -19,6 +19,7 @@ export const taskKinds = [
   'ZeroShot',
   'Rerank',
   'ImageClassification',
+  'ObjectDetection',
   'Tabular',
 ] as const satisfies readonly Task['kind'][];
 
@@ -63,6 +64,13 @@ export interface ImageClassificationTask {
   readonly mostPixels: number;
 }
 
+/** Pictures to what is in them, and where. */
+export interface ObjectDetectionTask {
+  readonly kind: 'ObjectDetection';
+  /** Of one picture. */
+  readonly mostPixels: number;
+}
+
 /** Rows of named columns. */
 export interface TabularTask {
   readonly kind: 'Tabular';
@@ -100,6 +108,8 @@ export function taskOf(kind: Task['kind'], options: TaskOptions): Task {
       return { kind, maxTokens, scoring: scoring ?? 'Sigmoid' };
     case 'ImageClassification':
       return { kind, scoring, mostPixels: maxPixels };
+    case 'ObjectDetection':
+      return { kind, mostPixels: maxPixels };
     case 'Tabular':
       return { kind, columns };
   }
@@ -128,6 +138,7 @@ export function companionsOf(task: Task | undefined): readonly string[] {
     case 'ZeroShot':
       return [tokenizerName, configurationName];
     case 'ImageClassification':
+    case 'ObjectDetection':
       return [configurationName, pictureProcessorName];
   }
 }

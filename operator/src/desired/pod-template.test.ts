@@ -55,6 +55,8 @@ describe('a pod template', () => {
       SLIPWAY_TASK_SCORING: 'Sigmoid',
       SLIPWAY_TASK_MAX_TOKENS: '128',
     });
+    const ofDetector = { task: 'ObjectDetection', detection: { maxPixels: 4096 } } as const;
+    expect(render({ runtime: ofDetector }).env).toMatchObject({ SLIPWAY_TASK_MAX_PIXELS: '4096' });
     const ofPictures = { task: 'ImageClassification', classification: { maxPixels: 4096 } } as const;
     expect(render({ runtime: ofPictures }).env).toMatchObject({
       SLIPWAY_TASK: 'ImageClassification',

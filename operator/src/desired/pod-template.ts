@@ -185,11 +185,11 @@ function renderSettings(model: ModelDeployment, revision: string) {
 
 /** Each task has options of its own: those of others are refused at the API server. */
 function taskSettings(runtime: NonNullable<ModelDeployment['spec']['runtime']>) {
-  const { embedding, classification, zeroShot, rerank, tabular } = runtime;
+  const { embedding, classification, detection, zeroShot, rerank, tabular } = runtime;
   const { maxTokens } = embedding ?? classification ?? zeroShot ?? rerank ?? {};
   return [
     [environment.taskMaxTokens, textOf(maxTokens)],
-    [environment.taskMaxPixels, textOf(classification?.maxPixels)],
+    [environment.taskMaxPixels, textOf((classification ?? detection)?.maxPixels)],
     [environment.taskPooling, embedding?.pooling],
     [environment.taskNormalization, embedding?.normalization],
     [environment.taskScoring, classification?.scoring ?? rerank?.scoring],

@@ -82,9 +82,9 @@ export interface IModelDeployment {
      */
     "runtime"?: {
       /**
-       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model; TextClassification and ZeroShot at /v1/classify, with the config.json beside it as well; ImageClassification takes pictures there, with config.json and preprocessor_config.json; Rerank takes a query and documents at /v1/rerank; Tabular takes rows of named columns at /invocations, as MLflow does.
+       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model; TextClassification and ZeroShot at /v1/classify, with the config.json beside it as well; ImageClassification takes pictures there, with config.json and preprocessor_config.json, and ObjectDetection at /v1/detect; Rerank takes a query and documents at /v1/rerank; Tabular takes rows of named columns at /invocations, as MLflow does.
        */
-      "task"?: "TextEmbedding" | "TextClassification" | "ZeroShot" | "Rerank" | "ImageClassification" | "Tabular";
+      "task"?: "TextEmbedding" | "TextClassification" | "ZeroShot" | "Rerank" | "ImageClassification" | "ObjectDetection" | "Tabular";
       /**
        * How the task TextEmbedding makes vectors of texts.
        */
@@ -114,6 +114,15 @@ export interface IModelDeployment {
          * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
          */
         "maxTokens"?: number;
+        /**
+         * The pixels of a picture at most, of each of which eleven bytes may be held in memory; larger ones are refused. 25000000 when absent.
+         */
+        "maxPixels"?: number;
+      };
+      /**
+       * What pictures the task ObjectDetection takes.
+       */
+      "detection"?: {
         /**
          * The pixels of a picture at most, of each of which eleven bytes may be held in memory; larger ones are refused. 25000000 when absent.
          */
