@@ -145,8 +145,11 @@ describe('a model comes from', () => {
       reason: 'ModelInvalid',
       message: expect.stringContaining('it has the flavors sklearn, and no onnx: log it with mlflow.onnx'),
     });
-    await writeFile(join(folder, 'MLmodel'), 'a'.repeat(100_000));
-    expect((await failToStart(...uri)).terminationMessage).toMatchObject({ reason: 'ModelTooLarge' });
+    await writeFile(join(folder, 'MLmodel'), 'a'.repeat(2_000_000));
+    expect((await failToStart(...uri)).terminationMessage).toMatchObject({
+      reason: 'ModelTooLarge',
+      message: expect.stringContaining('name the model itself in spec.model.uri'),
+    });
   });
 
   test('a key of a ConfigMap, which is a symbolic link', async () => {

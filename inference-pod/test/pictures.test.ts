@@ -105,14 +105,28 @@ test.each<[string, string, object]>([
   [
     'one whose labels are each by themselves',
     'detector-of-each',
-    { image_processor_type: 'RTDetrImageProcessor', size: { width: 64, height: 48 }, do_normalize: false },
+    { image_processor_type: 'RTDetrImageProcessor', size: { width: 64, height: 48 } },
+  ],
+  [
+    'one of an older file, which cuts nothing and enlarges small pictures beyond what is taken',
+    'detector-of-each',
+    { feature_extractor_type: 'DetrFeatureExtractor', size: 400, crop_size: 32, ...normalized },
   ],
 ])(
   'what is in pictures is found as Python does: %s',
   async (_, model, processing) => {
     const path = await repository(model, processing);
     const pod = await startPod(
-      ...['--model', join(path, 'onnx/model.onnx'), '--model-name', 'pictures', '--task', 'ObjectDetection'],
+      ...[
+        '--model',
+        join(path, 'onnx/model.onnx'),
+        '--model-name',
+        'pictures',
+        '--task',
+        'ObjectDetection',
+        '--max-pixels',
+        '400000',
+      ],
     );
     try {
       const args = [pod.url, path, join(models, `${model}.onnx`)];
@@ -144,6 +158,14 @@ test.each([
     { ...exact, image_processor_type: 'YolosImageProcessor' },
     'is YolosImageProcessor, and',
   ],
+  ['of two pictures', 'detector-of-two', exact, 'an input of FP32 [-1, 3, 32, 32], as preprocessor_config.json has it'],
+  [
+    'of padded pictures',
+    'detector',
+    { ...exact, do_pad: true, pad_size: { width: 64, height: 64 } },
+    "its 'pad_size' is given",
+  ],
+  ['of pictures of any size', 'detector', { ...exact, do_resize: false }, "its 'do_resize' is false"],
 ])('a detector that is %s does not start', async (_, model, processing, message) => {
   const args = ['--model-name', 'pictures', '--task', 'ObjectDetection'];
   const path = await repository(model, processing);

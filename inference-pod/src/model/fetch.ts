@@ -49,7 +49,7 @@ const modelPath = 'model.onnx';
 
 /** What a folder of MLflow's is named by, and how long it is at most. */
 const mlflowFileName = 'MLmodel';
-const mostBytesOfMlflowFile = 65_536;
+const mostBytesOfMlflowFile = 2 ** 20;
 
 /**
  * Copies a model, and the files beside it that have its data, into the work directory while sizes and digests are checked, whatever its
@@ -113,7 +113,12 @@ async function locate(
 ): Promise<Located> {
   if (fileNameOf(uri) !== mlflowFileName) return { uri, source, resolvedUri: undefined };
   const path = join(folder, mlflowFileName);
-  await copyFile(source, path, { credentials, signal, maxBytes: mostBytesOfMlflowFile, onProgress: () => undefined });
+  const quietly = { credentials, signal, onProgress: () => undefined };
+  await copyFile(source, path, { ...quietly, maxBytes: mostBytesOfMlflowFile }).catch((error) => {
+    if (!(error instanceof StartupError) || error.reason !== 'ModelTooLarge') throw error;
+    const message = `the file ${nameOfSource(source)} has more than the ${mostBytesOfMlflowFile} bytes that are read of it: name the model itself in spec.model.uri`;
+    throw new StartupError('ModelTooLarge', message, { cause: error });
+  });
   const { modelInFolder } = await import('./mlflow-folder.ts');
   const location = modelInFolder(await readFile(path, 'utf8'));
   await rm(path);

@@ -14,6 +14,7 @@ flavors:
     data: model.onnx
     loader_module: mlflow.onnx
 mlflow_version: 3.6.0
+metadata: {key: !!binary aGVsbG8=, seen: !!set {a: null}}
 `;
   expect(modelInFolder(written)).toBe('onnx/model.onnx');
 });

@@ -1,4 +1,5 @@
-import { load } from 'js-yaml';
+import { load, YAML11_SCHEMA } from 'js-yaml';
+import { shorten } from '../protocol/json-reader.ts';
 import { StartupError } from './startup-error.ts';
 
 /**
@@ -13,7 +14,7 @@ export function modelInFolder(text: string): string {
   if (typeof data !== 'string') {
     const others = typeof flavors === 'object' && flavors !== null ? Object.keys(flavors).join(', ') : '';
     throw invalid(
-      `it has ${others === '' ? 'no flavors' : `the flavors ${others}`}, and no onnx: log it with mlflow.onnx`,
+      `it has ${others === '' ? 'no flavors' : `the flavors ${shorten(others)}`}, and no onnx: log it with mlflow.onnx`,
     );
   }
   if (data.split('/').some((step) => ['', '.', '..'].includes(step)))
@@ -23,7 +24,8 @@ export function modelInFolder(text: string): string {
 
 function parsed(text: string): unknown {
   try {
-    return load(text);
+    // As PyYAML writes it, which knows bytes and sets.
+    return load(text, { schema: YAML11_SCHEMA });
   } catch (error) {
     throw invalid(`it is no YAML: ${error instanceof Error ? error.message : error}`, error);
   }

@@ -27,6 +27,12 @@ const predictions = {
   properties: { index, prediction: text, score: { type: 'number' }, predictions: { type: 'array', items: label } },
 };
 const picture = { type: 'string', contentEncoding: 'base64', description: 'A JPEG, PNG or WebP.' };
+const formOf = (fields: object) => ({
+  'image/*': { schema: { type: 'string', format: 'binary' } },
+  'multipart/form-data': {
+    schema: { type: 'object', properties: fields, additionalProperties: { type: 'string', format: 'binary' } },
+  },
+});
 const pictures = {
   operationId: 'classifyPictures',
   summary: 'Labels of pictures',
@@ -44,17 +50,19 @@ const pictures = {
   example: {
     input: ['iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='],
   },
-  otherBodies: {
-    'image/*': { schema: { type: 'string', format: 'binary' } },
-    'multipart/form-data': {
-      schema: { type: 'object', additionalProperties: { type: 'string', format: 'binary' } },
-    },
-  },
+  otherBodies: formOf({ model: text, top_n: best }),
   list: 'data',
   element: predictions,
 };
 
 const number = { type: 'number' };
+const threshold = {
+  type: 'number',
+  minimum: 0,
+  maximum: 1,
+  default: 0.5,
+  description: 'What is not surer is left out.',
+};
 const corners = ['xmin', 'ymin', 'xmax', 'ymax'];
 const detection = {
   type: 'object',
@@ -72,15 +80,10 @@ const schemas: Readonly<Record<TaskWire | 'detections', TaskSchema>> = {
     ...pictures,
     operationId: 'detect',
     summary: 'What is in pictures, and where',
+    otherBodies: formOf({ model: text, threshold, top_n: best }),
     properties: {
       input: pictures.properties.input,
-      threshold: {
-        type: 'number',
-        minimum: 0,
-        maximum: 1,
-        default: 0.5,
-        description: 'What is less sure is left out.',
-      },
+      threshold,
       top_n: best,
     },
     element: {

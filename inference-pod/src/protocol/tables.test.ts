@@ -213,6 +213,11 @@ test.each([
   ['names alone', 'age,visits,town\n', 'a line of names, and a row at least'],
   ['rows of several lengths', 'age,visits,town\n1,2\n', 'row 0 has 2 values, and 3 columns are named'],
   ['a number without end', 'age,visits,town\n1e400,2,a\n', `row 0, column 'age': is "1e400", expected a number`],
+  [
+    'values without end behind a quote',
+    `age,visits,town\n${`${','.repeat(60_000)}"\n"`.repeat(2)}`,
+    'a line of more than 65536 values',
+  ],
   ['values without end', `age,visits,town\n${','.repeat(65_536)}\n`, 'a line of more than 65536 values'],
   ['an open quote', 'age,visits,town\n1,2,"a\n', 'the body is not CSV: Quote Not Closed'],
   ['a word for a number', 'age,visits,town\n1x,2,a\n', `row 0, column 'age': is "1x", expected a number`],

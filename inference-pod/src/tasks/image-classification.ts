@@ -27,7 +27,7 @@ export function imageClassification(
   task: ImageClassificationTask,
   read: (file: string) => string,
 ): Answering {
-  const processing = pictureProcessingIn(read(pictureProcessorName), task.kind);
+  const processing = pictureProcessingIn(read(pictureProcessorName));
   const { labels, scoring } = configurationIn(read(configurationName));
   const processor = new PictureProcessor(session, task.kind, processing, task.mostPixels);
   const output = classOutputOf(session.signature, task.kind, labels.length);

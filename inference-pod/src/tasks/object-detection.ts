@@ -1,5 +1,5 @@
 import type { ModelSession } from '../model/session.ts';
-import type { Tensor } from '../protocol/datatypes.ts';
+import type { Tensor, TensorSignature } from '../protocol/datatypes.ts';
 import { type Detection, encodeDetections, type SeenPicture } from '../protocol/detections.ts';
 import { decodePictures, type PictureRequest, pictureWireOf } from '../protocol/picture-request.ts';
 import { badRequest } from '../protocol/request-error.ts';
@@ -7,9 +7,8 @@ import { type Answering, refuseLarger, type TaskTools } from './answering.ts';
 import { configurationIn } from './model-configuration.ts';
 import { floatOutputs, floatsOf, inWords, UnfitModel } from './model-outputs.ts';
 import { decodePicture, UnreadablePicture } from './picture.ts';
-import { pictureProcessingIn } from './picture-processing.ts';
+import { detectorProcessingIn, type PictureProcessing } from './picture-processing.ts';
 import { type PreparedPicture, prepared } from './prepared-picture.ts';
-import { scoresOf } from './scores.ts';
 import { configurationName, type ObjectDetectionTask, pictureProcessorName } from './task.ts';
 
 /** As the pipeline of `transformers` has it. */
@@ -30,9 +29,9 @@ export function objectDetection(
   task: ObjectDetectionTask,
   read: (file: string) => string,
 ): Answering {
-  const processing = pictureProcessingIn(read(pictureProcessorName), task.kind);
+  const { processing, mostFound } = detectorProcessingIn(read(pictureProcessorName));
   const { labels } = configurationIn(read(configurationName));
-  const detector = new Detector(session, labels);
+  const detector = new Detector(session, labels, processing, mostFound);
   const longest = labels.reduce((most, label) => Math.max(most, Buffer.byteLength(JSON.stringify(label))), 0);
 
   return async (body, progress, wire) => {
@@ -46,7 +45,8 @@ export function objectDetection(
         const decoded = await decodePicture(one.bytes, task.mostPixels);
         return { ...decoded, picture: prepared(decoded, processing, true, task.mostPixels) };
       });
-      const detections = (await progress.timed(detector.detect(picture, width, height, threshold))).slice(0, top);
+      const given = await progress.timed(detector.run(picture));
+      const detections = detector.detections(given, { width, height }, threshold).slice(0, top);
       bytes += detections.length * (longest + mostBytesOfDetection);
       refuseLarger(bytes, mostAnswerBytes);
       seen.push({ width, height, detections });
@@ -64,33 +64,57 @@ async function readable<T>({ field }: PictureRequest['pictures'][number], read: 
   }
 }
 
+/** What a model gave for one picture. */
+interface Given {
+  readonly logits: Float32Array;
+  readonly boxes: Float32Array;
+  readonly count: number;
+  /** Of each box. */
+  readonly classes: number;
+}
+
+interface Found {
+  readonly score: number;
+  /** Of the label. */
+  readonly place: number;
+  readonly box: number;
+}
+
 /** A model that gives boxes. */
 class Detector {
   readonly #session: ModelSession;
   readonly #labels: readonly string[];
+  readonly #mostFound: number | undefined;
   readonly #input: string;
   /** Takes a 1 for each pixel that is of the picture; undefined for a model that does not ask. */
-  readonly #mask: { readonly name: string; readonly shape: readonly number[] } | undefined;
+  readonly #mask: TensorSignature | undefined;
   readonly #logits: string;
   readonly #boxes: string;
 
   /** @throws UnfitModel */
-  constructor(session: ModelSession, labels: readonly string[]) {
+  constructor(
+    session: ModelSession,
+    labels: readonly string[],
+    { resize }: PictureProcessing,
+    mostFound: number | undefined,
+  ) {
     this.#session = session;
     this.#labels = labels;
+    this.#mostFound = mostFound;
     const { inputs, outputs } = session.signature;
-    const picture = inputs.find(({ datatype, shape }) => datatype === 'FP32' && shape.length === 4);
-    const mask = inputs.find(({ datatype, shape }) => datatype === 'INT64' && shape.length === 3);
-    const others = inputs.filter((input) => input !== picture && input !== mask);
-    const takesColours = picture !== undefined && [3, -1].includes(picture.shape[1] ?? 0);
-    if (picture === undefined || !takesColours || others.length > 0)
+    const edges = resize?.kind === 'exact' ? [resize.height, resize.width] : [-1, -1];
+    const picture = inputs.find((input) => input.datatype === 'FP32' && isOf(input, [1, 3, ...edges]));
+    const mask = inputs.find(({ datatype, shape: [pictures, ...edgesOfMask] }) => {
+      return datatype === 'INT64' && edgesOfMask.length === 2 && (pictures === -1 || pictures === 1);
+    });
+    if (picture === undefined || inputs.some((input) => input !== picture && input !== mask))
       throw new UnfitModel(
-        `the task ObjectDetection needs a model with an input of FP32 [-1, 3, HEIGHT, WIDTH], and perhaps a mask of INT64 [-1, HEIGHT, WIDTH]; this one has ${inWords(inputs)}`,
+        `the task ObjectDetection needs a model with an input of FP32 [-1, 3, ${edges.join(', ')}], as preprocessor_config.json has it, and perhaps a mask of INT64 [-1, HEIGHT, WIDTH]; this one has ${inWords(inputs)}`,
       );
-    const widthsOf = (...widths: readonly number[]) =>
-      floatOutputs(session.signature, 3).filter(({ shape: [, , width = -1] }) => [-1, ...widths].includes(width));
     const named = (name: string, ...widths: readonly number[]) => {
-      const fit = widthsOf(...widths);
+      const fit = floatOutputs(session.signature, 3).filter(({ shape: [, , width = -1] }) =>
+        [-1, ...widths].includes(width),
+      );
       return fit.find((output) => output.name === name) ?? (fit.length === 1 ? fit[0] : undefined);
     };
     const boxes = named('pred_boxes', 4);
@@ -105,29 +129,55 @@ class Detector {
     this.#boxes = boxes.name;
   }
 
-  /**
-   * @param width of the picture that it was made of, and its height
-   * @returns the surest first
-   */
-  async detect(picture: PreparedPicture, width: number, height: number, threshold: number): Promise<Detection[]> {
-    const given = await this.#session.run(this.#inputsOf(picture), [{ name: this.#logits }, { name: this.#boxes }]);
-    const [logits, boxes] = [this.#numbersOf(given, this.#logits), this.#numbersOf(given, this.#boxes)];
+  async run(picture: PreparedPicture): Promise<Given> {
+    const outputs = [{ name: this.#logits }, { name: this.#boxes }];
+    const given = await this.#session.run(this.#inputsOf(picture), outputs);
+    // A label that a model excludes has a logit below all numbers.
+    const logits = numbersOf(
+      given,
+      this.#logits,
+      (logit) => logit === Number.NEGATIVE_INFINITY || Number.isFinite(logit),
+    );
+    const boxes = numbersOf(given, this.#boxes, Number.isFinite);
     const [, count = 0, classes = 0] = logits.shape;
     if (boxes.numbers.length !== 4 * count || classes < this.#labels.length || classes > this.#labels.length + 1)
       throw new Error(`the model gave shapes [${logits.shape}] and [${boxes.shape}] for ${this.#labels.length} labels`);
-    const isOneOf = classes > this.#labels.length;
-    const found = Array.from({ length: count }, (_, at) => {
-      const scores = scoresOf(
-        logits.numbers.subarray(at * classes, (at + 1) * classes),
-        isOneOf ? 'Softmax' : 'Sigmoid',
-      );
-      const box = boxIn(boxes.numbers.subarray(4 * at, 4 * at + 4), width, height);
-      const all = this.#labels.map((label, place) => ({ label, score: scores[place] ?? 0, box }));
-      return isOneOf ? all.reduce((best, one) => (one.score > best.score ? one : best)) : all;
-    }).flat();
+    return { logits: logits.numbers, boxes: boxes.numbers, count, classes };
+  }
+
+  /**
+   * @param picture as it was looked at
+   * @returns the surest first
+   */
+  detections(given: Given, picture: Pick<SeenPicture, 'width' | 'height'>, threshold: number): readonly Detection[] {
+    const { boxes, count } = given;
+    const found = Array.from({ length: count }, (_, box) => this.#surerThan(threshold, given, box)).flat();
     // Of labels that are each by themselves, as many are looked at as there are boxes.
-    const surest = found.sort((a, b) => b.score - a.score).slice(0, count);
-    return surest.filter(({ score }) => score > threshold);
+    const most = Math.min(count, this.#mostFound ?? count);
+    return found
+      .sort((a, b) => b.score - a.score)
+      .slice(0, most)
+      .map(({ score, place, box }) => ({
+        label: this.#labels[place] ?? '',
+        score,
+        box: boxIn(boxes.subarray(4 * box, 4 * box + 4), picture),
+      }));
+  }
+
+  /** The labels of a box that are. */
+  #surerThan(threshold: number, { logits, classes }: Given, box: number): readonly Found[] {
+    const own = logits.subarray(box * classes, (box + 1) * classes);
+    if (classes > this.#labels.length) {
+      const place = bestOf(own.subarray(0, -1));
+      const score = Math.exp((own[place] ?? 0) - logOfSum(own));
+      return score > threshold ? [{ score, place, box }] : [];
+    }
+    const found: Found[] = [];
+    for (const [place, logit] of own.entries()) {
+      const score = 1 / (1 + Math.exp(-logit));
+      if (score > threshold) found.push({ score, place, box });
+    }
+    return found;
   }
 
   #inputsOf({ width, height, values }: PreparedPicture): ReadonlyMap<string, Tensor> {
@@ -140,17 +190,37 @@ class Detector {
     const data = new BigInt64Array(shape[1] * shape[2]).fill(1n);
     return inputs.set(this.#mask.name, { datatype: 'INT64', shape, data });
   }
+}
 
-  #numbersOf(given: ReadonlyMap<string, Tensor>, output: string) {
-    const tensor = given.get(output);
-    if (tensor === undefined) throw new Error(`the model gave no ${output}`);
-    const numbers = floatsOf(tensor.datatype, tensor.data);
-    if (!numbers.every(Number.isFinite)) throw new Error(`the model gave ${output} that is no number, or without end`);
-    return { shape: tensor.shape, numbers };
-  }
+/** Whether a tensor of this shape is taken; -1 is any of several. */
+function isOf({ shape }: TensorSignature, wanted: readonly number[]): boolean {
+  return shape.length === wanted.length && wanted.every((edge, at) => shape[at] === -1 || shape[at] === edge);
+}
+
+function numbersOf(given: ReadonlyMap<string, Tensor>, output: string, isRight: (value: number) => boolean) {
+  const tensor = given.get(output);
+  if (tensor === undefined) throw new Error(`the model gave no ${output}`);
+  const numbers = floatsOf(tensor.datatype, tensor.data);
+  if (!numbers.every(isRight)) throw new Error(`the model gave ${output} that is no number, or without end`);
+  return { shape: tensor.shape, numbers };
+}
+
+function bestOf(logits: Float32Array): number {
+  let best = 0;
+  for (let place = 1; place < logits.length; place++) if ((logits[place] ?? 0) > (logits[best] ?? 0)) best = place;
+  return best;
+}
+
+/** Of the powers of e; the largest is taken off first, so that none is without end. */
+function logOfSum(logits: Float32Array): number {
+  const most = logits[bestOf(logits)] ?? 0;
+  return most + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0));
 }
 
 /** A model gives the middle and the size of a box, as shares of the picture's. */
-function boxIn([x = 0, y = 0, across = 0, down = 0]: Float32Array, width: number, height: number): Detection['box'] {
+function boxIn(
+  [x = 0, y = 0, across = 0, down = 0]: Float32Array,
+  { width, height }: Pick<SeenPicture, 'width' | 'height'>,
+): Detection['box'] {
   return [(x - across / 2) * width, (y - down / 2) * height, (x + across / 2) * width, (y + down / 2) * height];
 }

@@ -23,84 +23,125 @@ export type Resize =
 
 const mostEdge = 4096;
 
+/** Gives a field of the file. */
+type Field = (name: string) => unknown;
+
 /**
  * @param text of the file
- * @param task that the model is for
  * @throws InvalidConfiguration
  */
-export function pictureProcessingIn(text: string, task: PictureTask): PictureProcessing {
-  const configuration = objectIn(pictureProcessorName, text);
-  const field = (name: string): unknown => Reflect.get(configuration, name);
-  refuseUnknown(field, task);
-  const isOn = (name: string, usual: boolean) => {
-    const value = field(name);
-    return typeof value === 'boolean' ? value : usual;
-  };
-  const kind = kindOf(field('image_processor_type') ?? field('feature_extractor_type'), task);
-  const crops = isOn('do_center_crop', field('crop_size') !== undefined);
+export function pictureProcessingIn(text: string): PictureProcessing {
+  const field = fieldsIn(text);
+  refuseDone(field, [...notDone, 'do_pad']);
+  const kind = ofProcessor(field, sizeKinds);
+  const crops = isOn(field, 'do_center_crop', field('crop_size') !== undefined);
   const share = field('crop_pct');
   const byShortest = kind ?? (crops || typeof share === 'number' ? 'shortest' : 'exact');
-  const size = isOn('do_resize', true) ? sizeOf(field('size'), byShortest, field('max_size')) : undefined;
-  const normalizes = isOn('do_normalize', true);
-  const filter = filters[numberOf('resample', field('resample') ?? 2)];
-  if (filter === undefined) throw invalidProcessing("its 'resample' is none of Pillow's filters, 0 to 5");
-  const rescales = isOn('do_rescale', true);
-  const processing = {
-    filter,
-    factor: rescales ? numberOf('rescale_factor', field('rescale_factor') ?? 1 / 255) : 1,
-    mean: normalizes ? coloursOf('image_mean', field('image_mean')) : [0, 0, 0],
-    deviation: normalizes ? coloursOf('image_std', field('image_std')) : [1, 1, 1],
-    isDividedTwice: isOn('include_top', false),
-  };
-  if (!hasEnd(processing))
-    throw invalidProcessing("its 'rescale_factor', 'image_mean' and 'image_std' make numbers without end");
-  if (typeof share === 'number' && size?.kind === 'shortest') return { ...processing, ...sharedCrop(size.edge, share) };
-  return { ...processing, resize: size, crop: crops ? cropOf(field('crop_size')) : undefined };
+  const size = isOn(field, 'do_resize', true) ? sizeOf(field('size'), byShortest, field('max_size')) : undefined;
+  const colours = coloursIn(field, true);
+  if (typeof share === 'number' && size?.kind === 'shortest') return { ...colours, ...sharedCrop(size.edge, share) };
+  return { ...colours, resize: size, crop: crops ? cropOf(field('crop_size')) : undefined };
 }
 
-export type PictureTask = 'ImageClassification' | 'ObjectDetection';
+/** What is particular to the processor of a detector. */
+interface DetectorProcessing {
+  readonly processing: PictureProcessing & { readonly resize: Resize };
+  /** How many are found at most, where that is not the number of the boxes. */
+  readonly mostFound: number | undefined;
+}
+
+/**
+ * As the processors of detectors do it, which cut nothing, and pad pictures to the largest of several: here each is one by itself.
+ *
+ * @param text of the file
+ * @throws InvalidConfiguration
+ */
+export function detectorProcessingIn(text: string): DetectorProcessing {
+  const field = fieldsIn(text);
+  refuseDone(field, notDone);
+  if (isOn(field, 'do_pad', true) && (field('pad_size') ?? undefined) !== undefined)
+    throw invalidProcessing("its 'pad_size' is given, and pictures are not padded here");
+  if (!isOn(field, 'do_resize', true)) throw invalidProcessing("its 'do_resize' is false: pictures may have any size");
+  const { number, normalizes, mostFound } = ofProcessor(field, detectors) ?? detr;
+  const resize = sizeOf(field('size'), number, field('max_size') ?? mostOfDetr);
+  return { processing: { ...coloursIn(field, normalizes), resize, crop: undefined }, mostFound };
+}
+
+function fieldsIn(text: string): Field {
+  const configuration = objectIn(pictureProcessorName, text);
+  return (name) => Reflect.get(configuration, name);
+}
+
+function isOn(field: Field, name: string, usual: boolean): boolean {
+  const value = field(name);
+  return typeof value === 'boolean' ? value : usual;
+}
+
+function coloursIn(field: Field, usuallyNormalizes: boolean): Omit<PictureProcessing, 'resize' | 'crop'> {
+  const normalizes = isOn(field, 'do_normalize', usuallyNormalizes);
+  const filter = filters[numberOf('resample', field('resample') ?? 2)];
+  if (filter === undefined) throw invalidProcessing("its 'resample' is none of Pillow's filters, 0 to 5");
+  const colours = {
+    filter,
+    factor: isOn(field, 'do_rescale', true) ? numberOf('rescale_factor', field('rescale_factor') ?? 1 / 255) : 1,
+    mean: normalizes ? coloursOf('image_mean', field('image_mean')) : [0, 0, 0],
+    deviation: normalizes ? coloursOf('image_std', field('image_std')) : [1, 1, 1],
+    isDividedTwice: isOn(field, 'include_top', false),
+  };
+  if (!hasEnd(colours))
+    throw invalidProcessing("its 'rescale_factor', 'image_mean' and 'image_std' make numbers without end");
+  return colours;
+}
 
 /** What a size that is one number means to the processors of `transformers`, by what their names begin with. */
-const sizeKinds: Readonly<Record<PictureTask, ReadonlyMap<string, Resize['kind']>>> = {
-  ImageClassification: new Map([
-    ['ViT', 'exact'],
-    ['DeiT', 'exact'],
-    ['Beit', 'exact'],
-    ['EfficientNet', 'exact'],
-    ['Siglip', 'exact'],
-    ['CLIP', 'shortest'],
-    ['ConvNext', 'shortest'],
-    ['Bit', 'shortest'],
-    ['MobileNetV1', 'shortest'],
-    ['MobileNetV2', 'shortest'],
-  ]),
-  ObjectDetection: new Map([
-    ['Detr', 'shortest'],
-    ['ConditionalDetr', 'shortest'],
-    ['DeformableDetr', 'shortest'],
-    ['RTDetr', 'exact'],
-  ]),
-};
+const sizeKinds: ReadonlyMap<string, Resize['kind']> = new Map([
+  ['ViT', 'exact'],
+  ['DeiT', 'exact'],
+  ['Beit', 'exact'],
+  ['EfficientNet', 'exact'],
+  ['Siglip', 'exact'],
+  ['CLIP', 'shortest'],
+  ['ConvNext', 'shortest'],
+  ['Bit', 'shortest'],
+  ['MobileNetV1', 'shortest'],
+  ['MobileNetV2', 'shortest'],
+]);
 
-/** What some of them do to pixels besides. Pictures of a detector are padded to the largest of a batch, and here each is one by itself. */
+interface ProcessorOfDetector extends Pick<DetectorProcessing, 'mostFound'> {
+  /** What a size means that is one number. */
+  readonly number: Resize['kind'];
+  /** Unless the file says otherwise. */
+  readonly normalizes: boolean;
+}
+
+/** The longer edge, where a size is one number. */
+const mostOfDetr = 1333;
+const detr: ProcessorOfDetector = { number: 'shortest', normalizes: true, mostFound: undefined };
+const detectors: ReadonlyMap<string, ProcessorOfDetector> = new Map([
+  ['Detr', detr],
+  ['ConditionalDetr', { ...detr, mostFound: 100 }],
+  ['DeformableDetr', { ...detr, mostFound: 100 }],
+  ['RTDetr', { number: 'exact', normalizes: false, mostFound: undefined }],
+]);
+
+/** What some processors do to pixels besides. */
 const notDone = ['do_flip_channel_order', 'rescale_offset', 'do_thumbnail'];
 
-function refuseUnknown(field: (name: string) => unknown, task: PictureTask): void {
-  const unknown = [...notDone, ...(task === 'ObjectDetection' ? [] : ['do_pad'])].find((name) => field(name) === true);
+function refuseDone(field: Field, names: readonly string[]): void {
+  const unknown = names.find((name) => field(name) === true);
   if (unknown !== undefined) throw invalidProcessing(`its '${unknown}' is true, and that is not done here`);
 }
 
 /** @returns undefined where the file does not name a processor */
-function kindOf(type: unknown, task: PictureTask): Resize['kind'] | undefined {
-  if (type === undefined || type === null) return undefined;
-  const name = String(type).replace(/(FeatureExtractor|ImageProcessor(Fast)?)$/, '');
-  const kinds = sizeKinds[task];
-  const kind = kinds.get(name);
-  if (kind === undefined)
+function ofProcessor<T>(field: Field, known: ReadonlyMap<string, T>): T | undefined {
+  const type = field('image_processor_type') ?? field('feature_extractor_type') ?? undefined;
+  if (type === undefined) return undefined;
+  const found = known.get(String(type).replace(/(FeatureExtractor|ImageProcessor(Fast)?)$/, ''));
+  if (found === undefined)
     throw invalidProcessing(
-      `its 'image_processor_type' is ${shorten(String(type))}, and what is done here is that of ${Array.from(kinds.keys()).join(', ')}: leave its type out if only size, crop, rescaling and normalisation are meant`,
+      `its 'image_processor_type' is ${shorten(String(type))}, and what is done here is that of ${Array.from(known.keys()).join(', ')}: leave its type out if only size, crop, rescaling and normalisation are meant`,
     );
-  return kind;
+  return found;
 }
 
 function hasEnd(processing: Normalization): boolean {

@@ -11,7 +11,7 @@ export interface PreparedPicture {
 }
 
 /**
- * @param mostPixels that are made of it on the way
+ * @param mostPixels that a picture may have: on the way no more are made, but where its processing makes more of any
  * @throws UnreadablePicture
  */
 export function prepared(
@@ -40,9 +40,13 @@ function madeSmaller(picture: Picture, { resize, filter }: PictureProcessing, mo
   if (resize === undefined) return picture;
   const [width, height] = resize.kind === 'exact' ? [resize.width, resize.height] : withShortest(picture, resize);
   // Of a picture that is a line, a strip of another shape is made that has far more pixels than it.
-  if (Math.max(pixelsBetween(picture, width, height), width * height) > mostPixels)
+  if (Math.max(pixelsBetween(picture, width, height), width * height) > Math.max(mostPixels, mostMade(resize)))
     throw new UnreadablePicture(`its sides, ${picture.width} x ${picture.height}, are too different: cut it`);
   return resized(picture, width, height, filter);
+}
+
+function mostMade(resize: Resize): number {
+  return resize.kind === 'exact' ? resize.width * resize.height : resize.edge * (resize.longest ?? 0);
 }
 
 /**

@@ -20,6 +20,7 @@ export const requestRoutes = [
   '/v2/models/stats',
   '/v2/repository/index',
   '/v1/classify',
+  '/v1/detect',
   '/v1/embeddings',
   '/v1/rerank',
   '/v2/rerank',
@@ -56,7 +57,7 @@ export type RequestRoute = (typeof requestRoutes)[number];
 /** Those that ask for an inference, and what may have been meant to. */
 const inferenceRoutes: ReadonlySet<RequestRoute> = new Set(
   requestRoutes.filter((route) =>
-    /(infer|embeddings|rerank|invocations|classify|:predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
+    /(infer|embeddings|rerank|invocations|classify|detect|:predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
       route,
     ),
   ),

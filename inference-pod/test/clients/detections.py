@@ -26,6 +26,8 @@ threshold = 0.3
 def edges(width: int, height: int) -> tuple[int, int]:
     """Width and height, as get_size_with_aspect_ratio of transformers has them."""
     size = processing["size"]
+    if isinstance(size, int):
+        size = {"shortest_edge": size, "longest_edge": 1333}
     if "height" in size:
         return size["width"], size["height"]
     shortest, most = size["shortest_edge"], size["longest_edge"]
@@ -44,7 +46,7 @@ def expected(data: bytes) -> list[tuple[str, float, list[float]]]:
     width, height = image.size
     across, down = edges(width, height)
     values = numpy.asarray(image.resize((max(1, across), max(1, down)), 2)).astype(numpy.float32) * numpy.float32(1 / 255)
-    if processing.get("do_normalize", True):
+    if processing.get("do_normalize", "RTDetr" not in processing.get("image_processor_type", "")):
         values = (values - numpy.array(processing["image_mean"], numpy.float32)) / numpy.array(processing["image_std"], numpy.float32)
     given = {"pixel_values": values.transpose(2, 0, 1)[None]}
     if len(session.get_inputs()) > 1:

@@ -42,12 +42,12 @@ write("last", ["batch", 24, 40, 3], False)
 write("one", [1, 3, 32, 32], True)
 
 
-def write_detector(name: str, kinds: int, mask: list | None) -> None:
+def write_detector(name: str, kinds: int, mask: list | None, batch: str | int = "batch") -> None:
     """Five boxes from the means of the colors, and of how much of the mask there is, whatever the picture's size."""
     boxes = 5
     means = [helper.make_node("ReduceMean", ["pixel_values"], ["means"], axes=[2, 3], keepdims=0)]
     taken, width = "means", 3
-    inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, "height", "width"])]
+    inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [batch, 3, "height", "width"])]
     if mask is not None:
         inputs.append(helper.make_tensor_value_info("pixel_mask", TensorProto.INT64, mask))
         means += [
@@ -89,3 +89,4 @@ def write_detector(name: str, kinds: int, mask: list | None) -> None:
 
 write_detector("detector", labels + 1, ["batch", 64, 64])
 write_detector("detector-of-each", labels, None)
+write_detector("detector-of-two", labels, None, 2)
