@@ -298,3 +298,44 @@ describe('a change that was taken back before the operator saw it', () => {
     });
   }
 });
+
+test('an undo that was answered is not taken for another by an operator whose view of the Deployment alone is old', async () => {
+  const scenario = scenarios.find(({ name }) => name === 'undo while a canary is tried, and the operator is down');
+  if (scenario === undefined) throw new Error('there is no such scenario');
+  const namespace = await makeNamespace(client);
+  const user = userOf(namespace);
+  const first = await startInProcessOperator(namespace);
+  await scenario.prepare(user);
+  await first.quiet();
+  await first.crash();
+  await scenario.act(user);
+  const undone = await currentVersion();
+  const second = await startInProcessOperator(namespace);
+  await done(scenario, user);
+  await second.quiet();
+  await second.crash();
+  const { rollback } = (await user.models.get('iris')).status;
+  let isOld = true;
+  const third = await startInProcessOperator(namespace, (proxy) => {
+    proxy.decide = ({ method, path, resource, query, isWatch }) => {
+      if (isOld && method === 'GET' && !isWatch && resource === 'deployments' && path.endsWith('/deployments')) {
+        query.set('resourceVersion', undone);
+        query.set('resourceVersionMatch', 'Exact');
+      }
+      return { kind: 'pass' };
+    };
+    proxy.passEvent = ({ resource }) => !isOld || resource !== 'deployments';
+  });
+  try {
+    // Long enough for many passes over the old view.
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    isOld = false;
+    third.proxy.cutWatches('deployments');
+    await third.quiet();
+    expect(third.proxy.writes).toEqual([]);
+    expect((await user.models.get('iris')).status.rollback).toEqual(rollback);
+    expect(await scenario.done(user)).toBe(true);
+  } finally {
+    await third.stop();
+  }
+});

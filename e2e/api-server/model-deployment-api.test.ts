@@ -233,7 +233,7 @@ describe('bad manifests are refused with a message that names the field and the 
           },
         },
       },
-      ['spec.runtime.tabular.columns', 'at most 30000 characters together'],
+      ['spec.runtime.tabular.columns', 'at most 130000 bytes together'],
     ],
     [
       'a hypothesis about nothing',
@@ -847,6 +847,12 @@ describe('good manifests are accepted', () => {
     `slipway:1@sha256:${'a'.repeat(64)}`,
   ])('the image %s', async (image) => {
     expect((await dryRun(manifest({ model, runtime: { image } }))).spec.runtime.image).toBe(image);
+  });
+
+  test('a table as wide as people have them', async () => {
+    const columns = Array.from({ length: 1000 }, (_, at) => ({ name: `measurement_number_${at}` }));
+    const stored = await dryRun(manifest({ model, runtime: { task: 'Tabular', tabular: { columns } } }));
+    expect(stored.spec.runtime.tabular.columns).toHaveLength(1000);
   });
 
   test('a trigger of one kind more than once', async () => {

@@ -10,7 +10,7 @@ import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/pr
 import { type Revision, revisionName } from '../rollout/revision.ts';
 import { mayHaveShare, ownRoutes } from '../rollout/routes.ts';
 import { tableFor } from '../rollout/traffic-share.ts';
-import { isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
+import { isUndoFollowed, isUndoOverruled, type Wanted, wantedRevision } from '../rollout/wanted-revision.ts';
 import { problemOfPod } from '../status/diagnosis.ts';
 import { commandEvents, driftEvents, resistedEvent, statusEvents, wantedEvents } from '../status/events.ts';
 import { type RolloutState, rolloutState } from '../status/rollout-state.ts';
@@ -130,11 +130,16 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   ];
   return {
     writes: [...damped.before, ...statusWrites, ...damped.after],
+    evidence: evidenceOf(wanted, observed),
     events,
     link: linkOrder(observed, wanted),
     canary: figuresOf(wanted),
     ...(requeue.length === 0 ? {} : { requeueAfterMilliseconds: Math.min(...requeue) }),
   };
+}
+
+function evidenceOf(wanted: Wanted, { deployment }: Observed): Decision['evidence'] {
+  return isUndoFollowed(wanted) ? deployment : undefined;
 }
 
 /** What keeps a Deployment's controller from going on. */

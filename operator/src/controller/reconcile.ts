@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import type { ModelDeployment } from '../api/model-deployment.ts';
+import { childResources } from '../desired/children.ts';
 import { isNotFound } from '../kube/errors.ts';
 import { type KubeObject, pathOf } from '../kube/objects.ts';
 import type { PassResult } from '../kube/runner.ts';
+import type { LiveDeployment } from '../observed.ts';
 import { modelDeploymentResource } from './caches.ts';
 import { decide } from './decide.ts';
 import { createExecutor, type Executor } from './execute.ts';
@@ -64,7 +66,7 @@ export async function reconcile(key: string, options: PassOptions): Promise<Pass
  * @returns whether a write was refused that was not refused before
  */
 async function writeAll(
-  { writes }: Decision,
+  { writes, evidence }: Decision,
   model: ModelDeployment,
   options: PassOptions,
   log: Logger,
@@ -75,6 +77,7 @@ async function writeAll(
   const heldUp = new Set<string>();
   let news = false;
   if (isUnguarded(writes)) await confirm(model, options);
+  if (evidence !== undefined && writes.length > 0) await confirmEvidence(evidence, options);
   for (const write of writes) {
     if ('child' in write && heldUp.has(write.child)) continue;
     const refusal = await tryWrite(write, executor, memory, options, log);
@@ -135,13 +138,28 @@ function isUnguarded([first]: Decision['writes']): boolean {
  * @throws StaleView
  */
 async function confirm({ metadata }: ModelDeployment, { client }: PassOptions): Promise<void> {
-  const path = pathOf(modelDeploymentResource, metadata.namespace, metadata.name);
-  const live: KubeObject | undefined = await client.call<KubeObject>('GET', path).catch((error: unknown) => {
+  const live = await liveObject(client, pathOf(modelDeploymentResource, metadata.namespace, metadata.name));
+  if (live?.metadata.resourceVersion !== metadata.resourceVersion)
+    throw new StaleView('the ModelDeployment has changed since');
+}
+
+/**
+ * Asks the API server whether a Deployment is still what somebody has made of it. Caches lag behind one another: of a process that has
+ * just begun to lead, that of Deployments may show an undo which the one before has answered, as the status no longer says.
+ *
+ * @throws StaleView
+ */
+async function confirmEvidence({ metadata }: LiveDeployment, { client }: PassOptions): Promise<void> {
+  const live = await liveObject(client, pathOf(childResources.Deployment, metadata.namespace, metadata.name));
+  if (live?.metadata.uid !== metadata.uid || live.metadata.generation !== metadata.generation)
+    throw new StaleView('the Deployment has changed since');
+}
+
+async function liveObject(client: PassOptions['client'], path: string): Promise<KubeObject | undefined> {
+  return client.call<KubeObject>('GET', path).catch((error: unknown) => {
     if (isNotFound(error)) return undefined;
     throw error;
   });
-  if (live?.metadata.resourceVersion !== metadata.resourceVersion)
-    throw new StaleView('the ModelDeployment has changed since');
 }
 
 /** Events are for people to read; the state of things does not hang on them. */

@@ -5,7 +5,7 @@ import type { Manifest } from '../kube/apply.ts';
 import type { EventRecord } from '../kube/events.ts';
 import type { OwnerReference } from '../kube/objects.ts';
 import type { CanaryFigures } from '../metrics.ts';
-import type { LinkOrder, LiveChild } from '../observed.ts';
+import type { LinkOrder, LiveChild, LiveDeployment } from '../observed.ts';
 import type { Revision } from '../rollout/revision.ts';
 import { type RuleChange, routeInWords } from '../rollout/routes.ts';
 
@@ -58,6 +58,8 @@ export type Write =
 /** What a pass does. */
 export interface Decision {
   readonly writes: readonly Write[];
+  /** The Deployment that says what the writes are for: none is made where it has been changed since. */
+  readonly evidence: LiveDeployment | undefined;
   readonly events: readonly EventRecord[];
   readonly link: LinkOrder;
   /** For metrics. */

@@ -60,6 +60,11 @@ export function isUndoOverruled(wanted: Wanted): boolean {
   return undo !== undefined && undo.revision !== wanted.revision && wanted.kind !== 'canaryUndone';
 }
 
+/** Whether an undo is followed from now on, which the status will say for good. */
+export function isUndoFollowed({ kind }: Wanted): boolean {
+  return kind === 'adopted' || kind === 'ended' || kind === 'canaryUndone';
+}
+
 interface Hold {
   readonly rollback: Rollback;
   readonly revision: Revision;

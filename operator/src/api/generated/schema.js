@@ -13,7 +13,7 @@ const schema54 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "GdTkMxx1R7lHS2wwahm4ljDZZuZ9JkPyFkrK431Hc"
+      "$ref": "rRxxwx7oM2xxgZkiq6JUUAhqQz9meiT1hTgDlpY"
     },
     "status": {
       "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
@@ -194,7 +194,7 @@ const schema59 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "lw3DjPBpnGYIBS61OO3BJYxNpNCumdRkQMik8eN4oW4"
+      "$ref": "wSvj1jctXLeYRa25BMPpuIsNoCYsave8YNMLolvfk"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -1221,7 +1221,7 @@ const schema65 = {
       "$ref": "yP9g84cQwzVgKlDffKs1XAK24VStfXQ0juxWgAaYP0"
     },
     "tabular": {
-      "$ref": "9zJCdiPf9f52RU5VmiBAKnM4agY3TtZdSdClnrTRk"
+      "$ref": "JopIJST1MQqejguKcvinqOFzP6Eg5E27k7rrHEOdU"
     },
     "image": {
       "$ref": "Uyf81h3vdO77mLFShfoYid2fNyYKi9KP8W83S2iQ"
@@ -2158,7 +2158,7 @@ const schema76 = {
   "required": ["columns"],
   "properties": {
     "columns": {
-      "$ref": "V0AlBf49ormHjpK07DecBplcnFkRLFyzZFG5RFogNE"
+      "$ref": "dyCIwZ7je5bhCGiWrZGTHFKZbT3oNBmssDnQAM"
     }
   },
   "nullable": true
@@ -2166,7 +2166,7 @@ const schema76 = {
 const schema77 = {
   "type": "array",
   "minItems": 1,
-  "maxItems": 256,
+  "maxItems": 1024,
   "items": {
     "$ref": "QMBG9sip7myUlMIAmyPgEepUYuzBjBNMMckf0IgmnY"
   }
@@ -2423,13 +2423,13 @@ function validate145(data, {
   let vErrors = null;
   let errors = 0;
   if (Array.isArray(data)) {
-    if (data.length > 256) {
+    if (data.length > 1024) {
       const err0 = {
         instancePath,
         schemaPath: "#/maxItems",
         keyword: "maxItems",
         params: {
-          limit: 256
+          limit: 1024
         }
       };
       if (vErrors === null) {
