@@ -158,6 +158,10 @@ export async function startServer(
     mostUnderWay: settings.maxInFlight,
     mostAnswerBytes: settings.maxAnswerBytes,
     now: () => performance.now(),
+    computed: () => {
+      const { user, system } = process.threadCpuUsage();
+      return (user + system) / 1000;
+    },
     random: Math.random,
   });
   const tracing = await openTracing(identityOf(settings), settings.revision, log);

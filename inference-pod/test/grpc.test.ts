@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { type Caller, call, clientOf, type Message } from './grpc-client.ts';
 import { get, outputData, post, singles } from './http.ts';
 import { exampleModel, testModel } from './models.ts';
-import { type RunningPod, startPod } from './running-pod.ts';
+import { type RunningPod, startPod, startPodIn } from './running-pod.ts';
 
 const iris = exampleModel('iris', '1');
 const row = { name: 'X', datatype: 'FP32', shape: [1, 4], contents: { fp32_contents: [5.1, 3.5, 1.4, 0.2] } };
@@ -386,7 +386,8 @@ describe('gRPC', () => {
 
   test('what is said of an error is no longer than clients take, wherever it is cut', async () => {
     // A character of two halves stands where it is cut.
-    served = await startPod('--model', testModel('slow'), '--model-name', `a${'😀'.repeat(2500)}`);
+    const environment = { SLIPWAY_MODEL_NAME: `a${'😀'.repeat(2500)}` };
+    served = await startPodIn({ environment }, '--model', testModel('slow'));
     caller = openInference(served.grpcAddress);
     const refused: ServiceError = await call(caller, 'ModelReady', { name: 'other' }).catch((error) => error);
     expect(refused.code).toBe(status.NOT_FOUND);

@@ -8,12 +8,17 @@ const askingMilliseconds = 0.3;
 /** How much time comparisons may take of the thread that serves, so that nobody's request waits for long behind them. */
 export class ComparisonBudget {
   readonly #now: () => number;
+  readonly #computed: () => number;
   #left = most;
   #last: number;
 
-  /** @param now a clock that never jumps, in milliseconds */
-  constructor(now: () => number) {
+  /**
+   * @param now a clock that never jumps, in milliseconds
+   * @param computed for how many the thread has computed: what else the machine does meanwhile is no cost of a comparison
+   */
+  constructor(now: () => number, computed: () => number) {
     this.#now = now;
+    this.#computed = computed;
     this.#last = now();
   }
 
@@ -31,11 +36,11 @@ export class ComparisonBudget {
 
   /** @returns what it makes; what it takes is paid for by later ones */
   spend<T>(compare: () => T): T {
-    const start = this.#now();
+    const start = this.#computed();
     try {
       return compare();
     } finally {
-      this.#left -= this.#now() - start;
+      this.#left -= this.#computed() - start;
     }
   }
 }

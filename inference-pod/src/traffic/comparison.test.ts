@@ -13,7 +13,17 @@ test('a client that never takes its answer keeps no place, and the canary is not
   const share = { revision: 'b', version: '2', percent: 0, pods: [], mirror: { percent: 100, outputs: [] } };
   const request = { path: '/', headers: {}, body: Buffer.alloc(0) };
   const counts = { ...nothingPassedOn };
-  const comparison = new Comparison(request, share, asked, counts, new ComparisonBudget(() => 0), onEnd);
+  const comparison = new Comparison(
+    request,
+    share,
+    asked,
+    counts,
+    new ComparisonBudget(
+      () => 0,
+      () => 0,
+    ),
+    onEnd,
+  );
   const own = { over: 'grpc', body: Buffer.alloc(0), headerLength: undefined } as const;
   const signature = { inputs: [], outputs: [] };
   const ended = comparison.with(own, signature, pino({ level: 'silent' }), new Promise(() => undefined));

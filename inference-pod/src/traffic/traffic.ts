@@ -34,6 +34,8 @@ export interface TrafficOptions {
   readonly mostAnswerBytes: number;
   /** A clock that never jumps, in milliseconds. */
   readonly now: () => number;
+  /** For how many milliseconds this thread has computed. */
+  readonly computed: () => number;
   /** From 0 to 1, 1 excluded. */
   readonly random: () => number;
 }
@@ -82,7 +84,7 @@ export class Traffic {
       asked: new GrpcCanaries(mostAnswerBytes),
       mirror: new GrpcCanaries(mostComparedBytes),
     };
-    this.#budget = new ComparisonBudget(options.now);
+    this.#budget = new ComparisonBudget(options.now, options.computed);
     // Many pods do not all begin with the same one.
     this.#turn = Math.floor(random() * mostCanaryPods);
   }
