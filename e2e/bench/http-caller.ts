@@ -8,15 +8,17 @@ export class HttpCaller implements Caller {
   readonly latencies: number[] = [];
   failed = 0;
   readonly #socket: Socket;
-  readonly #request: Buffer;
+  readonly #requests: readonly Buffer[];
   readonly #isOver: () => boolean;
   #sent = 0;
+  #next = 0;
   /** Of the answer's body, how many bytes have not come yet. */
   #left = 0;
   #head: Buffer = Buffer.alloc(0);
 
-  constructor(port: number, request: Buffer, isOver: () => boolean) {
-    this.#request = request;
+  /** @param requests that are sent one after the other, and again from the first */
+  constructor(port: number, requests: readonly Buffer[], isOver: () => boolean) {
+    this.#requests = requests;
     this.#isOver = isOver;
     this.#socket = connect(port, '127.0.0.1');
     this.#socket.setNoDelay(true);
@@ -32,7 +34,8 @@ export class HttpCaller implements Caller {
 
   #send(): void {
     this.#sent = performance.now();
-    this.#socket.write(this.#request);
+    this.#socket.write(this.#requests[this.#next] ?? '');
+    this.#next = (this.#next + 1) % this.#requests.length;
   }
 
   #take(chunk: Buffer): void {

@@ -10,8 +10,8 @@ import { HttpCaller } from './http-caller.ts';
 export interface LoadSettings {
   readonly port: number;
   readonly protocol: 'http' | 'grpc';
-  /** A file with the request: head and body, or a message of gRPC in its frame. */
-  readonly request: string;
+  /** Files with a request each: head and body, or a message of gRPC in its frame. Each connection sends one after the other. */
+  readonly requests: readonly string[];
   readonly connections: number;
   readonly seconds: number;
 }
@@ -35,13 +35,15 @@ export interface Caller {
   closed(): Promise<void>;
 }
 
-async function run({ port, protocol, request, connections, seconds }: LoadSettings): Promise<LoadResult> {
-  const bytes = readFileSync(request);
+async function run({ port, protocol, requests, connections, seconds }: LoadSettings): Promise<LoadResult> {
+  const read = requests.map((request) => readFileSync(request));
   const start = performance.now();
   const isOver = () => performance.now() - start > seconds * 1000;
-  const callers: readonly Caller[] = Array.from({ length: connections }, () =>
-    protocol === 'http' ? new HttpCaller(port, bytes, isOver) : new GrpcCaller(port, bytes, isOver),
-  );
+  const callers: readonly Caller[] = Array.from({ length: connections }, (_, at) => {
+    // Each begins elsewhere, so that they do not ask for the same at once.
+    const own = [...read.slice(at % read.length), ...read.slice(0, at % read.length)];
+    return protocol === 'http' ? new HttpCaller(port, own, isOver) : new GrpcCaller(port, own[0] ?? noRequest, isOver);
+  });
   const before = process.cpuUsage();
   await Promise.all(callers.map((caller) => caller.closed()));
   const used = process.cpuUsage(before);
@@ -57,6 +59,8 @@ async function run({ port, protocol, request, connections, seconds }: LoadSettin
     clientShare: (used.user + used.system) / 1e6 / took,
   };
 }
+
+const noRequest = Buffer.alloc(0);
 
 const settings: LoadSettings = JSON.parse(process.argv[2] ?? '{}');
 process.stdout.write(JSON.stringify(await run(settings)));

@@ -6,6 +6,7 @@ import { benchOverload } from './overload.ts';
 import { benchPod, caseNames, peerNames } from './pod.ts';
 import { benchPodLink } from './podlink.ts';
 import { benchRollback } from './rollback.ts';
+import { benchText } from './text.ts';
 
 const count = (text: string) => {
   const value = Number(text);
@@ -46,6 +47,12 @@ program
   )
   .addOption(new Option('--cases <names>', 'these cases alone, as a,b').argParser(namesOf(caseNames)))
   .action(benchPod);
+program
+  .command('text')
+  .description('sentences a second of /v1/embeddings on one core, against FastAPI with tokenizers and onnxruntime')
+  .option('--seconds <n>', 'how long each is measured', count, 8)
+  .option('--rounds <n>', 'how often; the best is told', count, 3)
+  .action(benchText);
 program
   .command('overload')
   .description('what becomes of requests when twice as many come as the pod can bear')

@@ -57,7 +57,7 @@ export async function benchMirroring({
       const settings: LoadSettings = {
         port: Number(new URL(pod.url).port),
         protocol: 'http',
-        request,
+        requests: [request],
         connections: 2,
         seconds,
       };

@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { print } from '../cluster/progress.ts';
+import { load } from './client.ts';
 import { type Assignment, type Contender, limits, pod } from './contenders.ts';
-import type { LoadResult, LoadSettings } from './load.ts';
 import { peers } from './peers.ts';
 import { type Case, caseOf, type Plan, plans } from './pod-cases.ts';
 import { better, type Column, describeColumn, describeTables, type Rate, type Result } from './pod-results.ts';
@@ -33,8 +31,6 @@ const clientCore = '1';
 const firstPort = 17_100;
 /** What is compiled, proven and grown at first is not what is measured. */
 const warmUp = { connections: 8, seconds: 2 };
-/** How much longer than it should a client may take before it is ended. */
-const patienceMilliseconds = 120_000;
 
 export const peerNames = peers.map(({ name }) => name);
 export const caseNames = plans.map(({ name }) => name);
@@ -126,14 +122,14 @@ async function measure(whole: Case, entry: Entry, { directory, seconds, index }:
     const request = join(own, 'request');
     await writeFile(request, needsGrpc ? whole.body : httpRequest(whole));
     const address = needsGrpc
-      ? ({ protocol: 'grpc', port: ports.grpc, request } as const)
-      : ({ protocol: 'http', port: ports.http, request } as const);
-    await load({ ...address, ...warmUp });
+      ? ({ protocol: 'grpc', port: ports.grpc, requests: [request] } as const)
+      : ({ protocol: 'http', port: ports.http, requests: [request] } as const);
+    await load({ ...address, ...warmUp }, clientCore);
     const rates: Rate[] = [];
     let clientBound = false;
     for (const connections of connectionCounts) {
       const before = server.computed();
-      const { answered, perSecond, clientShare } = await load({ ...address, connections, seconds });
+      const { answered, perSecond, clientShare } = await load({ ...address, connections, seconds }, clientCore);
       rates.push({ perSecond, microseconds: (1e6 * (server.computed() - before)) / answered });
       clientBound ||= clientShare > 0.95;
     }
@@ -149,24 +145,6 @@ function httpRequest({ headers, body }: Case): Buffer {
   const lines = Object.entries({ host: 'localhost', ...headers, 'content-length': String(body.length) });
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
   return Buffer.concat([Buffer.from(`POST /v2/models/model/infer HTTP/1.1\r\n${head}\r\n`), body]);
-}
-
-/** @throws Error when any request fails */
-async function load(settings: LoadSettings): Promise<LoadResult> {
-  const command = ['-c', clientCore, process.execPath, join(import.meta.dirname, 'load.ts'), JSON.stringify(settings)];
-  const client = spawn('taskset', command, {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: settings.seconds * 1000 + patienceMilliseconds,
-  });
-  let text = '';
-  client.stdout.on('data', (chunk: Buffer) => {
-    text += chunk.toString();
-  });
-  await once(client, 'close');
-  if (text === '') throw new Error(`no end of the requests at ${settings.connections} connections`);
-  const result: LoadResult = JSON.parse(text);
-  if (result.failed > 0) throw new Error(`${result.failed} requests failed at ${settings.connections} connections`);
-  return result;
 }
 
 function lastLineOf(error: unknown): string {
