@@ -16,6 +16,7 @@ const fileOf = (bytes: Uint8Array): string => {
   writeFileSync(path, bytes);
   return path;
 };
+const filesBeside = (path: string) => externalDataOf(path, new AbortController().signal);
 /** A tensor with its data elsewhere, as onnx.proto has it. */
 const tensor = (location: string, isExternal = true) => {
   const entry = (key: string, value: string) => new ProtobufWriter().text(1, key).text(2, value);
@@ -35,25 +36,30 @@ test.each([
   ['nested.onnx', ['external.onnx_data', 'weights/w 1.bin']],
   ['average.onnx', []],
   ['build.py', []],
-])('%s has %j beside it', (name, found) => {
-  expect(externalDataOf(join(models, name))).toEqual(found);
+])('%s has %j beside it', async (name, found) => {
+  expect(await filesBeside(join(models, name))).toEqual(found);
 });
 
-test('each file once, and only where a tensor says that it is elsewhere', () => {
+test('each file once, and only where a tensor says that it is elsewhere', async () => {
   const path = fileOf(modelWith(tensor('./w'), tensor('w'), tensor('a/../b'), tensor('none', false)));
-  expect(externalDataOf(path)).toEqual(['b', 'w']);
+  expect(await filesBeside(path)).toEqual(['b', 'w']);
 });
 
-test.each(['../w', '/etc/passwd', 'a/../../w', '..', '.', '', 'a\\b', 'a/', 'w\0'])('%j is refused', (location) => {
-  expect(() => externalDataOf(fileOf(modelWith(tensor(location))))).toThrow('which is no file within its folder');
-});
+test.each(['../w', '/etc/passwd', 'a/../../w', '..', '.', '', 'a\\b', 'a/', 'w\0'])(
+  '%j is refused',
+  async (location) => {
+    await expect(filesBeside(fileOf(modelWith(tensor(location))))).rejects.toThrow(
+      'which is no file within its folder',
+    );
+  },
+);
 
-test('no more files than anybody has', () => {
+test('no more files than anybody has', async () => {
   const many = Array.from({ length: 1025 }, (_, index) => tensor(`w${index}`));
-  expect(() => externalDataOf(fileOf(modelWith(...many)))).toThrow('more than 1024 files');
+  await expect(filesBeside(fileOf(modelWith(...many)))).rejects.toThrow('more than 1024 files');
 });
 
-test('what is not asked about is not read, however large it is', () => {
+test('what is not asked about is not read, however large it is', async () => {
   const gigabytes = 3 * 2 ** 30;
   const writer = new ProtobufWriter().message(5, tensor('w'));
   const graph = Buffer.concat(writer.finish());
@@ -66,20 +72,46 @@ test('what is not asked about is not read, however large it is', () => {
   const path = fileOf(Buffer.concat([Buffer.from([7 * 8 + 2, ...varint(size)]), graph, head, raw]));
   truncateSync(path, readFileSync(path).length + gigabytes);
   const before = process.memoryUsage().rss;
-  expect(externalDataOf(path)).toEqual(['w']);
+  expect(await filesBeside(path)).toEqual(['w']);
   expect(process.memoryUsage().rss - before).toBeLessThan(50e6);
   truncateSync(path, 0);
 });
 
-test('any bytes are read or refused', () => {
+test('a gigabyte of zeros is no model, and takes no time', async () => {
+  const path = fileOf(Buffer.alloc(0));
+  truncateSync(path, 2 ** 30);
+  expect(await filesBeside(path)).toEqual([]);
+});
+
+/** As forests have them: a field for each number. */
+const numbers = (count: number): Buffer => Buffer.alloc(2 * count, Buffer.from([8, 0]));
+
+test('others have their turn while many fields are read', async () => {
+  const path = fileOf(Buffer.concat([numbers(2 ** 20), modelWith(tensor('w'))]));
+  let turns = 0;
+  const timer = setInterval(() => {
+    turns += 1;
+  });
+  const found = await filesBeside(path);
+  clearInterval(timer);
+  expect(found).toEqual(['w']);
+  expect(turns).toBeGreaterThan(1);
+});
+
+test('what takes too long is given up', async () => {
+  const path = fileOf(numbers(2 ** 20));
+  await expect(externalDataOf(path, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late');
+});
+
+test('any bytes are read or refused', async () => {
   const bytes = readFileSync(join(models, 'nested.onnx'));
   const change = fc.tuple(fc.nat(bytes.length - 1), fc.nat(255));
-  fc.assert(
-    fc.property(fc.array(change, { minLength: 1, maxLength: 8 }), (changes) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 8 }), async (changes) => {
       const changed = Buffer.from(bytes);
       for (const [at, byte] of changes) changed[at] = byte;
       try {
-        externalDataOf(fileOf(changed));
+        await filesBeside(fileOf(changed));
       } catch (error) {
         if (!(error instanceof StartupError)) throw error;
       }

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { posix } from 'node:path';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { StartupError } from './startup-error.ts';
 
 /** The fields of onnx.proto that lead to tensors, by their numbers. */
@@ -23,19 +24,24 @@ const mostDepth = 128;
 /** The longest name of a file that Linux has. */
 const mostLocation = 4096;
 const mostLocations = 1024;
+/** A forest of a gigabyte has hundreds of millions, one for each number: the pod answers its probes meanwhile. */
+const fieldsAtOnce = 2 ** 18;
 
 /**
  * The files beside a model in which it has its larger tensors (onnx.proto: TensorProto.external_data), relative to its folder. Only what
  * leads there is read of the model's own file, however large that is.
  *
  * @returns none for what is no ONNX model
- * @throws StartupError ModelInvalid for a file that is outside of the model's folder, or for too many
+ * @throws StartupError ModelInvalid for a file that is outside of the model's folder, or for too many; the reason of the signal
  */
-export function externalDataOf(path: string): readonly string[] {
+export async function externalDataOf(path: string, signal: AbortSignal): Promise<readonly string[]> {
   const file = new Pages(path);
   const found = new Set<string>();
   try {
-    walk(file, 'model', 0, Number.POSITIVE_INFINITY, 0, found);
+    for (const _ of walk(file, 'model', 0, Number.POSITIVE_INFINITY, 0, found)) {
+      await immediate();
+      signal.throwIfAborted();
+    }
   } catch (error) {
     if (error instanceof NoModel) return [];
     throw error;
@@ -47,23 +53,28 @@ export function externalDataOf(path: string): readonly string[] {
 
 class NoModel extends Error {}
 
-function walk(file: Pages, message: Message, start: number, end: number, depth: number, into: Set<string>): void {
+/** Where others may have their turn. */
+type Pauses = Generator<undefined, void>;
+
+function* walk(file: Pages, message: Message, start: number, end: number, depth: number, into: Set<string>): Pauses {
   if (depth > mostDepth) throw new NoModel();
-  for (const { field, from, to } of fieldsOf(file, start, end)) {
-    const inner = nested[message][field];
-    if (inner === undefined || from === undefined) continue;
-    if (inner === 'tensor') readTensor(file, from, to, into);
-    else walk(file, inner, from, to, depth + 1, into);
+  for (const field of fieldsOf(file, start, end)) {
+    if (field === undefined) yield;
+    const inner = field && nested[message][field.field];
+    if (inner === undefined || field?.from === undefined) continue;
+    if (inner === 'tensor') yield* readTensor(file, field.from, field.to, into);
+    else yield* walk(file, inner, field.from, field.to, depth + 1, into);
   }
 }
 
-function readTensor(file: Pages, start: number, end: number, into: Set<string>): void {
+function* readTensor(file: Pages, start: number, end: number, into: Set<string>): Pauses {
   let location: string | undefined;
   let isExternal = false;
-  for (const { field, from, to, value } of fieldsOf(file, start, end)) {
-    if (field === tensor.dataLocation) isExternal = value === external;
-    if (field !== tensor.externalData || from === undefined) continue;
-    const { key, value: told } = readEntry(file, from, to);
+  for (const field of fieldsOf(file, start, end)) {
+    if (field === undefined) yield;
+    if (field?.field === tensor.dataLocation) isExternal = field.value === external;
+    if (field?.field !== tensor.externalData || field.from === undefined) continue;
+    const { key, value: told } = yield* readEntry(file, field.from, field.to);
     if (key === 'location') location = told;
   }
   if (!isExternal || location === undefined) return;
@@ -72,12 +83,17 @@ function readTensor(file: Pages, start: number, end: number, into: Set<string>):
     throw new StartupError('ModelInvalid', `the model has its data in more than ${mostLocations} files`);
 }
 
-function readEntry(file: Pages, start: number, end: number): { readonly key: string; readonly value: string } {
+function* readEntry(
+  file: Pages,
+  start: number,
+  end: number,
+): Generator<undefined, { readonly key: string; readonly value: string }> {
   const texts = { key: '', value: '' };
-  for (const { field, from, to } of fieldsOf(file, start, end)) {
-    if (from === undefined || to - from > mostLocation) continue;
-    if (field === entry.key) texts.key = file.text(from, to);
-    else if (field === entry.value) texts.value = file.text(from, to);
+  for (const field of fieldsOf(file, start, end)) {
+    if (field === undefined) yield;
+    if (field?.from === undefined || field.to - field.from > mostLocation) continue;
+    if (field.field === entry.key) texts.key = file.text(field.from, field.to);
+    else if (field.field === entry.value) texts.value = file.text(field.from, field.to);
   }
   return texts;
 }
@@ -102,7 +118,8 @@ interface Field {
   readonly value: number | undefined;
 }
 
-function* fieldsOf(file: Pages, start: number, end: number): Generator<Field> {
+/** The fields of a message that have bytes of their own, and where a tensor says that its data is; undefined now and then. */
+function* fieldsOf(file: Pages, start: number, end: number): Generator<Field | undefined, void> {
   let offset = start;
   const varint = (): number => {
     let value = 0;
@@ -115,12 +132,15 @@ function* fieldsOf(file: Pages, start: number, end: number): Generator<Field> {
     throw new NoModel();
   };
   while (offset < end && file.byteAt(offset) !== undefined) {
+    if (file.isLongAtIt()) yield;
     const key = varint();
     const field = Math.floor(key / 8);
+    // Protobuf has no such field: what is full of zeros is no model.
+    if (field === 0) throw new NoModel();
     switch (key % 8) {
       case 0: {
         const value = varint();
-        yield { field, from: undefined, to: offset, value };
+        if (field === tensor.dataLocation) yield { field, from: undefined, to: offset, value };
         break;
       }
       case 1:
@@ -129,7 +149,7 @@ function* fieldsOf(file: Pages, start: number, end: number): Generator<Field> {
       case 2: {
         const length = varint();
         const from = offset;
-        if (from + length > end || (length > 0 && file.byteAt(from + length - 1) === undefined)) throw new NoModel();
+        if (from + length > end || !file.reaches(from + length)) throw new NoModel();
         yield { field, from, to: from + length, value: undefined };
         offset = from + length;
         break;
@@ -145,16 +165,22 @@ function* fieldsOf(file: Pages, start: number, end: number): Generator<Field> {
 
 const pageBytes = 65_536;
 
+interface Page {
+  readonly buffer: Buffer;
+  start: number;
+  /** How much of it there is. */
+  bytes: number;
+}
+
+const emptyPage = (): Page => ({ buffer: Buffer.alloc(pageBytes), start: 0, bytes: 0 });
+
 /** A file that is read here and there, by pages. */
 class Pages {
   readonly #file: number;
-  readonly #pages = [Buffer.alloc(pageBytes), Buffer.alloc(pageBytes)];
-  /** Which page is in each place, and how much of it there is. */
-  readonly #known = [
-    { page: -1, bytes: 0 },
-    { page: -1, bytes: 0 },
-  ];
-  #last = 0;
+  /** The end of a tensor is looked at, and then what is behind its beginning: two pages are kept, the last one first. */
+  #last = emptyPage();
+  #other = emptyPage();
+  #fields = 0;
 
   constructor(path: string) {
     this.#file = openSync(path, 'r');
@@ -162,10 +188,19 @@ class Pages {
 
   /** @returns undefined behind the end */
   byteAt(offset: number): number | undefined {
-    const page = Math.floor(offset / pageBytes);
-    const place = this.#placeOf(page);
-    const at = offset - page * pageBytes;
-    return at < (this.#known[place]?.bytes ?? 0) ? this.#pages[place]?.[at] : undefined;
+    const at = offset - this.#last.start;
+    if (at >= 0 && at < this.#last.bytes) return this.#last.buffer[at];
+    return this.#elsewhere(offset);
+  }
+
+  /** Told once for each field. */
+  isLongAtIt(): boolean {
+    this.#fields += 1;
+    return this.#fields % fieldsAtOnce === 0;
+  }
+
+  reaches(end: number): boolean {
+    return end === 0 || this.byteAt(end - 1) !== undefined;
   }
 
   text(from: number, to: number): string {
@@ -178,13 +213,14 @@ class Pages {
     closeSync(this.#file);
   }
 
-  /** The end of a tensor is looked at, and then what is behind its beginning: two pages are kept. */
-  #placeOf(page: number): number {
-    const known = this.#known.findIndex((one) => one.page === page);
-    if (known !== -1) return known;
-    this.#last = 1 - this.#last;
-    const buffer = this.#pages[this.#last] ?? Buffer.alloc(pageBytes);
-    this.#known[this.#last] = { page, bytes: readSync(this.#file, buffer, 0, pageBytes, page * pageBytes) };
-    return this.#last;
+  #elsewhere(offset: number): number | undefined {
+    const { start, bytes } = this.#other;
+    [this.#last, this.#other] = [this.#other, this.#last];
+    if (offset < start || offset >= start + bytes) {
+      this.#last.start = offset - (offset % pageBytes);
+      this.#last.bytes = readSync(this.#file, this.#last.buffer, 0, pageBytes, this.#last.start);
+    }
+    const at = offset - this.#last.start;
+    return at < this.#last.bytes ? this.#last.buffer[at] : undefined;
   }
 }

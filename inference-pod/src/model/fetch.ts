@@ -161,7 +161,7 @@ async function fetchFiles(
   const sourceOf = (besideUri: string) => parseModelSource(besideUri, mountDirectory, credentials);
   const copyBeside = (besideUri: string, path: string) =>
     copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOf(files));
-  for (const location of externalDataOf(join(folder, modelPath))) {
+  for (const location of await externalDataOf(join(folder, modelPath), signal)) {
     if (location === name || location === modelPath || location === signatureName)
       throw new StartupError(
         'ModelInvalid',
