@@ -6,13 +6,13 @@ import { type ModelSession, openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { tableOf, UnfitTable } from '../protocol/tables.ts';
-import { type Call, everyWire, isInferenceCall } from '../protocol/wires.ts';
+import { everyWire, type InferenceCall, isTaskWire, type TaskCall } from '../protocol/wires.ts';
 import type { TabularTask } from '../tasks/task.ts';
 import { measureBatchGain } from './batch-gain.ts';
 import { inferTogether } from './batching.ts';
 import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
-import { writeHead } from './frames.ts';
+import { type Message, writeHead } from './frames.ts';
 import { leaveOldBehind } from './garbage.ts';
 import { type InferenceAnswer, type InferenceLimits, infer } from './inference.ts';
 import type { TaskAnswers } from './task-answers.ts';
@@ -38,11 +38,11 @@ function send(job: number, answer: InferenceAnswer, busySeconds = 0): void {
   answeredBytes += head.bodyLength;
 }
 
-const noTask: InferenceAnswer = {
-  kind: 'refused',
-  status: 404,
-  message: 'this model takes no such requests',
-  seconds: undefined,
+const noTask: TaskAnswers = {
+  async answer(calls, onAnswer) {
+    const message = 'this model takes no such requests';
+    for (const place of calls.keys()) onAnswer(place, { kind: 'refused', status: 404, message, seconds: undefined });
+  },
 };
 
 function tell(opened: OpenedModel): void {
@@ -55,8 +55,8 @@ async function openedTask(
   settings: ExecutorSettings['task'],
   model: ModelIdentity,
   limits: InferenceLimits,
-): Promise<TaskAnswers | undefined> {
-  if (settings === undefined) return undefined;
+): Promise<TaskAnswers> {
+  if (settings === undefined) return noTask;
   const { task, folder } = settings;
   if (task.kind !== 'Tabular') {
     const { openTask } = await import('./task-answers.ts');
@@ -64,7 +64,7 @@ async function openedTask(
   }
   // Rows become tensors, and are answered as these are.
   checkTable(session, task.columns);
-  return undefined;
+  return noTask;
 }
 
 function checkTable({ signature }: ModelSession, columns: TabularTask['columns']): void {
@@ -74,6 +74,24 @@ function checkTable({ signature }: ModelSession, columns: TabularTask['columns']
     if (error instanceof UnfitTable) throw new StartupError('ModelInvalid', error.message, { cause: error });
     throw error;
   }
+}
+
+/** Whose the answer is, and how long somebody waits for it. */
+interface Addressed {
+  readonly job: number;
+  readonly leftMilliseconds: number;
+}
+
+function callsOf(batch: readonly Message[]) {
+  const ofTensors: (InferenceCall & Addressed)[] = [];
+  const ofTasks: (TaskCall & Addressed)[] = [];
+  for (const { frame, body } of batch) {
+    const { job, code, headerLength, leftMilliseconds } = frame;
+    const wire = everyWire[code] ?? everyWire[0];
+    if (isTaskWire(wire)) ofTasks.push({ wire, body, headerLength, job, leftMilliseconds });
+    else ofTensors.push({ wire, body, headerLength, job, leftMilliseconds });
+  }
+  return { ofTensors, ofTasks };
 }
 
 /** @returns undefined when the serving process is gone */
@@ -98,26 +116,17 @@ async function main({ path, threads, model, limits, mostRows, task }: ExecutorSe
     ...(batchGain === undefined ? {} : { batchGain }),
   });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
-    const calls = batch.map(({ frame, body }) => ({
-      wire: everyWire[frame.code] ?? everyWire[0],
-      body,
-      headerLength: frame.headerLength,
-    }));
+    const { ofTensors, ofTasks } = callsOf(batch);
     let since = performance.now();
-    const reply = (place: number, answer: InferenceAnswer) => {
+    const replyTo = (calls: readonly Addressed[]) => (place: number, answer: InferenceAnswer) => {
       const now = performance.now();
-      send(batch[place]?.frame.job ?? openedJob, answer, (now - since) / 1000);
+      send(calls[place]?.job ?? openedJob, answer, (now - since) / 1000);
       since = now;
     };
-    const answer = async (call: Call, leftMilliseconds: number) =>
-      isInferenceCall(call)
-        ? infer(call, session, model, limits)
-        : (tasks?.answer(call.wire, call.body, leftMilliseconds) ?? noTask);
-    if (calls.length > 1 && calls.every(isInferenceCall))
-      await inferTogether(calls, session, model, limits, mostRows, reply);
-    else
-      for (const [place, call] of calls.entries())
-        reply(place, await answer(call, batch[place]?.frame.leftMilliseconds ?? 0));
+    const [first, ...others] = ofTensors;
+    if (others.length > 0) await inferTogether(ofTensors, session, model, limits, mostRows, replyTo(ofTensors));
+    else if (first !== undefined) replyTo(ofTensors)(0, await infer(first, session, model, limits));
+    await tasks.answer(ofTasks, replyTo(ofTasks));
     channel.release(batch);
     leaveOldBehind(answeredBytes);
     answeredBytes = 0;

@@ -7,6 +7,7 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { InferenceCall } from '../protocol/wires.ts';
+import type { BatchingSettings } from './batching.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -34,7 +35,7 @@ function place(model: string): void {
   renameSync(beside, path);
 }
 
-function start(model: string, maxInFlight = 100): Promise<Scheduler> {
+function start(model: string, maxInFlight = 100, batching?: BatchingSettings): Promise<Scheduler> {
   place(model);
   return Scheduler.start({
     settings: {
@@ -42,9 +43,9 @@ function start(model: string, maxInFlight = 100): Promise<Scheduler> {
       threads: 1,
       model: { name: 'm', version: '1' },
       limits: { mostTensorBytes: 2 ** 24, mostAnswerBytes: 2 ** 24 },
-      mostRows: 1,
+      mostRows: batching?.maxSize ?? 1,
     },
-    batching: undefined,
+    batching,
     instances: 1,
     maxInFlight,
     requestTimeoutMilliseconds: 30_000,
@@ -101,6 +102,19 @@ test('how long a call waits is told by what executors need, however late this th
   await first;
   const many = Array.from({ length: 150 }, () => scheduler.infer(call('times', 1), within(30_000), isWanted));
   expect((await Promise.all(many)).every((answer) => answer?.kind === 'answered')).toBe(true);
+});
+
+test('calls that are run together share the time that they take: who would come too late is told so at once', async () => {
+  const maxSize = 8;
+  const scheduler = await start('slow-rows', 200, { maxSize, maxDelayMilliseconds: 20 });
+  const rows = (count: number) =>
+    Array.from({ length: count }, () => scheduler.infer(call('times', [60]), within(60_000), isWanted));
+  const begin = performance.now();
+  await Promise.all(rows(4 * maxSize));
+  const milliseconds = (performance.now() - begin) / 4;
+  const many = Promise.all(rows(12 * maxSize));
+  expect(() => scheduler.infer(call('times', [60]), within(3 * milliseconds), isWanted)).toThrow('the server is busy');
+  expect((await many).every((answer) => answer?.kind === 'answered')).toBe(true);
 });
 
 describe('calls that come too late', () => {

@@ -253,6 +253,17 @@ export class Scheduler {
       if (job === undefined) continue;
       void answer.then((answered) => this.#answered(job, answered));
     }
+    void Promise.all(answers).then((answered) => this.#measured(answered));
+  }
+
+  /** Calls that are answered together share what they took, whichever answer came last. */
+  #measured(answers: readonly (ExecutorAnswer | ExecutorEnd)[]): void {
+    const busy = answers.reduce((sum, answer) => sum + ('how' in answer ? 0 : answer.busySeconds), 0);
+    if (busy === 0) return;
+    // By the geometric mean: what is asked of a task may take a thousand times as long as what comes after it.
+    const pace = Math.max(leastPace, (busy * 1000) / answers.length);
+    const weight = (1 - smoothing) ** answers.length;
+    this.#pace = this.#pace === undefined ? pace : this.#pace ** weight * pace ** (1 - weight);
   }
 
   /** The next job that somebody waits for. */
@@ -270,9 +281,6 @@ export class Scheduler {
       return;
     }
     if (job.shapes !== undefined) this.#servingThread?.measured(job.shapes, answered);
-    // By the geometric mean: what is asked of a task may take a thousand times as long as what comes after it.
-    const pace = Math.max(leastPace, answered.busySeconds * 1000);
-    this.#pace = this.#pace === undefined ? pace : this.#pace ** (1 - smoothing) * pace ** smoothing;
     job.settle?.(answered);
     this.#feed();
   }

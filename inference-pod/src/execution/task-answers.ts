@@ -3,21 +3,29 @@ import { join } from 'node:path';
 import type { ModelSession } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
-import type { TaskWire } from '../protocol/wires.ts';
+import type { TaskCall } from '../protocol/wires.ts';
 import { type Answering, Progress, refuseLarger, type TaskTools } from '../tasks/answering.ts';
 import { UnusableModel } from '../tasks/model-outputs.ts';
 import type { Task } from '../tasks/task.ts';
 import { failure, type InferenceAnswer, type InferenceLimits } from './inference.ts';
+
+/** A request in the form of a task, and how long somebody waits for its answer. */
+export interface TimedTaskCall extends TaskCall {
+  readonly leftMilliseconds: number;
+}
 
 /** Answers requests in the form of a task. */
 export interface TaskAnswers {
   /**
    * Never rejects.
    *
-   * @param leftMilliseconds until nobody waits for the answer any more
+   * @param onAnswer called with the place of each call and its answer, as soon as there is one
    */
-  answer(wire: TaskWire, body: Buffer, leftMilliseconds: number): Promise<InferenceAnswer>;
+  answer(calls: readonly TimedTaskCall[], onAnswer: (place: number, answer: InferenceAnswer) => void): Promise<void>;
 }
+
+/** Bodies of texts that are run together have at most so many bytes in all: who asks little does not wait for who asks much. */
+const mostBytesTogether = 65_536;
 
 /**
  * Makes a model one that takes what its task says. What that needs is loaded with it.
@@ -33,18 +41,42 @@ export async function openTask(
   { mostAnswerBytes }: InferenceLimits,
 ): Promise<TaskAnswers> {
   const answering = await opened({ session, name, mostAnswerBytes }, task, folder);
+  const mostBytes = isOfTexts(task) ? mostBytesTogether : 0;
+  const answerOne = async ({ wire, body, leftMilliseconds }: TimedTaskCall): Promise<InferenceAnswer> => {
+    const progress = new Progress(leftMilliseconds);
+    try {
+      const text = await answering(body, progress, wire);
+      refuseLarger(Buffer.byteLength(text), mostAnswerBytes);
+      return { kind: 'answered', body: text, headerLength: undefined, seconds: progress.seconds };
+    } catch (error) {
+      return failure(error);
+    }
+  };
   return {
-    async answer(wire, body, leftMilliseconds) {
-      const progress = new Progress(leftMilliseconds);
-      try {
-        const text = await answering(body, progress, wire);
-        refuseLarger(Buffer.byteLength(text), mostAnswerBytes);
-        return { kind: 'answered', body: text, headerLength: undefined, seconds: progress.seconds };
-      } catch (error) {
-        return failure(error);
-      }
+    async answer(calls, onAnswer) {
+      for (const group of groupsOf(calls, mostBytes))
+        await Promise.all(group.map(async ([place, call]) => onAnswer(place, await answerOne(call))));
     },
   };
+}
+
+/** Calls with their places, in their order. */
+function groupsOf(calls: readonly TimedTaskCall[], mostBytes: number): readonly [number, TimedTaskCall][][] {
+  const groups: [number, TimedTaskCall][][] = [];
+  let room = 0;
+  for (const [place, call] of calls.entries()) {
+    const group = groups.at(-1);
+    if (group === undefined || call.body.length > room) {
+      groups.push([[place, call]]);
+      room = mostBytes;
+    } else group.push([place, call]);
+    room -= call.body.length;
+  }
+  return groups;
+}
+
+function isOfTexts({ kind }: Task): boolean {
+  return kind !== 'ImageClassification' && kind !== 'ObjectDetection';
 }
 
 async function opened(tools: TaskTools, task: Parameters<typeof openTask>[1], folder: string): Promise<Answering> {

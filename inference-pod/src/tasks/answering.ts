@@ -37,8 +37,12 @@ export class Progress {
   async timed<T>(run: Promise<T>): Promise<T> {
     const start = performance.now();
     const given = await run;
-    this.seconds = (this.seconds ?? 0) + (performance.now() - start) / 1000;
+    this.took((performance.now() - start) / 1000);
     return given;
+  }
+
+  took(seconds: number): void {
+    this.seconds = (this.seconds ?? 0) + seconds;
   }
 }
 

@@ -26,7 +26,7 @@ export function rerank({ session, tokenizer, name }: TextTools, task: RerankTask
         'longest',
       );
     });
-    const logits = await progress.timed(classifier.logits(rows, progress.goOn));
+    const logits = await classifier.logits(rows, progress);
     const scores = logits.map((logit) => scoresOf(logit, task.scoring)[0] ?? 0);
     return encodeRerank(name, request, scores, tokensOf(rows));
   };

@@ -31,7 +31,7 @@ export function textClassification(
       const ids = encoded(`input[${index}]`, () => tokenizer.encode(text));
       return { length: ids.length, tokens: () => ({ ids, types: undefined }) };
     });
-    const logits = await progress.timed(classifier.logits(rows, progress.goOn));
+    const logits = await classifier.logits(rows, progress);
     const predictions = logits.map((ofText) =>
       ranked(labels, scoresOf(ofText, task.scoring ?? scoring)).slice(0, told),
     );

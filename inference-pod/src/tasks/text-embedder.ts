@@ -2,7 +2,7 @@ import type { ModelSession } from '../model/session.ts';
 import type { Signature } from '../protocol/datatypes.ts';
 import { floatOutputs, inWords, UnfitModel } from './model-outputs.ts';
 import type { Pooling, TextEmbeddingTask } from './task.ts';
-import { type ModelRows, TextModel, type TokenRow, type Tokens } from './text-model.ts';
+import { type ModelRows, type RunProgress, TextModel, type TokenRow, type Tokens } from './text-model.ts';
 
 /** Texts to vectors: what the model gives of their tokens, pooled and cut to a length of 1. */
 export class TextEmbedder {
@@ -15,22 +15,20 @@ export class TextEmbedder {
    */
   constructor(session: ModelSession, task: TextEmbeddingTask, paddingId: number) {
     this.#task = task;
-    this.#model = new TextModel(session, task.kind, paddingId, outputOf(session.signature));
+    this.#model = new TextModel(session, task.kind, paddingId, outputOf(session.signature), (given, rows) => {
+      const vectors = this.#pooled(given, rows);
+      return task.isNormalized ? vectors.map(normalized) : vectors;
+    });
   }
 
   /**
    * @param texts each at least one id
-   * @param beforeRun called before each run of the model; what it throws ends all
    * @returns one vector for each, in the same order
-   * @throws RequestError 400 when the model refuses them
+   * @throws RequestError 400 when the model refuses them, 504 when nobody waits any more
    */
-  async embed(texts: readonly (readonly number[])[], beforeRun: () => void): Promise<readonly Float32Array[]> {
+  embed(texts: readonly (readonly number[])[], progress: RunProgress): Promise<readonly Float32Array[]> {
     const rows = texts.map((ids): TokenRow => ({ length: ids.length, tokens: () => ({ ids, types: undefined }) }));
-    const { isNormalized } = this.#task;
-    return this.#model.run(rows, beforeRun, (given, ofRun) => {
-      const vectors = this.#pooled(given, ofRun);
-      return isNormalized ? vectors.map(normalized) : vectors;
-    });
+    return this.#model.run(rows, progress);
   }
 
   #pooled({ values, shape }: ModelRows, rows: readonly Tokens[]): readonly Float32Array[] {

@@ -28,7 +28,7 @@ export function textEmbedding(
         ? encoded(`input[${index}]`, () => tokenizer.encode(one))
         : knownIds(`input[${index}]`, one, tokenizer);
     });
-    const vectors = await progress.timed(embedder.embed(texts, progress.goOn));
+    const vectors = await embedder.embed(texts, progress);
     const asked = vectors.map((vector) => cut(vector, dimensions, task.isNormalized));
     const bytes = asked.reduce((sum, { length }) => sum + length * mostBytesOf[encoding] + mostBytesBeside, 0);
     refuseLarger(bytes, mostAnswerBytes);

@@ -2,6 +2,7 @@ import type { ModelSession } from '../model/session.ts';
 import type { Signature, Tensor } from '../protocol/datatypes.ts';
 import { floatsOf, inWords, UnfitModel } from './model-outputs.ts';
 import type { Task } from './task.ts';
+import { runsOf } from './text-runs.ts';
 
 /** The tokens of a text, or of two. */
 export interface Tokens {
@@ -17,6 +18,14 @@ export interface TokenRow {
   tokens(): Tokens;
 }
 
+/** The request that texts are of. */
+export interface RunProgress {
+  /** @throws RequestError 504 when nobody waits any more */
+  goOn(): void;
+  /** Told its part of each run of the model. */
+  took(seconds: number): void;
+}
+
 /** What a model gave for so many texts, one behind another. */
 export interface ModelRows {
   readonly values: Float32Array;
@@ -24,28 +33,34 @@ export interface ModelRows {
   readonly shape: readonly number[];
 }
 
-/** Tokens of one run at most, padding included: what a run holds in memory is bounded, however many texts a request has. */
-const mostTokensOfRun = 16_384;
-const mostRowsOfRun = 64;
+/** Takes what the model gave for some texts apart, one vector for each. */
+export type ReadRows = (given: ModelRows, rows: readonly Tokens[]) => readonly Float32Array[];
+
 const knownInputs = ['input_ids', 'attention_mask', 'token_type_ids'];
 
-/** A model that takes tokens: texts of like length are run together, filled up to the longest. */
+/**
+ * A model that takes tokens: texts of like length are run together, filled up to the longest, whichever request they are of. What is asked
+ * for before others have their turn is one piece of work; a run that fails is done again for each request by itself.
+ */
 export class TextModel {
   readonly #session: ModelSession;
   readonly #paddingId: number;
   readonly #output: string;
   readonly #takesMask: boolean;
   readonly #inputs: Signature['inputs'];
+  readonly #read: ReadRows;
+  readonly #asked: Asked[] = [];
 
   /**
    * @param paddingId of the tokenizer
    * @param output the one of its outputs that is wanted
    * @throws UnfitModel when it has other inputs than encoders of text
    */
-  constructor(session: ModelSession, task: Task['kind'], paddingId: number, output: string) {
+  constructor(session: ModelSession, task: Task['kind'], paddingId: number, output: string, read: ReadRows) {
     this.#session = session;
     this.#paddingId = paddingId;
     this.#output = output;
+    this.#read = read;
     const { inputs } = session.signature;
     const others = inputs.filter(({ name, datatype, shape, isRankUnknown }) => {
       const isMatrix = isRankUnknown === true || (shape.length === 2 && shape.every((dimension) => dimension === -1));
@@ -60,30 +75,48 @@ export class TextModel {
   }
 
   /**
-   * @param beforeRun called before each run of the model; what it throws ends all
-   * @param read takes what the model gave for some of the texts apart, one vector for each
    * @returns one vector for each, in the same order
-   * @throws RequestError 400 when the model refuses them
+   * @throws RequestError 400 when the model refuses them, 504 when nobody waits any more
    */
-  async run(
-    texts: readonly TokenRow[],
-    beforeRun: () => void,
-    read: (given: ModelRows, rows: readonly Tokens[]) => readonly Float32Array[],
-  ): Promise<readonly Float32Array[]> {
-    const vectors: Float32Array[] = new Array(texts.length);
-    const lengthAt = (index: number) => texts[index]?.length ?? 0;
-    // Texts of one length need no padding.
-    const order = texts.map((_, index) => index).sort((a, b) => lengthAt(a) - lengthAt(b));
-    for (const places of runsOf(order, lengthAt, this.#takesMask)) {
-      beforeRun();
-      const rows = places.flatMap((index) => texts[index]?.tokens() ?? []);
-      const given = read(await this.#given(rows), rows);
-      // What stands where there is only padding may be anything.
-      if (!given.every((vector) => vector.every(Number.isFinite)))
-        throw new Error(`the model gave ${this.#output} that is no number, or without end`);
-      for (const [row, index] of places.entries()) vectors[index] = given[row] ?? new Float32Array(0);
+  async run(texts: readonly TokenRow[], progress: RunProgress): Promise<readonly Float32Array[]> {
+    const asked = new Asked(texts, progress);
+    this.#asked.push(asked);
+    if (this.#asked.length === 1) queueMicrotask(() => void this.#runAll());
+    return asked.vectors;
+  }
+
+  /** Never rejects. */
+  async #runAll(): Promise<void> {
+    const places = this.#asked.splice(0).flatMap((asked) => asked.places());
+    const sorted = places.sort((a, b) => a.text.length - b.text.length);
+    for (const run of runsOf(sorted, this.#takesMask)) await this.#runTogether(run);
+  }
+
+  async #runTogether(places: readonly Place[]): Promise<void> {
+    const waiting = places.filter(({ asked }) => asked.isWaiting());
+    const requests = new Set(waiting.map(({ asked }) => asked));
+    try {
+      if (waiting.length > 0) await this.#runPlaces(waiting);
+    } catch (error) {
+      for (const one of requests) {
+        if (requests.size === 1) one.fail(error);
+        else await this.#runTogether(waiting.filter(({ asked }) => asked === one));
+      }
     }
-    return vectors;
+  }
+
+  async #runPlaces(places: readonly Place[]): Promise<void> {
+    const rows = places.map(({ text }) => text.tokens());
+    const start = performance.now();
+    const vectors = this.#read(await this.#given(rows), rows);
+    const seconds = (performance.now() - start) / 1000;
+    for (const [row, { asked, index }] of places.entries()) {
+      asked.took(seconds / places.length);
+      const vector = vectors[row] ?? new Float32Array(0);
+      // What stands where there is only padding may be anything.
+      if (vector.every(Number.isFinite)) asked.give(index, vector);
+      else asked.fail(new Error(`the model gave ${this.#output} that is no number, or without end`));
+    }
   }
 
   async #given(rows: readonly Tokens[]): Promise<ModelRows> {
@@ -123,23 +156,59 @@ function valuesOf(input: string, { ids, types }: Tokens): readonly number[] {
   return input === 'token_type_ids' ? (types ?? []) : ids.map(() => 1);
 }
 
-/**
- * @param order the shortest first
- * @param hasMask whether padding can be told from tokens: without it, only texts of one length are run together
- */
-function runsOf(order: readonly number[], lengthOf: (index: number) => number, hasMask: boolean): number[][] {
-  const runs: number[][] = [];
-  for (const index of order) {
-    const run = runs.at(-1);
-    const [shortest] = run ?? [];
-    const isOfLength = shortest !== undefined && (hasMask || lengthOf(shortest) === lengthOf(index));
-    const fits =
-      run !== undefined &&
-      isOfLength &&
-      run.length < mostRowsOfRun &&
-      (run.length + 1) * lengthOf(index) <= mostTokensOfRun;
-    if (fits) run.push(index);
-    else runs.push([index]);
+/** Texts of one request. */
+class Asked {
+  readonly vectors: Promise<readonly Float32Array[]>;
+  readonly #texts: readonly TokenRow[];
+  readonly #progress: RunProgress;
+  readonly #resolvers = Promise.withResolvers<readonly Float32Array[]>();
+  readonly #given: Float32Array[];
+  #missing: number;
+  #hasFailed = false;
+
+  constructor(texts: readonly TokenRow[], progress: RunProgress) {
+    this.#texts = texts;
+    this.#progress = progress;
+    this.#given = new Array(texts.length);
+    this.#missing = texts.length;
+    this.vectors = this.#resolvers.promise;
+    if (texts.length === 0) this.#resolvers.resolve([]);
   }
-  return runs;
+
+  places(): readonly Place[] {
+    return this.#texts.map((text, index) => ({ asked: this, index, text }));
+  }
+
+  isWaiting(): boolean {
+    if (this.#hasFailed) return false;
+    try {
+      this.#progress.goOn();
+      return true;
+    } catch (error) {
+      this.fail(error);
+      return false;
+    }
+  }
+
+  took(seconds: number): void {
+    this.#progress.took(seconds);
+  }
+
+  give(index: number, vector: Float32Array): void {
+    this.#given[index] = vector;
+    this.#missing -= 1;
+    if (this.#missing === 0) this.#resolvers.resolve(this.#given);
+  }
+
+  fail(error: unknown): void {
+    this.#hasFailed = true;
+    this.#resolvers.reject(error);
+  }
+}
+
+/** A text, and where its vector belongs. */
+interface Place {
+  readonly asked: Asked;
+  readonly index: number;
+  readonly text: TokenRow;
 }

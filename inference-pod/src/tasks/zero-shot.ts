@@ -48,7 +48,7 @@ export function zeroShot(
         encoded(`labels[${at}]`, () => tokenizer.pair(premise, hypothesis, 'first')),
       );
     });
-    const logits = await progress.timed(classifier.logits(rows, progress.goOn));
+    const logits = await classifier.logits(rows, progress);
     const isEach = isMultiLabel || labels.length === 1;
     const predictions = input.map((_, at) => {
       const ofText = logits.slice(at * labels.length, (at + 1) * labels.length);
