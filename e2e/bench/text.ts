@@ -96,6 +96,7 @@ function podOf(model: string): Contender {
         join(repository, 'dist/inference-pod/src/main.js'),
         ...['--model', model, '--model-name', 'model', '--task', 'TextEmbedding', '--max-tokens', String(mostTokens)],
         ...['--host', '127.0.0.1', '--log-level', 'error', '--drain-seconds', '0'],
+        ...['--batch-max-size', '16'],
         ...['--port', String(ports.http), '--grpc-port', String(ports.grpc), '--control-port', String(ports.control)],
       ],
     },

@@ -196,6 +196,19 @@ test('texts and tensors come together, with batching, and each is answered in it
       Array.from({ length: 60 }, (_, index) => (index % 3 === 0 ? infer() : embed('a fox'))),
     );
     expect(answers.map(({ text }) => text)).toEqual(answers.map((_, index) => (index % 3 === 0 ? hidden : vector)));
+    const texts = Array.from({ length: 40 }, (_, index) => (index % 8 === 0 ? '' : 'a quick fox '.repeat(index)));
+    const alone = [];
+    for (const text of texts) alone.push(await embed(text));
+    const together = await Promise.all(texts.map(embed));
+    for (const [at, { status, json }] of together.entries()) {
+      expect([status, json.usage, json.error]).toEqual([
+        alone[at]?.status,
+        alone[at]?.json.usage,
+        alone[at]?.json.error,
+      ]);
+      const expected: readonly number[] = alone[at]?.json.data?.[0].embedding ?? [];
+      for (const [place, value] of expected.entries()) expect(json.data[0].embedding[place]).toBeCloseTo(value, 5);
+    }
   } finally {
     await pod.stop();
   }
