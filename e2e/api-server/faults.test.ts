@@ -339,3 +339,30 @@ test('an undo that was answered is not taken for another by an operator whose vi
     await third.stop();
   }
 });
+
+test('a new spec beats an undo that came before it, whichever is seen first', async () => {
+  const namespace = await makeNamespace(client);
+  const user = userOf(namespace);
+  const operator = await startInProcessOperator(namespace);
+  try {
+    await user.create({ replicas: 2 });
+    await user.running('1');
+    await user.change({ model: { version: '2' } });
+    await user.running('2');
+    await operator.quiet();
+    const writes = operator.proxy.writes.length;
+    await unseen(operator, ['deployments'], async () => {
+      await user.undoTo('1');
+      await user.change({ model: { version: '3' } });
+      // Long enough for passes that see the spec alone.
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      expect(operator.proxy.writes.slice(writes)).toEqual([]);
+    });
+    operator.proxy.cutWatches('deployments');
+    await user.running('3');
+    const { status } = await user.models.get('iris');
+    expect([status?.modelVersion, status?.rollback]).toEqual(['3', undefined]);
+  } finally {
+    await operator.stop();
+  }
+});

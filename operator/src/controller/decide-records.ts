@@ -83,7 +83,8 @@ export function resolvedWrites(observed: Observed): Write[] {
 }
 
 /** The mark of a revision that was complete, with pods. */
-export function healthWrites(wanted: Revision, state: RolloutState, now: Date): Write[] {
+export function healthWrites({ deployment }: Observed, wanted: Revision, state: RolloutState, now: Date): Write[] {
+  if (deployment === undefined || deployment.intruders.length > 0) return [];
   if (state.kind !== 'complete' || state.wanted === 0 || isHealthy(wanted)) return [];
   return [{ kind: 'mark-healthy', name: wanted.metadata.name, since: timestamp(now) }];
 }

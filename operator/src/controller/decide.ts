@@ -88,7 +88,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...ofChildren.filter((write) => !first.includes(write)),
     ...scalingWrites(observed),
     ...preflightWrites(observed, asked, gate, hasLink),
-    ...healthWrites(wanted.revision, state, now),
+    ...healthWrites(observed, wanted.revision, state, now),
     ...signatureWrites(observed, current),
     ...resolvedWrites(observed),
     ...pruneWrites(observed, wanted.revision, [current.metadata.name, target.metadata.name, name]),
@@ -130,7 +130,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   ];
   return {
     writes: [...damped.before, ...statusWrites, ...damped.after],
-    evidence: evidenceOf(wanted, observed),
+    evidence: evidenceOf(wanted, observed, status),
     events,
     link: linkOrder(observed, wanted),
     canary: figuresOf(wanted),
@@ -138,8 +138,16 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   };
 }
 
-function evidenceOf(wanted: Wanted, { deployment }: Observed): Decision['evidence'] {
-  return isUndoFollowed(wanted) ? deployment : undefined;
+/** What is followed, and what a new spec or a retry is put above, the status says for good. */
+function evidenceOf(
+  wanted: Wanted,
+  { model, deployment }: Observed,
+  { updateRevision, retry }: ModelDeploymentStatus,
+): Decision['evidence'] {
+  const before = model.status ?? {};
+  const isAnew =
+    before.updateRevision !== undefined && (before.updateRevision !== updateRevision || before.retry !== retry);
+  return isAnew || isUndoFollowed(wanted) ? { deployment } : undefined;
 }
 
 /** What keeps a Deployment's controller from going on. */

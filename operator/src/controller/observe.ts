@@ -25,6 +25,7 @@ import {
   type NameConflict,
   type Observed,
 } from '../observed.ts';
+import { type Revision, revisionResource } from '../rollout/revision.ts';
 import { ownRoutes } from '../rollout/routes.ts';
 import { orphansOf, scaledBy } from './caches.ts';
 import type { PodQuestion } from './diagnosis-inquiries.ts';
@@ -59,6 +60,8 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     canaryAutoscaler: ours(model, caches.HorizontalPodAutoscaler.get(keyOfChild(model, 'CanaryAutoscaler'))),
     disruptionBudget: ours(model, caches.PodDisruptionBudget.get(key)),
   };
+  const revisions = [...caches.revisions.indexed(uid), ...caches.revisions.indexed(orphansOf(key))];
+  await refuseUnseen(model, revisions, options);
   const { attempts, routeRepairs, refusals } = memory.of(model);
   const lookedUp = await lookUpOccupied(model, children, options);
   const { deployment, canaryDeployment } = { ...children, ...lookedUp };
@@ -70,7 +73,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
   const links = readLinks(model, [...pods, ...canaryPods, ...preflightPods], options);
   return {
     model,
-    revisions: [...caches.revisions.indexed(uid), ...caches.revisions.indexed(orphansOf(key))],
+    revisions,
     ...children,
     ...lookedUp,
     foreignAutoscalers: caches.HorizontalPodAutoscaler.indexed(scaledBy(key))
@@ -93,6 +96,30 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     routeRepairs,
     refusals,
   };
+}
+
+/**
+ * What runs, and what was asked for last, is what a new spec is compared with: without their records it would be rolled out unchecked.
+ *
+ * @throws StaleView when the status names a record that exists and is not in the cache yet
+ */
+async function refuseUnseen(
+  { metadata: { namespace, uid }, status = {} }: ModelDeployment,
+  revisions: readonly Revision[],
+  { client }: ObserveOptions,
+): Promise<void> {
+  const named = new Set([status.updateRevision, status.currentRevision]);
+  for (const name of named) {
+    if (name === undefined || revisions.some(({ metadata }) => metadata.name === name)) continue;
+    const live = await client
+      .call<KubeObject>('GET', pathOf(revisionResource, namespace, name))
+      .catch((error: unknown) => {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      });
+    if (live !== undefined && controllerOf(live)?.uid === uid)
+      throw new StaleView(`the record of revision ${name} is not seen yet`);
+  }
 }
 
 function replicaSetsOf(

@@ -1,14 +1,16 @@
 import type { Logger } from 'pino';
 import type { ModelDeployment } from '../api/model-deployment.ts';
+import { canonical } from '../canonical.ts';
 import { childResources } from '../desired/children.ts';
 import { isNotFound } from '../kube/errors.ts';
-import { type KubeObject, pathOf } from '../kube/objects.ts';
+import { controllerOf, type KubeObject, pathOf } from '../kube/objects.ts';
 import type { PassResult } from '../kube/runner.ts';
-import type { LiveDeployment } from '../observed.ts';
+import type { LiveChild, LiveDeployment } from '../observed.ts';
 import { modelDeploymentResource } from './caches.ts';
 import { decide } from './decide.ts';
 import { createExecutor, type Executor } from './execute.ts';
 import { failureOf, StaleView } from './failure.ts';
+import { asLiveChild } from './live-objects.ts';
 import type { ModelMemory } from './memory.ts';
 import { observe } from './observe.ts';
 import type { PassOptions } from './pass-options.ts';
@@ -77,7 +79,7 @@ async function writeAll(
   const heldUp = new Set<string>();
   let news = false;
   if (isUnguarded(writes)) await confirm(model, options);
-  if (evidence !== undefined && writes.length > 0) await confirmEvidence(evidence, options);
+  if (evidence !== undefined && writes.length > 0) await confirmDeployment(evidence.deployment, model, options);
   for (const write of writes) {
     if ('child' in write && heldUp.has(write.child)) continue;
     const refusal = await tryWrite(write, executor, memory, options, log);
@@ -144,15 +146,28 @@ async function confirm({ metadata }: ModelDeployment, { client }: PassOptions): 
 }
 
 /**
- * Asks the API server whether a Deployment is still what somebody has made of it. Caches lag behind one another: of a process that has
- * just begun to lead, that of Deployments may show an undo which the one before has answered, as the status no longer says.
+ * Asks the API server whether the Deployment is still what was seen of it. Caches lag behind one another: that of Deployments may show an
+ * undo which was answered, as the status no longer says, or not yet one that came before a new spec.
  *
  * @throws StaleView
  */
-async function confirmEvidence({ metadata }: LiveDeployment, { client }: PassOptions): Promise<void> {
-  const live = await liveObject(client, pathOf(childResources.Deployment, metadata.namespace, metadata.name));
-  if (live?.metadata.uid !== metadata.uid || live.metadata.generation !== metadata.generation)
-    throw new StaleView('the Deployment has changed since');
+async function confirmDeployment(
+  seen: LiveDeployment | undefined,
+  { metadata: { namespace, name, uid } }: ModelDeployment,
+  { client }: PassOptions,
+): Promise<void> {
+  const found = await liveObject(client, pathOf(childResources.Deployment, namespace, name));
+  const live = found === undefined ? undefined : asLiveChild({ ...found, kind: childResources.Deployment.kind });
+  const isSame =
+    seen === undefined
+      ? live === undefined || controllerOf(live)?.uid !== uid
+      : live !== undefined && canonical(evidenceIn(live)) === canonical(evidenceIn(seen));
+  if (!isSame) throw new StaleView('the Deployment has changed since');
+}
+
+/** An undo is answered by who owns its template, which no generation tells. */
+function evidenceIn({ metadata: { uid, generation = 0 }, intruders }: LiveDeployment | LiveChild<unknown>) {
+  return { uid, generation, intruders };
 }
 
 async function liveObject(client: PassOptions['client'], path: string): Promise<KubeObject | undefined> {

@@ -58,8 +58,8 @@ export type Write =
 /** What a pass does. */
 export interface Decision {
   readonly writes: readonly Write[];
-  /** The Deployment that says what the writes are for: none is made where it has been changed since. */
-  readonly evidence: LiveDeployment | undefined;
+  /** What the Deployment was seen to be: no write is made where somebody has changed it since. Undefined where that does not matter. */
+  readonly evidence: { readonly deployment: LiveDeployment | undefined } | undefined;
   readonly events: readonly EventRecord[];
   readonly link: LinkOrder;
   /** For metrics. */

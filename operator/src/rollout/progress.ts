@@ -88,7 +88,8 @@ export function progressOf({ deployment, before, revision, isNew, now }: Progres
     return { completeTime: before.rollout?.completeTime ?? startTime ?? timestamp(now) };
   if (deployment === undefined || templateRevision(deployment.spec.template) !== revision.metadata.name) return {};
   if (deployment.spec.replicas === 0) return {};
-  if (isComplete(deployment)) return { completeTime: timestamp(now) };
+  // Pods of a template that somebody has changed say nothing of the revision.
+  if (isComplete(deployment) && deployment.intruders.length === 0) return { completeTime: timestamp(now) };
   if (deployment.spec.paused === true) return {};
   if (!isSeen(deployment))
     return progressTime === undefined ? {} : { progressTime: keptYoung(deployment, progressTime, now) };

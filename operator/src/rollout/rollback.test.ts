@@ -33,6 +33,21 @@ describe('a new version that misses its deadline', () => {
     ]);
   });
 
+  test('is not taken for healthy by the pods of a template that somebody has changed meanwhile', () => {
+    const rolling = rollOut(three, '4');
+    const { deployment } = rolling;
+    if (deployment === undefined) throw new Error('there is no Deployment');
+    const template = structuredClone(deployment.spec.template);
+    Object.assign(template.spec?.containers[0] ?? {}, { image: 'hotfix:1' });
+    const intruders = [{ manager: 'kubectl-set', fields: ['spec.containers[model].image'] }];
+    const live = completeDeployment({ ...deployment, spec: { ...deployment.spec, template }, intruders });
+    const changed = { ...rolling, deployment: live };
+    const repaired = pass(changed).writes.reduce(perform, changed);
+    expect(conditionsOf(repaired.model)['Ready']).not.toBe('True Ready');
+    expect(repaired.model.status?.currentRevision).toBe(latest);
+    expect(rollbackOf(settle(overdue(repaired, soon)).state)).toMatchObject({ trigger: 'ProgressDeadline' });
+  });
+
   test('is left as it is while somebody has paused the Deployment', () => {
     const { deployment } = failed;
     if (deployment === undefined) throw new Error('there is no Deployment');

@@ -87,6 +87,19 @@ describe('an undo', () => {
     expect(reasons(passes)).toEqual(['UndoSuperseded', 'RolloutStarted', 'RolloutComplete']);
   });
 
+  test.each([
+    ['it is followed', undo(three, two)],
+    ['the spec asks for another revision', asking(three, '4')],
+    ['a retry is asked for', annotate(settle(undo(three, two)).state, latest)],
+  ])('may be there unseen when %s: the Deployment is looked at before the status says so', (_, state) => {
+    expect(pass(state).evidence).toEqual({ deployment: state.deployment });
+  });
+
+  test('needs no look at the Deployment where the status says nothing new of it', () => {
+    expect(pass(asking(three, '3', { replicas: 5 })).evidence).toBeUndefined();
+    expect(pass(three).evidence).toBeUndefined();
+  });
+
   test('that is overruled is not taken for one that came later, when its evidence cannot be taken away', () => {
     const state = asking(undo(three, two), '4');
     const refusal = { message: 'denied', failures: 1, retryAt: now.getTime() + 1000 };

@@ -42,7 +42,8 @@ export function rolloutState(
   if (deployment === undefined || !isRolledOut(deployment, revision)) return { kind: 'starting' };
   const { replicas = 0, updatedReplicas = 0, availableReplicas = 0, observedGeneration = 0 } = deployment.status ?? {};
   const wanted = deployment.spec.replicas ?? 1;
-  if (isComplete(deployment)) return { kind: 'complete', wanted };
+  const isOfRevision = deployment.intruders.length === 0 || progress.completeTime !== undefined;
+  if (isOfRevision && isComplete(deployment)) return { kind: 'complete', wanted };
   const problem = diagnose(observed, revision);
   if (deployment.spec.paused === true) return { kind: 'paused', problem };
   const isSeen = observedGeneration >= (deployment.metadata.generation ?? 0);
