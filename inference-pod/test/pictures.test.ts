@@ -295,10 +295,12 @@ describe('a pod that takes pictures', () => {
       expect.stringContaining('the body cannot be taken: it has 16000 x 16000 pixels, and at most 1000000 are taken'),
     ]);
     for (const [width, height] of [
-      [1, 900_000],
-      [900_000, 1],
+      [1, 65_535],
+      [65_535, 1],
     ] as const)
       expect((await send(new Uint8Array(await blank(width, height)), 'image/png')).status).toBe(200);
+    const line = await send(new Uint8Array(await blank(900_000, 1)), 'image/png');
+    expect([line.status, line.json.error.message]).toEqual([400, expect.stringContaining('edges of at most 65535')]);
     expect((await memory()) - before).toBeLessThan(100);
   });
 

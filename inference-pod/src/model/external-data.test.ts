@@ -83,6 +83,10 @@ test('a gigabyte of zeros is no model, and takes no time', async () => {
   expect(await filesBeside(path)).toEqual([]);
 });
 
+test('a length that no file has is no model', async () => {
+  expect(await filesBeside(fileOf(Buffer.from([0x3a, ...Array<number>(8).fill(0xff), 0x7f])))).toEqual([]);
+});
+
 /** As forests have them: a field for each number. */
 const numbers = (count: number): Buffer => Buffer.alloc(2 * count, Buffer.from([8, 0]));
 

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { posix } from 'node:path';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { StartupError } from './startup-error.ts';
@@ -177,6 +177,7 @@ const emptyPage = (): Page => ({ buffer: Buffer.alloc(pageBytes), start: 0, byte
 /** A file that is read here and there, by pages. */
 class Pages {
   readonly #file: number;
+  readonly #size: number;
   /** The end of a tensor is looked at, and then what is behind its beginning: two pages are kept, the last one first. */
   #last = emptyPage();
   #other = emptyPage();
@@ -184,6 +185,7 @@ class Pages {
 
   constructor(path: string) {
     this.#file = openSync(path, 'r');
+    this.#size = fstatSync(this.#file).size;
   }
 
   /** @returns undefined behind the end */
@@ -200,7 +202,7 @@ class Pages {
   }
 
   reaches(end: number): boolean {
-    return end === 0 || this.byteAt(end - 1) !== undefined;
+    return end <= this.#size;
   }
 
   text(from: number, to: number): string {

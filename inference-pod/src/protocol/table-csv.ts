@@ -121,7 +121,7 @@ const booleans: ReadonlyMap<string, Cell> = new Map([
 function number(text: string): Cell {
   const trimmed = text.trim();
   if (trimmed === '' || /^nan$/i.test(trimmed)) return null;
-  const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed) : text;
+  const value = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed) : text;
   return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? text : value;
 }
 

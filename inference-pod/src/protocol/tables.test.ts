@@ -235,6 +235,11 @@ test.each([
   expect(() => readCsv(body, people(), undefined, message.includes('CSV') ? 1e8 : 10_000)).toThrow(message);
 });
 
+test('a CSV value of digits without end is told to be none, and takes no time', () => {
+  // Read backwards digit by digit, it would take hours.
+  expect(() => readCsv(`a,b,c\n${'1'.repeat(1_000_000)}x,low,2\n`, matrix(), named, 1e8)).toThrow("column 'a'");
+});
+
 test('words that are none of a column, and numbers where words belong, are refused', () => {
   expect(() => read({ inputs: [[1, 'middle', 2]] }, matrix(), named)).toThrow(
     "row 0, column 'b': 'middle' is none of 'low', 'high'; send null for what the model does not know",

@@ -59,7 +59,7 @@ interface DetectorProcessing {
 export function detectorProcessingIn(text: string): DetectorProcessing {
   const field = fieldsIn(text);
   refuseDone(field, notDone);
-  if (isOn(field, 'do_pad', true) && (field('pad_size') ?? undefined) !== undefined)
+  if (isOn(field, 'do_pad', true) && field('pad_size') !== undefined)
     throw invalidProcessing("its 'pad_size' is given, and pictures are not padded here");
   if (!isOn(field, 'do_resize', true)) throw invalidProcessing("its 'do_resize' is false: pictures may have any size");
   const { number, normalizes, mostFound } = ofProcessor(field, detectors) ?? detr;
@@ -69,7 +69,8 @@ export function detectorProcessingIn(text: string): DetectorProcessing {
 
 function fieldsIn(text: string): Field {
   const configuration = objectIn(pictureProcessorName, text);
-  return (name) => Reflect.get(configuration, name);
+  // What is null is not given, as their writers have it.
+  return (name) => Reflect.get(configuration, name) ?? undefined;
 }
 
 function isOn(field: Field, name: string, usual: boolean): boolean {
@@ -134,7 +135,7 @@ function refuseDone(field: Field, names: readonly string[]): void {
 
 /** @returns undefined where the file does not name a processor */
 function ofProcessor<T>(field: Field, known: ReadonlyMap<string, T>): T | undefined {
-  const type = field('image_processor_type') ?? field('feature_extractor_type') ?? undefined;
+  const type = field('image_processor_type') ?? field('feature_extractor_type');
   if (type === undefined) return undefined;
   const found = known.get(String(type).replace(/(FeatureExtractor|ImageProcessor(Fast)?)$/, ''));
   if (found === undefined)

@@ -13,6 +13,9 @@ const startOfScan = 0xda;
 /** Encoders write ten; a thumbnail inside has as many. */
 const mostScans = 100;
 
+/** The longest that a JPEG has: of a line of pixels, each takes ten times as much on the way as those of a square. */
+const longestEdge = 65_535;
+
 /** Bytes are no picture that can be taken. */
 export class UnreadablePicture extends Error {
   override readonly name = 'UnreadablePicture';
@@ -41,6 +44,8 @@ export async function decodePicture(bytes: Buffer, mostPixels: number): Promise<
     const { width, height, format } = await image.metadata();
     if (width * height > mostPixels)
       throw new UnreadablePicture(`it has ${width} x ${height} pixels, and at most ${mostPixels} are taken`);
+    if (Math.max(width, height) > longestEdge)
+      throw new UnreadablePicture(`it has ${width} x ${height} pixels, and edges of at most ${longestEdge} are taken`);
     if (!['jpeg', 'png', 'webp'].includes(format)) throw new UnreadablePicture(`${format} is not taken`);
     const { data, info } = await image
       .autoOrient()
