@@ -22,6 +22,10 @@ export const environment = {
   taskHypothesis: 'SLIPWAY_TASK_HYPOTHESIS',
   taskColumns: 'SLIPWAY_TASK_COLUMNS',
   taskMaxPixels: 'SLIPWAY_TASK_MAX_PIXELS',
+  /** Whether the module handler.mjs beside the model is used: Enabled or Disabled; what it reads beside it, with commas between. */
+  handler: 'SLIPWAY_HANDLER',
+  handlerFiles: 'SLIPWAY_HANDLER_FILES',
+  handlerTimeout: 'SLIPWAY_HANDLER_TIMEOUT_MILLISECONDS',
   revision: 'SLIPWAY_REVISION',
   threads: 'SLIPWAY_THREADS',
   port: 'SLIPWAY_PORT',
@@ -82,4 +86,6 @@ export const defaults = {
   maxModelBytes: 2 * 1024 * 1024 * 1024,
   /** Of a picture: as many as cameras of phones take, and 75 MB in memory. */
   maxPixels: 25_000_000,
+  /** Of one call of a handler. */
+  handlerTimeoutMilliseconds: 10_000,
 } as const;

@@ -199,6 +199,12 @@ describe('bad manifests are refused with a message that names the field and the 
       { model, runtime: { task: 'ImageClassification', detection: { maxPixels: 4096 } } },
       ['spec.runtime.detection', 'detection is of the task ObjectDetection alone'],
     ],
+    ['columns for texts', { model, runtime: { handler: { files: ['../secret'] } } }, ['spec.runtime.handler.files[0]']],
+    [
+      'a file of the handler that is named twice',
+      { model, runtime: { handler: { files: ['a.json', 'a.json'] } } },
+      ['spec.runtime.handler.files[1]', 'Duplicate value'],
+    ],
     [
       'columns for texts',
       { model, runtime: { task: 'Rerank', tabular: { columns: [{ name: 'a' }] } } },

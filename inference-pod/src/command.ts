@@ -23,6 +23,7 @@ interface Options
       | 'modelSignatureKey'
       | 'modelSignatureFile'
       | 'task'
+      | 'handler'
       | 'revision'
       | 'host'
       | 'workDirectory'
@@ -41,6 +42,9 @@ interface Options
   readonly modelSignatureFile?: string;
   readonly revision?: string;
   readonly task?: Task['kind'];
+  readonly handler: 'Enabled' | 'Disabled';
+  readonly handlerFiles: readonly string[];
+  readonly handlerTimeoutMilliseconds: number;
   readonly host?: string;
   readonly workDirectory?: string;
   readonly podUid?: string;
@@ -64,6 +68,12 @@ const integer = (least: number, most: number) => (text: string) => {
   const value = Number(text);
   if (Number.isInteger(value) && value >= least && value <= most && text.trim() !== '') return value;
   throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+};
+
+const fileNames = (text: string) => {
+  const names = text.split(',').filter((name) => name !== '');
+  if (names.every((name) => /^[A-Za-z0-9][\w.-]*$/.test(name))) return names;
+  throw new InvalidArgumentError('It must be names of files beside the model, with commas between.');
 };
 
 const sha256 = (text: string) => {
@@ -164,6 +174,21 @@ const program = new Command('inference-pod')
     option('--hypothesis <text>', 'what is asked about a label, for {}: ZeroShot', environment.taskHypothesis).default(
       usualHypothesis,
     ),
+  )
+  .addOption(
+    option('--handler <Enabled|Disabled>', 'use the module handler.mjs beside the model', environment.handler)
+      .choices(['Enabled', 'Disabled'])
+      .default('Disabled'),
+  )
+  .addOption(
+    option('--handler-files <list>', 'what it reads beside it, with commas between', environment.handlerFiles)
+      .argParser(fileNames)
+      .default([]),
+  )
+  .addOption(
+    option('--handler-timeout-milliseconds <n>', 'end it when a call takes longer', environment.handlerTimeout)
+      .argParser(integer(1, 86_400_000))
+      .default(defaults.handlerTimeoutMilliseconds),
   )
   .addOption(option('--revision <name>', 'told in the header x-slipway-revision', environment.revision))
   .addOption(
@@ -319,6 +344,9 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     hypothesis,
     columns,
     maxPixels,
+    handler,
+    handlerFiles,
+    handlerTimeoutMilliseconds,
     host,
     podUid,
     batchMaxSize,
@@ -372,6 +400,8 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
           task === undefined
             ? undefined
             : taskOf(task, { maxTokens, pooling, normalization, scoring, hypothesis, columns, maxPixels }),
+        handler:
+          handler === 'Enabled' ? { files: handlerFiles, timeoutMilliseconds: handlerTimeoutMilliseconds } : undefined,
         revision,
         host,
         workDirectory,

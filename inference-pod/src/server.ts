@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
 import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
+import { Handler } from './handler/handler.ts';
+import { handlerName } from './handler/handler-settings.ts';
 import { Credentials } from './model/credentials.ts';
 import { type FetchOptions, fetchModel } from './model/fetch.ts';
 import { knownUri } from './model/known-uri.ts';
@@ -48,6 +50,8 @@ export interface ServerSettings {
   readonly modelMaxBytes: number;
   /** What the model is used for beside its tensors; undefined for nothing. */
   readonly task: Task | undefined;
+  /** How the module `handler.mjs` beside the model is used; undefined: it is not. */
+  readonly handler: HandlerUse | undefined;
   readonly revision: string | undefined;
   readonly threads: number;
   readonly host: string | undefined;
@@ -78,6 +82,13 @@ export interface ServerSettings {
   /** Who this pod is, for the pod link; undefined outside a cluster. */
   readonly podUid: string | undefined;
   readonly linkDirectory: string;
+}
+
+export interface HandlerUse {
+  /** What it reads beside it. */
+  readonly files: readonly string[];
+  /** The longest that one call of it may take. */
+  readonly timeoutMilliseconds: number;
 }
 
 export interface ServerEvents {
@@ -131,8 +142,9 @@ export async function startServer(
   );
   const loading = new Loading(log);
   const telemetry = createTelemetry(() => ({
-    inFlight: lifecycle.model?.scheduler.inFlight ?? 0,
+    inFlight: (lifecycle.model?.scheduler.inFlight ?? 0) + (lifecycle.model?.handler?.inFlight ?? 0),
     restarts: lifecycle.model?.scheduler.restarts ?? 0,
+    handlerRestarts: lifecycle.model?.handler?.restarts ?? 0,
     servingThreadRuns: lifecycle.model?.scheduler.servingThreadRuns ?? 0,
     transferBytes: transfers.bytes,
     passedOn: traffic.passedOn,
@@ -195,6 +207,7 @@ export async function startServer(
     // What a canary does not answer is answered here.
     const answered = async () => {
       await traffic.idle();
+      await model.handler?.idle();
       await model.scheduler.idle();
     };
     await Promise.all([close(servers.serving, answered, most), servers.grpc.close(most)]);
@@ -253,6 +266,7 @@ async function openPorts(
     infer,
     hasPage: settings.page === 'Enabled',
     task: settings.task === undefined ? undefined : taskRoutes[settings.task.kind],
+    hasHandler: settings.handler !== undefined,
     columns: settings.task?.kind === 'Tabular' ? settings.task.columns : undefined,
   });
   const serving = await listen({
@@ -294,6 +308,10 @@ function portOf(server: HttpServer): number {
   return (server.address() as AddressInfo).port;
 }
 
+function filesOf(handler: HandlerUse | undefined): readonly string[] {
+  return handler === undefined ? [] : [handlerName, ...handler.files];
+}
+
 function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   if (model === undefined) return undefined;
   const { report, scheduler, resolvedUri, signedBy, goldenSet } = model;
@@ -316,7 +334,7 @@ async function loadModel(
     mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
     sha256: settings.modelSha256,
-    companions: companionsOf(settings.task),
+    companions: Array.from(new Set([...companionsOf(settings.task), ...filesOf(settings.handler)])),
     signer: signerOf(settings.modelSignatureKey, settings.modelSignatureFile),
     credentials,
     timeoutSeconds: settings.fetchTimeoutSeconds,
@@ -359,6 +377,17 @@ async function loadModel(
     signal,
     onHopeless,
   });
+  const handler =
+    settings.handler === undefined
+      ? undefined
+      : await Handler.start({
+          folder: file.folder,
+          settings: { signature: scheduler.model.signature, ...limits },
+          mostUnderWay: settings.maxInFlight,
+          timeoutMilliseconds: settings.handler.timeoutMilliseconds,
+          log,
+          signal,
+        });
   loading.enter('checking');
   const goldenSet = await checkGoldenSet(settings, scheduler, limits, log);
   // Requests that are to be run together go to an executor, all of them.
@@ -372,5 +401,5 @@ async function loadModel(
     log[level]({ batching: inWords(scheduler.batching) }, 'requests that come together');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
-  return { scheduler, report: { ...model, digest: `sha256:${sha256}` }, resolvedUri, signedBy, goldenSet };
+  return { scheduler, handler, report: { ...model, digest: `sha256:${sha256}` }, resolvedUri, signedBy, goldenSet };
 }

@@ -10,14 +10,14 @@ import { everyWire, type InferenceCall, isTaskWire, type TaskCall } from '../pro
 import type { TabularTask } from '../tasks/task.ts';
 import { measureBatchGain } from './batch-gain.ts';
 import { inferTogether } from './batching.ts';
-import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
+import { answered, type ExecutorSettings, type OpenedModel, openedJob, workerChannel } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
 import { type Message, writeHead } from './frames.ts';
 import { leaveOldBehind } from './garbage.ts';
 import { type InferenceAnswer, type InferenceLimits, infer } from './inference.ts';
 import type { TaskAnswers } from './task-answers.ts';
 
-const channel = new FrameChannel(executorChannel);
+const channel = new FrameChannel(workerChannel);
 /** Since the last batch. */
 let answeredBytes = 0;
 

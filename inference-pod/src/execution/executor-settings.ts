@@ -26,7 +26,7 @@ export interface TaskSettings {
 }
 
 /** The file descriptor of its socket. */
-export const executorChannel = 3;
+export const workerChannel = 3;
 
 /** The job of the first message to an executor, and from it, which are about the model. */
 export const openedJob = 0;

@@ -1,13 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { Duplex, PassThrough } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { StartupError } from '../model/startup-error.ts';
 import type { Signature } from '../protocol/datatypes.ts';
 import { type Call, everyWire } from '../protocol/wires.ts';
-import { answered, type ExecutorSettings, executorChannel, type OpenedModel, openedJob } from './executor-settings.ts';
-import { FrameParser, type Message, writeHead } from './frames.ts';
-import { leaveBehind } from './garbage.ts';
+import { answered, type ExecutorSettings, type OpenedModel, openedJob } from './executor-settings.ts';
+import { type Message, writeHead } from './frames.ts';
 import type { InferenceAnswer } from './inference.ts';
+import { describeEnd, type ProcessEnd, WorkerProcess } from './worker-process.ts';
 
 /** What is known of a model once it is loaded. */
 export interface LoadedModel {
@@ -21,20 +18,12 @@ export interface LoadedModel {
   readonly batchGain: number | undefined;
 }
 
-/** How an executor's process ended that was not told to. */
-export interface ExecutorEnd {
-  /** The signal or the exit code. */
-  readonly how: string;
-  /** The last that it wrote to its standard error. */
-  readonly lastWords: string;
-}
-
 /** An answer, and for how long it has kept the executor busy, in seconds. */
 export type ExecutorAnswer = InferenceAnswer & { readonly busySeconds: number };
 
 interface Job {
   readonly number: number;
-  readonly resolve: (answer: ExecutorAnswer | ExecutorEnd) => void;
+  readonly resolve: (answer: ExecutorAnswer | ProcessEnd) => void;
 }
 
 const lastJobNumber = 0xffff_fffe;
@@ -44,25 +33,33 @@ export function jobAfter(job: number): number {
   return (job % lastJobNumber) + 1;
 }
 
-/** The last words of a process are kept up to this length. */
-const lastWordsLength = 2000;
-
 export interface TimedCall {
   readonly call: Call;
   /** Until nobody waits for the answer any more. */
   readonly leftMilliseconds: number;
 }
 
+/** From source this file is executor.ts beside executor-process.ts; built, .js beside .js. */
+const executorMain = new URL(import.meta.url.replace(/executor\.(ts|js)$/, 'executor-process.$1'));
+
+/** What of the environment an executor is given: where things are, and what the libraries that it uses are told. */
+const passedOn = /^(PATH|HOME|LANG|LC_.*|LOCPATH|TZ|TMPDIR|LD_LIBRARY_PATH|NODE_.*|ORT_.*|OMP_.*)$/;
+
+/** It reads a file that others have made, and needs nothing that is secret. */
+function environment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.test(name)));
+}
+
 /** A process that runs one model, seen from the serving process. */
 export class Executor {
   readonly model: LoadedModel;
-  readonly #process: ExecutorProcess;
+  readonly #process: WorkerProcess;
   /** Not a Map: see `UnderWay`. There are as many as one batch has, and one more. */
   readonly #jobs: Job[] = [];
   #lastJob = openedJob;
   #lastProgress = performance.now();
 
-  private constructor(process: ExecutorProcess, model: LoadedModel) {
+  private constructor(process: WorkerProcess, model: LoadedModel) {
     this.#process = process;
     this.model = model;
     process.onMessage = (message) => this.#answered(message);
@@ -77,11 +74,11 @@ export class Executor {
    * @throws StartupError ModelInvalid; the reason of the signal or of the limit
    */
   static async start(settings: ExecutorSettings, signal: AbortSignal, limit?: AbortSignal): Promise<Executor> {
-    const process = new ExecutorProcess(settings, signal);
+    const process = new WorkerProcess({ main: executorMain, settings, env: environment() }, signal);
     const opened = new Promise<OpenedModel>((resolve) => {
       process.onMessage = ({ body }) => resolve(JSON.parse(body.toString()));
     });
-    const kill = () => process.child.kill('SIGKILL');
+    const kill = () => process.kill();
     limit?.addEventListener('abort', kill);
     const first = await Promise.race([opened, process.ended]);
     limit?.removeEventListener('abort', kill);
@@ -99,7 +96,7 @@ export class Executor {
   }
 
   /** Resolves once the process is gone, which it is only if it crashed or was killed. */
-  get ended(): Promise<ExecutorEnd> {
+  get ended(): Promise<ProcessEnd> {
     return this.#process.ended;
   }
 
@@ -113,7 +110,7 @@ export class Executor {
   }
 
   /** Sends calls that may be answered together. Each promise resolves with the answer, or with the end of the process. */
-  run(calls: readonly TimedCall[]): readonly Promise<ExecutorAnswer | ExecutorEnd>[] {
+  run(calls: readonly TimedCall[]): readonly Promise<ExecutorAnswer | ProcessEnd>[] {
     if (this.#jobs.length === 0) this.#lastProgress = performance.now();
     this.#process.socket.cork();
     const answers = calls.map(({ call: { wire, body, headerLength }, leftMilliseconds }, index) => {
@@ -132,7 +129,7 @@ export class Executor {
       };
       this.#process.socket.write(writeHead(head));
       this.#process.socket.write(body);
-      return new Promise<ExecutorAnswer | ExecutorEnd>((resolve) => this.#jobs.push({ number: job, resolve }));
+      return new Promise<ExecutorAnswer | ProcessEnd>((resolve) => this.#jobs.push({ number: job, resolve }));
     });
     this.#process.socket.uncork();
     return answers;
@@ -140,7 +137,7 @@ export class Executor {
 
   /** Ends the process at once; a run in native code cannot be ended otherwise. */
   kill(): void {
-    this.#process.child.kill('SIGKILL');
+    this.#process.kill();
   }
 
   #answered({ frame: { job, code, headerLength, seconds, busySeconds }, body }: Message): void {
@@ -154,76 +151,7 @@ export class Executor {
     );
   }
 
-  #ended(end: ExecutorEnd): void {
+  #ended(end: ProcessEnd): void {
     for (const { resolve } of this.#jobs.splice(0)) resolve(end);
-  }
-}
-
-export function describeEnd({ how, lastWords }: ExecutorEnd): string {
-  return lastWords === '' ? how : `${how}; its last words: ${lastWords}`;
-}
-
-/** What of the environment an executor is given: where things are, and what the libraries that it uses are told. */
-const passedOn = /^(PATH|HOME|LANG|LC_.*|LOCPATH|TZ|TMPDIR|LD_LIBRARY_PATH|NODE_.*|ORT_.*|OMP_.*)$/;
-
-/** Of the message that has the settings. */
-const settingsHead = {
-  job: openedJob,
-  code: 0,
-  following: 0,
-  headerLength: undefined,
-  seconds: undefined,
-  busySeconds: 0,
-  leftMilliseconds: 0,
-};
-
-class ExecutorProcess {
-  readonly child: ChildProcess;
-  readonly socket: Duplex;
-  readonly ended: Promise<ExecutorEnd>;
-  onMessage: (message: Message) => void = () => undefined;
-
-  constructor(settings: ExecutorSettings, signal: AbortSignal) {
-    // From source this file is executor.ts beside executor-process.ts; built, .js beside .js.
-    const main = fileURLToPath(new URL(import.meta.url.replace(/executor\.(ts|js)$/, 'executor-process.$1')));
-    this.child = spawn(process.execPath, [...process.execArgv, main], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      // It reads a file that others have made, and needs nothing that is secret.
-      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.test(name))),
-      // What the terminal sends to this process is not for that one: it answers until it is told to end.
-      detached: true,
-    });
-    const failed = new Promise<ExecutorEnd>((resolve) => {
-      this.child.once('error', (error) => resolve({ how: error.message, lastWords }));
-    });
-    // Where no process could be made there is no socket; that is told by its end.
-    const socket = this.child.stdio?.[executorChannel];
-    this.socket = socket instanceof Duplex ? socket : new PassThrough();
-    let lastWords = '';
-    const parser = new FrameParser((message) => this.onMessage(message));
-    if (socket instanceof Duplex) {
-      socket.on('data', (chunk: Buffer) => {
-        parser.push(chunk);
-        // And the body that it was copied into.
-        leaveBehind(2 * chunk.length);
-      });
-    }
-    // That the process is gone is told by its end.
-    this.socket.on('error', () => undefined);
-    const body = Buffer.from(JSON.stringify(settings));
-    this.socket.write(writeHead({ ...settingsHead, bodyLength: body.length }));
-    this.socket.write(body);
-    this.child.stderr?.on('data', (chunk: Buffer) => {
-      lastWords = (lastWords + chunk.toString()).slice(-lastWordsLength);
-    });
-    const kill = () => this.child.kill('SIGKILL');
-    signal.addEventListener('abort', kill);
-    const closed = new Promise<ExecutorEnd>((resolve) => {
-      this.child.once('close', (code, name) => {
-        signal.removeEventListener('abort', kill);
-        resolve({ how: name ?? `exit code ${code}`, lastWords: lastWords.trim() });
-      });
-    });
-    this.ended = Promise.race([failed, closed]);
   }
 }

@@ -67,18 +67,27 @@ export function alignedBuffer(length: number, headerLength: number | undefined, 
   return Buffer.from(memory.take(length + shift), shift, length);
 }
 
+/** A process has said more at once than it may. */
+export class FrameTooLarge extends Error {
+  override readonly name = 'FrameTooLarge';
+}
+
 /** Puts frames together from the chunks in which a stream brings them. */
 export class FrameParser {
   readonly #onMessage: (message: Message) => void;
+  readonly #mostBytes: number;
   #pending: Buffer = Buffer.alloc(0);
   #frame: Frame | undefined;
   #body: Buffer | undefined;
   #filled = 0;
 
-  constructor(onMessage: (message: Message) => void) {
+  /** @param mostBytes of the body of one frame */
+  constructor(onMessage: (message: Message) => void, mostBytes = Number.POSITIVE_INFINITY) {
     this.#onMessage = onMessage;
+    this.#mostBytes = mostBytes;
   }
 
+  /** @throws FrameTooLarge before it takes the memory */
   push(chunk: Buffer): void {
     let rest = chunk;
     while (rest.length > 0) rest = this.#frame === undefined ? this.#takeHead(rest) : this.#takeBody(this.#frame, rest);
@@ -92,6 +101,8 @@ export class FrameParser {
     }
     this.#pending = bytes.subarray(0, 0);
     const frame = readHead(bytes, 0);
+    if (frame.bodyLength > this.#mostBytes)
+      throw new FrameTooLarge(`it has said ${frame.bodyLength} bytes at once, and may say ${this.#mostBytes}`);
     const rest = bytes.subarray(headBytes);
     if (rest.length >= frame.bodyLength) {
       this.#onMessage({ frame, body: rest.subarray(0, frame.bodyLength) });

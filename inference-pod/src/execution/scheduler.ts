@@ -4,10 +4,11 @@ import { type Call, isInferenceCall } from '../protocol/wires.ts';
 import { type BatchingDecision, decideBatching } from './batch-gain.ts';
 import { type BatchingSettings, isBatchable } from './batching.ts';
 import { type Deadline, DeadlinePassed } from './deadline.ts';
-import { describeEnd, Executor, type ExecutorAnswer, type ExecutorEnd, type LoadedModel } from './executor.ts';
+import { Executor, type ExecutorAnswer, type LoadedModel } from './executor.ts';
 import type { ExecutorSettings } from './executor-settings.ts';
 import { failure, type InferenceAnswer } from './inference.ts';
 import { ServingThread } from './serving-thread.ts';
+import { describeEnd, type ProcessEnd } from './worker-process.ts';
 
 export interface SchedulerOptions {
   readonly settings: ExecutorSettings;
@@ -257,7 +258,7 @@ export class Scheduler {
   }
 
   /** Calls that are answered together share what they took, whichever answer came last. */
-  #measured(answers: readonly (ExecutorAnswer | ExecutorEnd)[]): void {
+  #measured(answers: readonly (ExecutorAnswer | ProcessEnd)[]): void {
     const busy = answers.reduce((sum, answer) => sum + ('how' in answer ? 0 : answer.busySeconds), 0);
     if (busy === 0) return;
     // By the geometric mean: what is asked of a task may take a thousand times as long as what comes after it.
@@ -275,7 +276,7 @@ export class Scheduler {
     return undefined;
   }
 
-  #answered(job: Job, answered: ExecutorAnswer | ExecutorEnd): void {
+  #answered(job: Job, answered: ExecutorAnswer | ProcessEnd): void {
     if ('how' in answered) {
       job.settle?.(failure(new Error(`the process that ran the model ended (${answered.how})`)));
       return;
@@ -293,7 +294,7 @@ export class Scheduler {
     });
   }
 
-  async #restart(end: ExecutorEnd, isHung: boolean): Promise<void> {
+  async #restart(end: ProcessEnd, isHung: boolean): Promise<void> {
     const { log, settings, signal, onHopeless } = this.#options;
     const now = performance.now();
     // One that was killed for a run without end did what a request made it do.

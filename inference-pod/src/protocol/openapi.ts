@@ -2,6 +2,7 @@ import { type Datatype, elementCount, type Signature, type TensorSignature } fro
 import { detectionPath } from './detections.ts';
 import { type ModelIdentity, serverMetadata } from './open-inference.ts';
 import { jsonContent } from './openapi-content.ts';
+import { handlerOperation, handlerPath } from './openapi-handler.ts';
 import { tableOperation } from './openapi-table.ts';
 import { taskOperation } from './openapi-tasks.ts';
 import type { Column } from './tables.ts';
@@ -24,6 +25,7 @@ export function openApiDocument(
   { name, version }: ModelIdentity,
   signature: Signature,
   task: DocumentedTask | undefined,
+  hasHandler: boolean,
 ): object {
   const [taskPath = ''] = task?.paths ?? [];
   const model = `/v2/models/${name}`;
@@ -53,6 +55,7 @@ export function openApiDocument(
       },
       [`${tensorflow}:predict`]: { post: predictOperation(signature) },
       '/v1/models': { get: readOperation("The model, as OpenAI's clients look for it", anyObject) },
+      ...(hasHandler ? { [handlerPath]: { post: handlerOperation } } : {}),
       ...(task === undefined ? {} : { [taskPath]: { post: operationOf(task, name, signature) } }),
     },
     components: {

@@ -4,6 +4,7 @@ import { routes } from '../../../contract/src/ports.ts';
 import { modelList } from '../protocol/embeddings.ts';
 import { type ModelIdentity, modelMetadata, serverMetadata } from '../protocol/open-inference.ts';
 import { openApiDocument } from '../protocol/openapi.ts';
+import { handlerPath } from '../protocol/openapi-handler.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import type { Column } from '../protocol/tables.ts';
 import { isVersion, modelStatus, predictMetadata } from '../protocol/tensorflow-metadata.ts';
@@ -27,6 +28,8 @@ export interface InferenceAppOptions {
   readonly hasPage: boolean;
   /** What is taken beside tensors, and where. */
   readonly task: TaskRoute | undefined;
+  /** Whether what people have written for it takes requests. */
+  readonly hasHandler: boolean;
   /** What is said of the columns of a table. */
   readonly columns: readonly Column[] | undefined;
 }
@@ -41,6 +44,7 @@ export function createInferenceApp({
   infer,
   hasPage,
   task,
+  hasHandler,
   columns,
 }: InferenceAppOptions): Express {
   const startSeconds = Math.floor(Date.now() / 1000);
@@ -152,9 +156,13 @@ export function createInferenceApp({
   if (task !== undefined)
     post([...task.paths], (request, response) => infer(request, response, wireOf(task, request), undefined));
 
+  if (hasHandler) post(handlerPath, (request, response) => infer(request, response, 'handler', undefined));
+
   get(
     '/openapi.json',
-    answer(() => openApiDocument(model, loaded().signature, task === undefined ? undefined : { ...task, columns })),
+    answer(() =>
+      openApiDocument(model, loaded().signature, task === undefined ? undefined : { ...task, columns }, hasHandler),
+    ),
   );
   if (hasPage) servePage(get, model, transfers);
   for (const refuseOthers of refusals) refuseOthers();

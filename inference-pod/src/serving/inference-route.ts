@@ -3,11 +3,13 @@ import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
+import { HandlerProblem, type ModelMessage } from '../handler/handler.ts';
+import type { RequestHead } from '../handler/handler-settings.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import { tableError } from '../protocol/table-answer.ts';
 import { textRequestError } from '../protocol/text-request.ts';
-import type { AnyWire } from '../protocol/wires.ts';
+import type { AnyWire, Call } from '../protocol/wires.ts';
 import type { Telemetry } from '../telemetry/metrics.ts';
 import type { Stages } from '../telemetry/tracing.ts';
 import { isOrdinary, passedOnHeader, revisionHeader } from '../traffic/canary-answer.ts';
@@ -25,7 +27,7 @@ import {
   send,
 } from './answer.ts';
 import { type Body, readBody } from './body.ts';
-import type { Lifecycle } from './lifecycle.ts';
+import type { Lifecycle, ServedModel } from './lifecycle.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
 export interface InferenceOptions {
@@ -39,23 +41,26 @@ export interface InferenceOptions {
   readonly traffic: Traffic;
 }
 
+/** The forms of requests: those that the model's processes read, and what only a handler does. */
+export type RequestForm = AnyWire | 'handler';
+
 /** Answers an inference whose body is in this form, and notes its stages; `version` is the one that its path names. */
 export type Inference = (
   request: IncomingMessage,
   response: ServerResponse,
-  wire: AnyWire,
+  form: RequestForm,
   version: string | undefined,
   stages?: Stages,
 ) => void;
 
 /** Answers inferences over HTTP: `POST /v2/models/NAME/infer`, and what TensorFlow Serving has beside it. */
 export function createInference(options: InferenceOptions): Inference {
-  return (request, response, wire, version, stages = {}) =>
-    void answer(request, response, wire, version, stages, options);
+  return (request, response, form, version, stages = {}) =>
+    void answer(request, response, form, version, stages, options);
 }
 
 /** How a client reads what went wrong, where that is not as usual. */
-const errorForms: Readonly<Partial<Record<AnyWire, ErrorForm>>> = {
+const errorForms: Readonly<Partial<Record<RequestForm, ErrorForm>>> = {
   embeddings: textRequestError,
   'text-classification': textRequestError,
   rerank: textRequestError,
@@ -70,7 +75,7 @@ const errorForms: Readonly<Partial<Record<AnyWire, ErrorForm>>> = {
 interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly wire: AnyWire;
+  readonly form: RequestForm;
   readonly stages: Stages;
   readonly passing: Passing | undefined;
 }
@@ -78,7 +83,7 @@ interface Exchange {
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  wire: AnyWire,
+  form: RequestForm,
   version: string | undefined,
   stages: Stages,
   options: InferenceOptions,
@@ -101,13 +106,12 @@ async function answer(
     stages.received = performance.now();
     // The server's own limit is for what it does itself, not for the upload.
     const deadline = named ?? deadlineFrom(stages.received, requestTimeoutMilliseconds);
-    const exchange = { request, response, wire, stages, passing };
+    const exchange = { request, response, form, stages, passing };
     if (passing !== undefined) held = transfers.holding();
     const passed = held === undefined ? undefined : await pass(exchange, body.bytes, deadline, held);
     comparison = mirrored(exchange, version, body.bytes, options);
     if (passed !== undefined) body.release();
-    const made =
-      passed ?? (await inferHere(exchange, lifecycle.model.scheduler, body, headerLength, deadline, options));
+    const made = passed ?? (await inferHere(exchange, lifecycle.model, body, headerLength, deadline, options));
     if (made === undefined || response.destroyed) return;
     if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
     const encoding = encodingFor(request, made.body);
@@ -116,7 +120,7 @@ async function answer(
     send(response, sent, transfers);
     compare(comparison, made, lifecycle.model.scheduler, log);
   } catch (error) {
-    refuse(request, response, error, transfers, log, errorForms[wire]);
+    refuse(request, response, error, transfers, log, errorForms[form]);
   } finally {
     comparison?.endUnlessUnderWay();
     held?.end();
@@ -131,38 +135,103 @@ async function answer(
  * @throws RequestError for what is refused
  */
 async function inferHere(
-  { request, response, wire, stages, passing }: Exchange,
-  scheduler: Scheduler,
+  exchange: Exchange,
+  served: ServedModel,
   body: Body,
   headerLength: number | undefined,
   deadline: Deadline,
   { lifecycle, telemetry, log }: InferenceOptions,
 ): Promise<HttpAnswer | undefined> {
-  const call = { wire, body: body.bytes, headerLength };
+  const { request, response, form, stages, passing } = exchange;
   const start = performance.now();
-  const answered = await scheduler.infer(call, deadline, () => response.destroyed);
+  const made =
+    form === 'handler'
+      ? await byHandler(exchange, served, body, deadline)
+      : await byModel({ wire: form, body: body.bytes, headerLength }, served.scheduler, body, deadline, response);
   const milliseconds = performance.now() - start;
-  if (answered !== undefined) passing?.judge(outcomeOf(answered), milliseconds);
-  // Without an answer, an executor may still be reading the body.
-  if (answered?.kind === 'answered') body.release();
-  if (answered === undefined || response.destroyed) return undefined;
+  if (made !== undefined) passing?.judge(outcomeOf(made.answer.status), milliseconds);
+  if (made === undefined || response.destroyed) return undefined;
   stages.answered = performance.now();
-  if (answered.seconds !== undefined) {
-    stages.computedMilliseconds = answered.seconds * 1000;
-    telemetry.observeInference(answered.seconds);
+  if (made.seconds !== undefined) {
+    stages.computedMilliseconds = made.seconds * 1000;
+    telemetry.observeInference(made.seconds);
   }
-  if (answered.kind === 'answered') {
+  if ('body' in made.answer) {
     if (passing === undefined && isOrdinary(headerOf(request, passedOnHeader))) telemetry.handled(milliseconds / 1000);
-    return httpAnswer(answered);
+    return made.answer;
   }
   if (lifecycle.state.kind === 'draining') response.setHeader('connection', 'close');
-  if (answered.status >= 500) log.warn({ reason: answered.message }, 'an inference failed');
-  throw new RequestError(answered.status, answered.message);
+  if (made.answer.status >= 500) log.warn({ reason: reasonOf(made.answer) }, 'an inference failed');
+  throw made.answer;
 }
 
-function outcomeOf(answered: InferenceAnswer): 'answered' | 'refused' | 'failed' {
-  if (answered.kind === 'answered') return 'answered';
-  return answered.status < 500 ? 'refused' : 'failed';
+function reasonOf(error: RequestError): string {
+  return error instanceof HandlerProblem ? error.reason : error.message;
+}
+
+/** An answer, or why there is none, and the time that the model itself took. */
+interface Made {
+  readonly answer: HttpAnswer | RequestError;
+  readonly seconds: number | undefined;
+}
+
+async function byModel(
+  call: Call,
+  scheduler: Scheduler,
+  body: Body,
+  deadline: Deadline,
+  response: ServerResponse,
+): Promise<Made | undefined> {
+  const answered = await scheduler.infer(call, deadline, () => response.destroyed);
+  // Without an answer, an executor may still be reading the body.
+  if (answered?.kind === 'answered') body.release();
+  if (answered === undefined) return undefined;
+  const { seconds } = answered;
+  return answered.kind === 'answered'
+    ? { answer: httpAnswer(answered), seconds }
+    : { answer: new RequestError(answered.status, answered.message), seconds };
+}
+
+async function byHandler(
+  { request, response }: Exchange,
+  { handler, scheduler }: ServedModel,
+  body: Body,
+  deadline: Deadline,
+): Promise<Made | undefined> {
+  if (handler === undefined) throw new RequestError(404, 'the model has no handler');
+  let seconds: number | undefined;
+  const run = async (asked: ModelMessage): Promise<ModelMessage | undefined> => {
+    // It has been read.
+    body.release();
+    const call = { ...asked, wire: 'open-inference' } as const;
+    const answered = await scheduler.infer(call, deadline, () => response.destroyed);
+    if (answered === undefined) return undefined;
+    ({ seconds } = answered);
+    if (answered.kind === 'refused')
+      throw new HandlerProblem(500, `the model refuses what its handler has made of the request: ${answered.message}`);
+    const { body: given } = answered;
+    const bytes = typeof given === 'string' ? Buffer.from(given) : Buffer.concat(given);
+    return { body: bytes, headerLength: answered.headerLength };
+  };
+  try {
+    const head = requestHead(request);
+    const given = await handler.answer(head, body.bytes, deadline, run);
+    return given === undefined ? undefined : { answer: { ...given, body: [given.body] }, seconds };
+  } catch (error) {
+    if (!(error instanceof HandlerProblem)) throw error;
+    return { answer: error, seconds };
+  }
+}
+
+function requestHead({ headers, url = '' }: IncomingMessage): RequestHead {
+  const [type = ''] = (headers['content-type'] ?? '').split(';');
+  const start = url.indexOf('?');
+  return { contentType: type.trim().toLowerCase(), query: start === -1 ? '' : url.slice(start) };
+}
+
+function outcomeOf(status: number): 'answered' | 'refused' | 'failed' {
+  if (status < 400) return 'answered';
+  return status < 500 ? 'refused' : 'failed';
 }
 
 /** Who is to answer, as far as a request says. */
@@ -217,13 +286,13 @@ async function pass(
 
 /** How the canary's answer to a request that this pod answers is compared; undefined when it is not asked. */
 function mirrored(
-  { request, wire, passing }: Exchange,
+  { request, form, passing }: Exchange,
   version: string | undefined,
   body: Buffer,
   { traffic }: InferenceOptions,
 ): Comparison | undefined {
   const isForAnyone = version === undefined && request.headers[revisionHeader] === undefined;
-  if (passing !== undefined || wire !== 'open-inference' || !isForAnyone) return undefined;
+  if (passing !== undefined || form !== 'open-inference' || !isForAnyone) return undefined;
   return traffic.mirror({ path: request.url ?? '', headers: headersToPass(request), body }, 'http');
 }
 

@@ -1,10 +1,13 @@
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import type { ModelReport } from '../../../contract/src/model-report.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
+import type { Handler } from '../handler/handler.ts';
 
 /** A model that can be asked. */
 export interface ServedModel {
   readonly scheduler: Scheduler;
+  /** Undefined for a model without one. */
+  readonly handler: Handler | undefined;
   readonly report: ModelReport;
   /** What its URI has led to, where that may move. */
   readonly resolvedUri: string | undefined;

@@ -45,6 +45,8 @@ export interface LoadMeasures {
 export interface Readings {
   readonly inFlight: number;
   readonly restarts: number;
+  /** Of the handler's process. */
+  readonly handlerRestarts: number;
   readonly servingThreadRuns: number;
   readonly transferBytes: number;
   readonly passedOn: PassedOn;
@@ -145,7 +147,13 @@ function requestFamilies(routes: ReadonlyMap<RequestRoute, RouteCounts>, inferen
   ];
 }
 
-function readingFamilies({ inFlight, restarts, servingThreadRuns, transferBytes }: Readings): readonly Family[] {
+function readingFamilies({
+  inFlight,
+  restarts,
+  handlerRestarts,
+  servingThreadRuns,
+  transferBytes,
+}: Readings): readonly Family[] {
   const family = (name: string, type: 'gauge' | 'counter', help: string, value: number): Family => ({
     name,
     help,
@@ -159,6 +167,12 @@ function readingFamilies({ inFlight, restarts, servingThreadRuns, transferBytes 
       'counter',
       'How often a process that runs the model was started anew.',
       restarts,
+    ),
+    family(
+      'slipway_handler_restarts_total',
+      'counter',
+      'How often the process of the handler was started anew.',
+      handlerRestarts,
     ),
     family(
       'slipway_serving_thread_inferences_total',

@@ -25,6 +25,7 @@ export const requestRoutes = [
   '/v1/rerank',
   '/v2/rerank',
   '/invocations',
+  '/predict',
   '/v1/models',
   '/v1/models/:name',
   '/v1/models/:name/metadata',
@@ -57,7 +58,7 @@ export type RequestRoute = (typeof requestRoutes)[number];
 /** Those that ask for an inference, and what may have been meant to. */
 const inferenceRoutes: ReadonlySet<RequestRoute> = new Set(
   requestRoutes.filter((route) =>
-    /(infer|embeddings|rerank|invocations|classify|detect|:predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
+    /(infer|embeddings|rerank|invocations|classify|detect|[:/]predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
       route,
     ),
   ),

@@ -76,6 +76,16 @@ describe('a pod template', () => {
     expect(env).not.toHaveProperty('SLIPWAY_TASK_MAX_TOKENS');
   });
 
+  test('says that there is a handler, and what it reads', () => {
+    expect(render({ runtime: { handler: {} } }).env).toMatchObject({ SLIPWAY_HANDLER: 'Enabled' });
+    const handler = { files: ['labels.json', 'words.txt'], timeoutMilliseconds: 500 };
+    expect(render({ runtime: { handler } }).env).toMatchObject({
+      SLIPWAY_HANDLER_FILES: 'labels.json,words.txt',
+      SLIPWAY_HANDLER_TIMEOUT_MILLISECONDS: '500',
+    });
+    expect(render().env).not.toHaveProperty('SLIPWAY_HANDLER');
+  });
+
   test('is hardened, and gets no token', () => {
     const { podSpec, container } = render();
     expect(podSpec).toMatchObject({

@@ -175,6 +175,7 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.page, model.spec.runtime?.page],
     [environment.task, model.spec.runtime?.task],
     ...taskSettings(model.spec.runtime ?? {}),
+    ...handlerSettings(model.spec.runtime?.handler),
     [environment.goldenSet, goldenSet === undefined ? undefined : `${paths.goldenDirectory}/${goldenSet.key}`],
     [environment.goldenSetSha256, goldenSet?.sha256],
     [environment.workDirectory, paths.workDirectory],
@@ -195,6 +196,15 @@ function taskSettings(runtime: NonNullable<ModelDeployment['spec']['runtime']>) 
     [environment.taskScoring, classification?.scoring ?? rerank?.scoring],
     [environment.taskHypothesis, zeroShot?.hypothesis],
     [environment.taskColumns, tabular === undefined ? undefined : JSON.stringify(tabular.columns)],
+  ] as const;
+}
+
+function handlerSettings(handler: NonNullable<ModelDeployment['spec']['runtime']>['handler']) {
+  if (handler === undefined) return [];
+  return [
+    [environment.handler, 'Enabled'],
+    [environment.handlerFiles, handler.files?.join(',')],
+    [environment.handlerTimeout, textOf(handler.timeoutMilliseconds)],
   ] as const;
 }
 

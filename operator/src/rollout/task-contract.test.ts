@@ -54,6 +54,7 @@ test.each<[string, PodTemplate, PodTemplate]>([
 
 test.each<[PodTemplate, PodTemplate, string]>([
   [templateOf('Rerank'), templateOf(), 'the task Rerank is gone'],
+  [templateOf(undefined, undefined, { SLIPWAY_HANDLER: 'Enabled' }), templateOf(), 'the handler is gone'],
   [templateOf('TextClassification'), templateOf('ZeroShot'), 'the task is ZeroShot instead of TextClassification'],
   [templateOf('Tabular'), tableOf('a', ['b', 'x']), "the column 'b' takes words instead of numbers"],
   [

@@ -21,16 +21,24 @@ export function taskBreaches(
   { inputs }: Pick<ModelSignature, 'inputs'>,
 ): string[] {
   const [old, now] = [settingOf(serving, environment.task), settingOf(candidate, environment.task)];
-  if (old === undefined) return [];
-  if (now === undefined) return [`the task ${old} is gone`];
-  if (now !== old) return [`the task is ${now} instead of ${old}`];
+  const handler = handlerBreaches(serving, candidate);
+  if (old === undefined) return handler;
+  if (now === undefined) return [`the task ${old} is gone`, ...handler];
+  if (now !== old) return [`the task is ${now} instead of ${old}`, ...handler];
   const [oldColumns, columns] = [columnsOf(serving), columnsOf(candidate)];
   return [
+    ...handler,
     ...(isMatrix(inputs) ? matrixBreaches(oldColumns, columns) : inputBreaches(oldColumns, columns)),
     ...changedSetting(serving, candidate, environment.taskScoring, now === 'Rerank' ? 'Sigmoid' : undefined),
     ...changedSetting(serving, candidate, environment.taskNormalization, 'Enabled'),
     ...pixelBreaches(serving, candidate),
   ];
+}
+
+/** What a handler takes and gives is up to whoever wrote it. */
+function handlerBreaches(serving: PodTemplate, candidate: PodTemplate): string[] {
+  const [old, now] = [settingOf(serving, environment.handler), settingOf(candidate, environment.handler)];
+  return old === 'Enabled' && now !== 'Enabled' ? ['the handler is gone'] : [];
 }
 
 function settingOf({ spec }: PodTemplate, name: string): string | undefined {

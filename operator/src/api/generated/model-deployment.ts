@@ -170,6 +170,19 @@ export interface IModelDeployment {
         }>;
       };
       /**
+       * The module handler.mjs beside the model takes requests at /predict. It makes tensors of what is sent, and an answer of what the model gives, in a process of its own without network, environment and other files. Not used when absent.
+       */
+      "handler"?: {
+        /**
+         * The files beside the model that it reads.
+         */
+        "files"?: Array<string>;
+        /**
+         * How long it may take to make tensors, and how long to make an answer; then its process is ended and started anew. 10000 when absent.
+         */
+        "timeoutMilliseconds"?: number;
+      };
+      /**
        * The inference image. The operator's own when absent, taken when a revision is made and kept for it.
        */
       "image"?: string;

@@ -13,7 +13,7 @@ const schema54 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "rRxxwx7oM2xxgZkiq6JUUAhqQz9meiT1hTgDlpY"
+      "$ref": "UnGJbp3W7MOvNd5efhq3iTH9CtwoNjUUXjaQNu1Q"
     },
     "status": {
       "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
@@ -194,7 +194,7 @@ const schema59 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "wSvj1jctXLeYRa25BMPpuIsNoCYsave8YNMLolvfk"
+      "$ref": "RnRtvKI9uFnycD3pqe3ZdOCqqqzGlQ0KVDsnOcqJeaI"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -1222,6 +1222,9 @@ const schema65 = {
     },
     "tabular": {
       "$ref": "JopIJST1MQqejguKcvinqOFzP6Eg5E27k7rrHEOdU"
+    },
+    "handler": {
+      "$ref": "iDr0zzeKjgTVmlwSEPwpOllblNwBOdJ141DZgVf13c"
     },
     "image": {
       "$ref": "Uyf81h3vdO77mLFShfoYid2fNyYKi9KP8W83S2iQ"
@@ -2543,12 +2546,309 @@ function validate144(data, {
   return errors === 0;
 }
 const schema80 = {
+  "type": "object",
+  "properties": {
+    "files": {
+      "$ref": "niWNWc0vQFw4RXRQ1hVvNS3HHf3wdX1kKbCl2NunQ"
+    },
+    "timeoutMilliseconds": {
+      "$ref": "StyQbpb5Xl4485kLFZUYQgHb94iTw9VgWXdERcLvtBw"
+    }
+  },
+  "nullable": true
+};
+const schema81 = {
+  "type": "array",
+  "maxItems": 16,
+  "items": {
+    "$ref": "ufFSfOCEsb4uvLHzKWTUdw8bevx5Z3Ho5tctfDhvsY"
+  },
+  "nullable": true
+};
+const schema82 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 128,
+  "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+};
+const pattern1 = new RegExp("^[A-Za-z0-9][A-Za-z0-9_.-]*$", "u");
+function validate156(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 128) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 128
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (!pattern1.test(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/pattern",
+        keyword: "pattern",
+        params: {
+          pattern: "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  } else {
+    const err3 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err3];
+    } else {
+      vErrors.push(err3);
+    }
+    errors++;
+  }
+  validate156.errors = vErrors;
+  return errors === 0;
+}
+function validate155(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 16) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 16
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate156(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate155.errors = vErrors;
+  return errors === 0;
+}
+const schema83 = {
+  "type": "integer",
+  "format": "int32",
+  "minimum": 1,
+  "maximum": 86400000,
+  "nullable": true
+};
+function validate159(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(typeof data == "number" && !(data % 1) && !isNaN(data) && isFinite(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "integer"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data == "number" && isFinite(data)) {
+    if (data > 86400000 || isNaN(data)) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maximum",
+        keyword: "maximum",
+        params: {
+          comparison: "<=",
+          limit: 86400000
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data < 1 || isNaN(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minimum",
+        keyword: "minimum",
+        params: {
+          comparison: ">=",
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (!formats0.validate(data)) {
+      const err3 = {
+        instancePath,
+        schemaPath: "#/format",
+        keyword: "format",
+        params: {
+          format: "int32"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err3];
+      } else {
+        vErrors.push(err3);
+      }
+      errors++;
+    }
+  }
+  validate159.errors = vErrors;
+  return errors === 0;
+}
+function validate154(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.files !== undefined) {
+      if (!validate155(data.files, {
+        instancePath: instancePath + "/files",
+        parentData: data,
+        parentDataProperty: "files",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.timeoutMilliseconds !== undefined) {
+      if (!validate159(data.timeoutMilliseconds, {
+        instancePath: instancePath + "/timeoutMilliseconds",
+        parentData: data,
+        parentDataProperty: "timeoutMilliseconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate154.errors = vErrors;
+  return errors === 0;
+}
+const schema84 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate154(data, {
+function validate162(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2606,17 +2906,17 @@ function validate154(data, {
       errors++;
     }
   }
-  validate154.errors = vErrors;
+  validate162.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema85 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate156(data, {
+function validate164(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2692,17 +2992,17 @@ function validate156(data, {
       errors++;
     }
   }
-  validate156.errors = vErrors;
+  validate164.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema86 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate158(data, {
+function validate166(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2778,17 +3078,17 @@ function validate158(data, {
       errors++;
     }
   }
-  validate158.errors = vErrors;
+  validate166.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema87 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate160(data, {
+function validate168(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2864,10 +3164,10 @@ function validate160(data, {
       errors++;
     }
   }
-  validate160.errors = vErrors;
+  validate168.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema88 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -2880,13 +3180,13 @@ const schema84 = {
   },
   "nullable": true
 };
-const schema85 = {
+const schema89 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate163(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2962,10 +3262,10 @@ function validate163(data, {
       errors++;
     }
   }
-  validate163.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-function validate162(data, {
+function validate170(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3007,13 +3307,13 @@ function validate162(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate163(data.maxSize, {
+      if (!validate171(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
@@ -3029,7 +3329,7 @@ function validate162(data, {
       }
     }
   }
-  validate162.errors = vErrors;
+  validate170.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -3118,14 +3418,14 @@ function validate61(data, {
   validate61.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema90 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate169(data, {
+function validate177(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3201,7 +3501,7 @@ function validate169(data, {
       errors++;
     }
   }
-  validate169.errors = vErrors;
+  validate177.errors = vErrors;
   return errors === 0;
 }
 function validate116(data, {
@@ -3306,58 +3606,69 @@ function validate116(data, {
         errors = vErrors.length;
       }
     }
-    if (data.image !== undefined) {
-      if (!validate154(data.image, {
-        instancePath: instancePath + "/image",
+    if (data.handler !== undefined) {
+      if (!validate154(data.handler, {
+        instancePath: instancePath + "/handler",
         parentData: data,
-        parentDataProperty: "image",
+        parentDataProperty: "handler",
         rootData
       })) {
         vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
         errors = vErrors.length;
       }
     }
+    if (data.image !== undefined) {
+      if (!validate162(data.image, {
+        instancePath: instancePath + "/image",
+        parentData: data,
+        parentDataProperty: "image",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.threads !== undefined) {
-      if (!validate156(data.threads, {
+      if (!validate164(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate158(data.instances, {
+      if (!validate166(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
+        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate160(data.maxInFlight, {
+      if (!validate168(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
+        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate162(data.batching, {
+      if (!validate170(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
         errors = vErrors.length;
       }
     }
@@ -3384,13 +3695,13 @@ function validate116(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate169(data.requestTimeoutMilliseconds, {
+      if (!validate177(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
         errors = vErrors.length;
       }
     }
@@ -3398,7 +3709,7 @@ function validate116(data, {
   validate116.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema91 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -3544,7 +3855,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
+const schema92 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -3553,11 +3864,11 @@ const schema88 = {
   "properties": {},
   "nullable": true
 };
-const schema89 = {
+const schema93 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate175(data, {
+function validate183(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3598,10 +3909,10 @@ function validate175(data, {
     }
     errors++;
   }
-  validate175.errors = vErrors;
+  validate183.errors = vErrors;
   return errors === 0;
 }
-function validate174(data, {
+function validate182(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3643,21 +3954,21 @@ function validate174(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate175(data[key0], {
+      if (!validate183(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate174.errors = vErrors;
+  validate182.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema94 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -3665,7 +3976,7 @@ const schema90 = {
   },
   "nullable": true
 };
-const schema91 = {
+const schema95 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -3745,12 +4056,12 @@ function validate34(data, {
   validate34.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema96 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate181(data, {
+function validate189(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3792,10 +4103,10 @@ function validate181(data, {
       errors++;
     }
   }
-  validate181.errors = vErrors;
+  validate189.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema97 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -3948,7 +4259,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-function validate183(data, {
+function validate191(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3996,10 +4307,10 @@ function validate183(data, {
       }
     }
   }
-  validate183.errors = vErrors;
+  validate191.errors = vErrors;
   return errors === 0;
 }
-function validate179(data, {
+function validate187(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4036,24 +4347,24 @@ function validate179(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate181(data.value, {
+      if (!validate189(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate181.errors : vErrors.concat(validate181.errors);
+        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate183(data.valueFrom, {
+      if (!validate191(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
+        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
         errors = vErrors.length;
       }
     }
@@ -4073,10 +4384,10 @@ function validate179(data, {
     }
     errors++;
   }
-  validate179.errors = vErrors;
+  validate187.errors = vErrors;
   return errors === 0;
 }
-function validate178(data, {
+function validate186(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4119,21 +4430,21 @@ function validate178(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate179(data[i0], {
+      if (!validate187(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate178.errors = vErrors;
+  validate186.errors = vErrors;
   return errors === 0;
 }
-const schema94 = {
+const schema98 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -4141,7 +4452,7 @@ const schema94 = {
   },
   "nullable": true
 };
-const schema95 = {
+const schema99 = {
   "type": "object",
   "properties": {
     "key": {
@@ -4161,12 +4472,12 @@ const schema95 = {
     }
   }
 };
-const schema96 = {
+const schema100 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate192(data, {
+function validate200(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4208,16 +4519,16 @@ function validate192(data, {
       errors++;
     }
   }
-  validate192.errors = vErrors;
+  validate200.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema101 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate194(data, {
+function validate202(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4247,7 +4558,7 @@ function validate194(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema97.enum
+        allowedValues: schema101.enum
       }
     };
     if (vErrors === null) {
@@ -4275,7 +4586,7 @@ function validate194(data, {
       errors++;
     }
   }
-  validate194.errors = vErrors;
+  validate202.errors = vErrors;
   return errors === 0;
 }
 const schema44 = {
@@ -4328,13 +4639,13 @@ function validate77(data, {
   validate77.errors = vErrors;
   return errors === 0;
 }
-const schema98 = {
+const schema102 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate197(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4364,7 +4675,7 @@ function validate197(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema98.enum
+        allowedValues: schema102.enum
       }
     };
     if (vErrors === null) {
@@ -4392,7 +4703,7 @@ function validate197(data, {
       errors++;
     }
   }
-  validate197.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
 const schema39 = {
@@ -4446,7 +4757,7 @@ function validate72(data, {
   validate72.errors = vErrors;
   return errors === 0;
 }
-function validate191(data, {
+function validate199(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4456,24 +4767,24 @@ function validate191(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate192(data.key, {
+      if (!validate200(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
+        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate194(data.operator, {
+      if (!validate202(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
+        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
         errors = vErrors.length;
       }
     }
@@ -4489,13 +4800,13 @@ function validate191(data, {
       }
     }
     if (data.effect !== undefined) {
-      if (!validate197(data.effect, {
+      if (!validate205(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
@@ -4526,10 +4837,10 @@ function validate191(data, {
     }
     errors++;
   }
-  validate191.errors = vErrors;
+  validate199.errors = vErrors;
   return errors === 0;
 }
-function validate190(data, {
+function validate198(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4572,21 +4883,21 @@ function validate190(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate191(data[i0], {
+      if (!validate199(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate190.errors = vErrors;
+  validate198.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema103 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -4594,7 +4905,7 @@ const schema99 = {
   },
   "nullable": true
 };
-const schema100 = {
+const schema104 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -4679,13 +4990,13 @@ function validate43(data, {
   validate43.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema105 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate205(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4744,15 +5055,15 @@ function validate205(data, {
       errors++;
     }
   }
-  validate205.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema106 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate207(data, {
+function validate215(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4809,15 +5120,15 @@ function validate207(data, {
     }
     errors++;
   }
-  validate207.errors = vErrors;
+  validate215.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema107 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate209(data, {
+function validate217(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4831,7 +5142,7 @@ function validate209(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema103.enum
+        allowedValues: schema107.enum
       }
     };
     if (vErrors === null) {
@@ -4874,10 +5185,10 @@ function validate209(data, {
     }
     errors++;
   }
-  validate209.errors = vErrors;
+  validate217.errors = vErrors;
   return errors === 0;
 }
-function validate203(data, {
+function validate211(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4946,35 +5257,35 @@ function validate203(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate205(data.minDomains, {
+      if (!validate213(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate207(data.topologyKey, {
+      if (!validate215(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate209(data.whenUnsatisfiable, {
+      if (!validate217(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
         errors = vErrors.length;
       }
     }
@@ -4994,10 +5305,10 @@ function validate203(data, {
     }
     errors++;
   }
-  validate203.errors = vErrors;
+  validate211.errors = vErrors;
   return errors === 0;
 }
-function validate202(data, {
+function validate210(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5040,21 +5351,21 @@ function validate202(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate203(data[i0], {
+      if (!validate211(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate203.errors : vErrors.concat(validate203.errors);
+        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate202.errors = vErrors;
+  validate210.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema108 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -5062,7 +5373,7 @@ const schema104 = {
   },
   "nullable": true
 };
-const schema105 = {
+const schema109 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -5071,7 +5382,7 @@ const schema105 = {
     }
   }
 };
-function validate216(data, {
+function validate224(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5123,10 +5434,10 @@ function validate216(data, {
     }
     errors++;
   }
-  validate216.errors = vErrors;
+  validate224.errors = vErrors;
   return errors === 0;
 }
-function validate215(data, {
+function validate223(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5169,21 +5480,21 @@ function validate215(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate216(data[i0], {
+      if (!validate224(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate215.errors = vErrors;
+  validate223.errors = vErrors;
   return errors === 0;
 }
-function validate172(data, {
+function validate180(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5220,24 +5531,24 @@ function validate172(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate174(data.annotations, {
+      if (!validate182(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
+        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate178(data.env, {
+      if (!validate186(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
+        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
         errors = vErrors.length;
       }
     }
@@ -5253,24 +5564,24 @@ function validate172(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate190(data.tolerations, {
+      if (!validate198(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate202(data.topologySpreadConstraints, {
+      if (!validate210(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
+        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
         errors = vErrors.length;
       }
     }
@@ -5297,21 +5608,21 @@ function validate172(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate215(data.imagePullSecrets, {
+      if (!validate223(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate172.errors = vErrors;
+  validate180.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema110 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -5330,7 +5641,7 @@ const schema106 = {
   },
   "nullable": true
 };
-const schema107 = {
+const schema111 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -5338,7 +5649,7 @@ const schema107 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate222(data, {
+function validate230(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5414,16 +5725,16 @@ function validate222(data, {
       errors++;
     }
   }
-  validate222.errors = vErrors;
+  validate230.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema112 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate224(data, {
+function validate232(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5499,10 +5810,10 @@ function validate224(data, {
       errors++;
     }
   }
-  validate224.errors = vErrors;
+  validate232.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema113 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -5510,7 +5821,7 @@ const schema109 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema110 = {
+const schema114 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -5525,12 +5836,12 @@ const schema110 = {
     }
   }
 };
-const schema111 = {
+const schema115 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate228(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5544,7 +5855,7 @@ function validate228(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema111.enum
+        allowedValues: schema115.enum
       }
     };
     if (vErrors === null) {
@@ -5587,17 +5898,17 @@ function validate228(data, {
     }
     errors++;
   }
-  validate228.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
-const schema112 = {
+const schema116 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate230(data, {
+function validate238(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5673,10 +5984,10 @@ function validate230(data, {
       errors++;
     }
   }
-  validate230.errors = vErrors;
+  validate238.errors = vErrors;
   return errors === 0;
 }
-function validate227(data, {
+function validate235(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5702,24 +6013,24 @@ function validate227(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate228(data.type, {
+      if (!validate236(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate228.errors : vErrors.concat(validate228.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate230(data.averageUtilization, {
+      if (!validate238(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
+        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
         errors = vErrors.length;
       }
     }
@@ -5750,10 +6061,10 @@ function validate227(data, {
     }
     errors++;
   }
-  validate227.errors = vErrors;
+  validate235.errors = vErrors;
   return errors === 0;
 }
-function validate226(data, {
+function validate234(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5796,13 +6107,13 @@ function validate226(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate227(data[i0], {
+      if (!validate235(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate227.errors : vErrors.concat(validate227.errors);
+        vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
         errors = vErrors.length;
       }
     }
@@ -5822,10 +6133,10 @@ function validate226(data, {
     }
     errors++;
   }
-  validate226.errors = vErrors;
+  validate234.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema117 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -6437,7 +6748,7 @@ function validate44(data, {
   validate44.errors = vErrors;
   return errors === 0;
 }
-function validate235(data, {
+function validate243(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6485,10 +6796,10 @@ function validate235(data, {
       }
     }
   }
-  validate235.errors = vErrors;
+  validate243.errors = vErrors;
   return errors === 0;
 }
-function validate221(data, {
+function validate229(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6546,54 +6857,54 @@ function validate221(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate222(data.minReplicas, {
+      if (!validate230(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
+        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate224(data.maxReplicas, {
+      if (!validate232(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
+        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate226(data.triggers, {
+      if (!validate234(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate235(data.behavior, {
+      if (!validate243(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
+        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate221.errors = vErrors;
+  validate229.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema118 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -6602,7 +6913,7 @@ const schema114 = {
   },
   "nullable": true
 };
-function validate240(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6639,10 +6950,10 @@ function validate240(data, {
       }
     }
   }
-  validate240.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-const schema115 = {
+const schema119 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -6679,14 +6990,14 @@ const schema115 = {
   },
   "nullable": true
 };
-const schema116 = {
+const schema120 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate244(data, {
+function validate252(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6716,7 +7027,7 @@ function validate244(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema116.enum
+        allowedValues: schema120.enum
       }
     };
     if (vErrors === null) {
@@ -6744,10 +7055,10 @@ function validate244(data, {
       errors++;
     }
   }
-  validate244.errors = vErrors;
+  validate252.errors = vErrors;
   return errors === 0;
 }
-const schema117 = {
+const schema121 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -6997,7 +7308,7 @@ function validate63(data, {
   validate63.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema122 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -7006,7 +7317,7 @@ const schema118 = {
   },
   "nullable": true
 };
-const schema119 = {
+const schema123 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -7021,13 +7332,13 @@ const schema119 = {
     }
   }
 };
-const schema120 = {
+const schema124 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate251(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7103,7 +7414,7 @@ function validate251(data, {
       errors++;
     }
   }
-  validate251.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
 const schema33 = {
@@ -7259,7 +7570,7 @@ function validate67(data, {
   validate67.errors = vErrors;
   return errors === 0;
 }
-function validate250(data, {
+function validate258(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7285,13 +7596,13 @@ function validate250(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate251(data.weight, {
+      if (!validate259(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
@@ -7333,10 +7644,10 @@ function validate250(data, {
     }
     errors++;
   }
-  validate250.errors = vErrors;
+  validate258.errors = vErrors;
   return errors === 0;
 }
-function validate249(data, {
+function validate257(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7395,21 +7706,21 @@ function validate249(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate250(data[i0], {
+      if (!validate258(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
+        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate249.errors = vErrors;
+  validate257.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema125 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -7484,7 +7795,7 @@ function validate70(data, {
   validate70.errors = vErrors;
   return errors === 0;
 }
-function validate258(data, {
+function validate266(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7537,10 +7848,10 @@ function validate258(data, {
       }
     }
   }
-  validate258.errors = vErrors;
+  validate266.errors = vErrors;
   return errors === 0;
 }
-function validate246(data, {
+function validate254(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7588,13 +7899,13 @@ function validate246(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate249(data.steps, {
+      if (!validate257(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate249.errors : vErrors.concat(validate249.errors);
+        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
         errors = vErrors.length;
       }
     }
@@ -7610,21 +7921,21 @@ function validate246(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate258(data.stickyBy, {
+      if (!validate266(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
+        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate246.errors = vErrors;
+  validate254.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema126 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -7648,7 +7959,7 @@ const schema122 = {
   },
   "nullable": true
 };
-function validate262(data, {
+function validate270(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7740,10 +8051,10 @@ function validate262(data, {
       }
     }
   }
-  validate262.errors = vErrors;
+  validate270.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema127 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -7764,7 +8075,7 @@ const schema123 = {
   },
   "nullable": true
 };
-const schema124 = {
+const schema128 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -7772,7 +8083,7 @@ const schema124 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate271(data, {
+function validate279(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7848,10 +8159,10 @@ function validate271(data, {
       errors++;
     }
   }
-  validate271.errors = vErrors;
+  validate279.errors = vErrors;
   return errors === 0;
 }
-const schema125 = {
+const schema129 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -7859,7 +8170,7 @@ const schema125 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate273(data, {
+function validate281(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7935,16 +8246,16 @@ function validate273(data, {
       errors++;
     }
   }
-  validate273.errors = vErrors;
+  validate281.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema130 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate275(data, {
+function validate283(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7986,17 +8297,17 @@ function validate275(data, {
       errors++;
     }
   }
-  validate275.errors = vErrors;
+  validate283.errors = vErrors;
   return errors === 0;
 }
-const schema127 = {
+const schema131 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate277(data, {
+function validate285(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8026,7 +8337,7 @@ function validate277(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema127.enum
+        allowedValues: schema131.enum
       }
     };
     if (vErrors === null) {
@@ -8054,10 +8365,10 @@ function validate277(data, {
       errors++;
     }
   }
-  validate277.errors = vErrors;
+  validate285.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema132 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -8066,7 +8377,7 @@ const schema128 = {
   },
   "nullable": true
 };
-const schema129 = {
+const schema133 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -8096,12 +8407,12 @@ const schema129 = {
     }
   }
 };
-const schema130 = {
+const schema134 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate281(data, {
+function validate289(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8115,7 +8426,7 @@ function validate281(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema130.enum
+        allowedValues: schema134.enum
       }
     };
     if (vErrors === null) {
@@ -8158,7 +8469,7 @@ function validate281(data, {
     }
     errors++;
   }
-  validate281.errors = vErrors;
+  validate289.errors = vErrors;
   return errors === 0;
 }
 const schema35 = {
@@ -8211,13 +8522,13 @@ function validate68(data, {
   validate68.errors = vErrors;
   return errors === 0;
 }
-const schema131 = {
+const schema135 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate286(data, {
+function validate294(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8275,10 +8586,10 @@ function validate286(data, {
       errors++;
     }
   }
-  validate286.errors = vErrors;
+  validate294.errors = vErrors;
   return errors === 0;
 }
-const schema132 = {
+const schema136 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -8286,7 +8597,7 @@ const schema132 = {
   },
   "nullable": true
 };
-const schema133 = {
+const schema137 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -8304,12 +8615,12 @@ const schema133 = {
     }
   }
 };
-const schema134 = {
+const schema138 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate291(data, {
+function validate299(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8323,7 +8634,7 @@ function validate291(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema134.enum
+        allowedValues: schema138.enum
       }
     };
     if (vErrors === null) {
@@ -8366,7 +8677,7 @@ function validate291(data, {
     }
     errors++;
   }
-  validate291.errors = vErrors;
+  validate299.errors = vErrors;
   return errors === 0;
 }
 const schema38 = {
@@ -8419,7 +8730,7 @@ function validate71(data, {
   validate71.errors = vErrors;
   return errors === 0;
 }
-function validate289(data, {
+function validate297(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8472,13 +8783,13 @@ function validate289(data, {
       }
     }
     if (data.compare !== undefined) {
-      if (!validate291(data.compare, {
+      if (!validate299(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
+        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
         errors = vErrors.length;
       }
     }
@@ -8520,10 +8831,10 @@ function validate289(data, {
     }
     errors++;
   }
-  validate289.errors = vErrors;
+  validate297.errors = vErrors;
   return errors === 0;
 }
-function validate288(data, {
+function validate296(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8566,28 +8877,28 @@ function validate288(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate289(data[i0], {
+      if (!validate297(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
+        vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate288.errors = vErrors;
+  validate296.errors = vErrors;
   return errors === 0;
 }
-const schema135 = {
+const schema139 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate297(data, {
+function validate305(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8663,17 +8974,17 @@ function validate297(data, {
       errors++;
     }
   }
-  validate297.errors = vErrors;
+  validate305.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema140 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate299(data, {
+function validate307(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8749,10 +9060,10 @@ function validate299(data, {
       errors++;
     }
   }
-  validate299.errors = vErrors;
+  validate307.errors = vErrors;
   return errors === 0;
 }
-function validate280(data, {
+function validate288(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8778,13 +9089,13 @@ function validate280(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate281(data.metric, {
+      if (!validate289(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+        vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
         errors = vErrors.length;
       }
     }
@@ -8822,46 +9133,46 @@ function validate280(data, {
       }
     }
     if (data.query !== undefined) {
-      if (!validate286(data.query, {
+      if (!validate294(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate288(data.outputs, {
+      if (!validate296(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
+        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate297(data.percentile, {
+      if (!validate305(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
+        vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate299(data.maxMilliseconds, {
+      if (!validate307(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        vErrors = vErrors === null ? validate307.errors : vErrors.concat(validate307.errors);
         errors = vErrors.length;
       }
     }
@@ -8881,10 +9192,10 @@ function validate280(data, {
     }
     errors++;
   }
-  validate280.errors = vErrors;
+  validate288.errors = vErrors;
   return errors === 0;
 }
-function validate279(data, {
+function validate287(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8943,21 +9254,21 @@ function validate279(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate280(data[i0], {
+      if (!validate288(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
+        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate279.errors = vErrors;
+  validate287.errors = vErrors;
   return errors === 0;
 }
-function validate270(data, {
+function validate278(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8983,65 +9294,65 @@ function validate270(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate271(data.intervalSeconds, {
+      if (!validate279(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate271.errors : vErrors.concat(validate271.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.minRequests !== undefined) {
-      if (!validate273(data.minRequests, {
-        instancePath: instancePath + "/minRequests",
-        parentData: data,
-        parentDataProperty: "minRequests",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.confidence !== undefined) {
-      if (!validate275(data.confidence, {
-        instancePath: instancePath + "/confidence",
-        parentData: data,
-        parentDataProperty: "confidence",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.onInconclusive !== undefined) {
-      if (!validate277(data.onInconclusive, {
-        instancePath: instancePath + "/onInconclusive",
-        parentData: data,
-        parentDataProperty: "onInconclusive",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.gates !== undefined) {
-      if (!validate279(data.gates, {
-        instancePath: instancePath + "/gates",
-        parentData: data,
-        parentDataProperty: "gates",
         rootData
       })) {
         vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
         errors = vErrors.length;
       }
     }
+    if (data.minRequests !== undefined) {
+      if (!validate281(data.minRequests, {
+        instancePath: instancePath + "/minRequests",
+        parentData: data,
+        parentDataProperty: "minRequests",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.confidence !== undefined) {
+      if (!validate283(data.confidence, {
+        instancePath: instancePath + "/confidence",
+        parentData: data,
+        parentDataProperty: "confidence",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onInconclusive !== undefined) {
+      if (!validate285(data.onInconclusive, {
+        instancePath: instancePath + "/onInconclusive",
+        parentData: data,
+        parentDataProperty: "onInconclusive",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.gates !== undefined) {
+      if (!validate287(data.gates, {
+        instancePath: instancePath + "/gates",
+        parentData: data,
+        parentDataProperty: "gates",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate270.errors = vErrors;
+  validate278.errors = vErrors;
   return errors === 0;
 }
-const schema137 = {
+const schema141 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -9050,7 +9361,7 @@ const schema137 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate304(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9127,10 +9438,10 @@ function validate304(data, {
       errors++;
     }
   }
-  validate304.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema142 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -9139,7 +9450,7 @@ const schema138 = {
   "maxLength": 8,
   "default": 0
 };
-function validate308(data, {
+function validate316(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9216,10 +9527,10 @@ function validate308(data, {
       errors++;
     }
   }
-  validate308.errors = vErrors;
+  validate316.errors = vErrors;
   return errors === 0;
 }
-const schema139 = {
+const schema143 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -9227,7 +9538,7 @@ const schema139 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate312(data, {
+function validate320(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9303,10 +9614,10 @@ function validate312(data, {
       errors++;
     }
   }
-  validate312.errors = vErrors;
+  validate320.errors = vErrors;
   return errors === 0;
 }
-const schema140 = {
+const schema144 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -9314,7 +9625,7 @@ const schema140 = {
   "maximum": 100,
   "nullable": true
 };
-function validate314(data, {
+function validate322(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9390,17 +9701,17 @@ function validate314(data, {
       errors++;
     }
   }
-  validate314.errors = vErrors;
+  validate322.errors = vErrors;
   return errors === 0;
 }
-const schema141 = {
+const schema145 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate316(data, {
+function validate324(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9430,7 +9741,7 @@ function validate316(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema141.enum
+        allowedValues: schema145.enum
       }
     };
     if (vErrors === null) {
@@ -9458,17 +9769,17 @@ function validate316(data, {
       errors++;
     }
   }
-  validate316.errors = vErrors;
+  validate324.errors = vErrors;
   return errors === 0;
 }
-const schema142 = {
+const schema146 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate318(data, {
+function validate326(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9498,7 +9809,7 @@ function validate318(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema142.enum
+        allowedValues: schema146.enum
       }
     };
     if (vErrors === null) {
@@ -9526,10 +9837,10 @@ function validate318(data, {
       errors++;
     }
   }
-  validate318.errors = vErrors;
+  validate326.errors = vErrors;
   return errors === 0;
 }
-function validate243(data, {
+function validate251(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9555,120 +9866,120 @@ function validate243(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate244(data.strategy, {
+      if (!validate252(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
+        vErrors = vErrors === null ? validate252.errors : vErrors.concat(validate252.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate246(data.canary, {
+      if (!validate254(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
+        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
         errors = vErrors.length;
       }
     }
     if (data.blueGreen !== undefined) {
-      if (!validate262(data.blueGreen, {
+      if (!validate270(data.blueGreen, {
         instancePath: instancePath + "/blueGreen",
         parentData: data,
         parentDataProperty: "blueGreen",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.analysis !== undefined) {
-      if (!validate270(data.analysis, {
-        instancePath: instancePath + "/analysis",
-        parentData: data,
-        parentDataProperty: "analysis",
         rootData
       })) {
         vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
         errors = vErrors.length;
       }
     }
+    if (data.analysis !== undefined) {
+      if (!validate278(data.analysis, {
+        instancePath: instancePath + "/analysis",
+        parentData: data,
+        parentDataProperty: "analysis",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.maxSurge !== undefined) {
-      if (!validate304(data.maxSurge, {
+      if (!validate312(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate304.errors : vErrors.concat(validate304.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxUnavailable !== undefined) {
-      if (!validate308(data.maxUnavailable, {
-        instancePath: instancePath + "/maxUnavailable",
-        parentData: data,
-        parentDataProperty: "maxUnavailable",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate312(data.progressDeadlineSeconds, {
-        instancePath: instancePath + "/progressDeadlineSeconds",
-        parentData: data,
-        parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
         vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
-    if (data.revisionHistoryLimit !== undefined) {
-      if (!validate314(data.revisionHistoryLimit, {
-        instancePath: instancePath + "/revisionHistoryLimit",
+    if (data.maxUnavailable !== undefined) {
+      if (!validate316(data.maxUnavailable, {
+        instancePath: instancePath + "/maxUnavailable",
         parentData: data,
-        parentDataProperty: "revisionHistoryLimit",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.onFailure !== undefined) {
-      if (!validate316(data.onFailure, {
-        instancePath: instancePath + "/onFailure",
-        parentData: data,
-        parentDataProperty: "onFailure",
+        parentDataProperty: "maxUnavailable",
         rootData
       })) {
         vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
         errors = vErrors.length;
       }
     }
+    if (data.progressDeadlineSeconds !== undefined) {
+      if (!validate320(data.progressDeadlineSeconds, {
+        instancePath: instancePath + "/progressDeadlineSeconds",
+        parentData: data,
+        parentDataProperty: "progressDeadlineSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.revisionHistoryLimit !== undefined) {
+      if (!validate322(data.revisionHistoryLimit, {
+        instancePath: instancePath + "/revisionHistoryLimit",
+        parentData: data,
+        parentDataProperty: "revisionHistoryLimit",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onFailure !== undefined) {
+      if (!validate324(data.onFailure, {
+        instancePath: instancePath + "/onFailure",
+        parentData: data,
+        parentDataProperty: "onFailure",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.externalUndo !== undefined) {
-      if (!validate318(data.externalUndo, {
+      if (!validate326(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate243.errors = vErrors;
+  validate251.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema147 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -9680,13 +9991,13 @@ const schema143 = {
   },
   "nullable": true
 };
-const schema144 = {
+const schema148 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate322(data, {
+function validate330(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9716,7 +10027,7 @@ function validate322(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema144.enum
+        allowedValues: schema148.enum
       }
     };
     if (vErrors === null) {
@@ -9744,10 +10055,10 @@ function validate322(data, {
       errors++;
     }
   }
-  validate322.errors = vErrors;
+  validate330.errors = vErrors;
   return errors === 0;
 }
-const schema145 = {
+const schema149 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -9763,11 +10074,11 @@ const schema145 = {
   },
   "nullable": true
 };
-const schema146 = {
+const schema150 = {
   "type": "string",
   "maxLength": 64
 };
-function validate327(data, {
+function validate335(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9808,10 +10119,10 @@ function validate327(data, {
     }
     errors++;
   }
-  validate327.errors = vErrors;
+  validate335.errors = vErrors;
   return errors === 0;
 }
-function validate324(data, {
+function validate332(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9907,21 +10218,21 @@ function validate324(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate327(data.sha256, {
+      if (!validate335(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
+        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate324.errors = vErrors;
+  validate332.errors = vErrors;
   return errors === 0;
 }
-function validate321(data, {
+function validate329(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9947,29 +10258,29 @@ function validate321(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate322(data.contract, {
+      if (!validate330(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
+        vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate324(data.goldenSet, {
+      if (!validate332(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
+        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate321.errors = vErrors;
+  validate329.errors = vErrors;
   return errors === 0;
 }
 function validate96(data, {
@@ -10042,57 +10353,57 @@ function validate96(data, {
       }
     }
     if (data.pod !== undefined) {
-      if (!validate172(data.pod, {
+      if (!validate180(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate221(data.autoscaling, {
+      if (!validate229(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate221.errors : vErrors.concat(validate221.errors);
+        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate240(data.service, {
+      if (!validate248(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate243(data.rollout, {
+      if (!validate251(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
+        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate321(data.validation, {
+      if (!validate329(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
+        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
         errors = vErrors.length;
       }
     }
@@ -10115,7 +10426,7 @@ function validate96(data, {
   validate96.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema151 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -10175,7 +10486,7 @@ const schema147 = {
   },
   "nullable": true
 };
-const schema148 = {
+const schema152 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -10183,7 +10494,7 @@ const schema148 = {
   },
   "nullable": true
 };
-const schema149 = {
+const schema153 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -10207,11 +10518,11 @@ const schema149 = {
     }
   }
 };
-const schema150 = {
+const schema154 = {
   "type": "string",
   "maxLength": 316
 };
-function validate336(data, {
+function validate344(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10252,15 +10563,15 @@ function validate336(data, {
     }
     errors++;
   }
-  validate336.errors = vErrors;
+  validate344.errors = vErrors;
   return errors === 0;
 }
-const schema151 = {
+const schema155 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate338(data, {
+function validate346(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10274,7 +10585,7 @@ function validate338(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema151.enum
+        allowedValues: schema155.enum
       }
     };
     if (vErrors === null) {
@@ -10317,7 +10628,7 @@ function validate338(data, {
     }
     errors++;
   }
-  validate338.errors = vErrors;
+  validate346.errors = vErrors;
   return errors === 0;
 }
 const schema50 = {
@@ -10434,13 +10745,13 @@ function validate82(data, {
   validate82.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema156 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate343(data, {
+function validate351(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10499,10 +10810,10 @@ function validate343(data, {
       errors++;
     }
   }
-  validate343.errors = vErrors;
+  validate351.errors = vErrors;
   return errors === 0;
 }
-function validate335(data, {
+function validate343(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10592,24 +10903,24 @@ function validate335(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate336(data.type, {
+      if (!validate344(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
+        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate338(data.status, {
+      if (!validate346(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
+        vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
         errors = vErrors.length;
       }
     }
@@ -10647,13 +10958,13 @@ function validate335(data, {
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate343(data.observedGeneration, {
+      if (!validate351(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
+        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
         errors = vErrors.length;
       }
     }
@@ -10673,10 +10984,10 @@ function validate335(data, {
     }
     errors++;
   }
-  validate335.errors = vErrors;
+  validate343.errors = vErrors;
   return errors === 0;
 }
-function validate334(data, {
+function validate342(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10719,18 +11030,18 @@ function validate334(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate335(data[i0], {
+      if (!validate343(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate335.errors : vErrors.concat(validate335.errors);
+        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate334.errors = vErrors;
+  validate342.errors = vErrors;
   return errors === 0;
 }
 const schema41 = {
@@ -10933,12 +11244,12 @@ function validate84(data, {
   validate84.errors = vErrors;
   return errors === 0;
 }
-const schema153 = {
+const schema157 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate355(data, {
+function validate363(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10980,10 +11291,10 @@ function validate355(data, {
       errors++;
     }
   }
-  validate355.errors = vErrors;
+  validate363.errors = vErrors;
   return errors === 0;
 }
-const schema154 = {
+const schema158 = {
   "type": "object",
   "properties": {
     "message": {
@@ -11010,12 +11321,12 @@ const schema154 = {
   },
   "nullable": true
 };
-const schema155 = {
+const schema159 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate358(data, {
+function validate366(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11057,7 +11368,7 @@ function validate358(data, {
       errors++;
     }
   }
-  validate358.errors = vErrors;
+  validate366.errors = vErrors;
   return errors === 0;
 }
 const schema45 = {
@@ -11127,7 +11438,7 @@ function validate78(data, {
   validate78.errors = vErrors;
   return errors === 0;
 }
-const schema156 = {
+const schema160 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -11135,7 +11446,7 @@ const schema156 = {
   },
   "nullable": true
 };
-const schema157 = {
+const schema161 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -11147,12 +11458,12 @@ const schema157 = {
     }
   }
 };
-const schema158 = {
+const schema162 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate366(data, {
+function validate374(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11166,7 +11477,7 @@ function validate366(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema158.enum
+        allowedValues: schema162.enum
       }
     };
     if (vErrors === null) {
@@ -11209,7 +11520,7 @@ function validate366(data, {
     }
     errors++;
   }
-  validate366.errors = vErrors;
+  validate374.errors = vErrors;
   return errors === 0;
 }
 const schema47 = {
@@ -11260,7 +11571,7 @@ function validate80(data, {
   validate80.errors = vErrors;
   return errors === 0;
 }
-function validate365(data, {
+function validate373(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11302,13 +11613,13 @@ function validate365(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate366(data.kind, {
+      if (!validate374(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate366.errors : vErrors.concat(validate366.errors);
+        vErrors = vErrors === null ? validate374.errors : vErrors.concat(validate374.errors);
         errors = vErrors.length;
       }
     }
@@ -11339,10 +11650,10 @@ function validate365(data, {
     }
     errors++;
   }
-  validate365.errors = vErrors;
+  validate373.errors = vErrors;
   return errors === 0;
 }
-function validate364(data, {
+function validate372(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11385,21 +11696,21 @@ function validate364(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate365(data[i0], {
+      if (!validate373(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate364.errors = vErrors;
+  validate372.errors = vErrors;
   return errors === 0;
 }
-const schema159 = {
+const schema163 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -11439,12 +11750,12 @@ const schema159 = {
   },
   "nullable": true
 };
-const schema160 = {
+const schema164 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate375(data, {
+function validate383(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11458,7 +11769,7 @@ function validate375(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema160.enum
+        allowedValues: schema164.enum
       }
     };
     if (vErrors === null) {
@@ -11501,7 +11812,7 @@ function validate375(data, {
     }
     errors++;
   }
-  validate375.errors = vErrors;
+  validate383.errors = vErrors;
   return errors === 0;
 }
 const schema48 = {
@@ -11603,7 +11914,7 @@ function validate85(data, {
   validate85.errors = vErrors;
   return errors === 0;
 }
-const schema161 = {
+const schema165 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -11611,7 +11922,7 @@ const schema161 = {
   },
   "nullable": true
 };
-const schema162 = {
+const schema166 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -11638,11 +11949,11 @@ const schema162 = {
     }
   }
 };
-const schema163 = {
+const schema167 = {
   "type": "string",
   "maxLength": 128
 };
-function validate385(data, {
+function validate393(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11683,15 +11994,15 @@ function validate385(data, {
     }
     errors++;
   }
-  validate385.errors = vErrors;
+  validate393.errors = vErrors;
   return errors === 0;
 }
-const schema164 = {
+const schema168 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate387(data, {
+function validate395(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11705,7 +12016,7 @@ function validate387(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema164.enum
+        allowedValues: schema168.enum
       }
     };
     if (vErrors === null) {
@@ -11748,7 +12059,7 @@ function validate387(data, {
     }
     errors++;
   }
-  validate387.errors = vErrors;
+  validate395.errors = vErrors;
   return errors === 0;
 }
 const schema53 = {
@@ -11800,7 +12111,7 @@ function validate86(data, {
   validate86.errors = vErrors;
   return errors === 0;
 }
-function validate384(data, {
+function validate392(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11858,24 +12169,24 @@ function validate384(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate385(data.gate, {
+      if (!validate393(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate385.errors : vErrors.concat(validate385.errors);
+        vErrors = vErrors === null ? validate393.errors : vErrors.concat(validate393.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate387(data.verdict, {
+      if (!validate395(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate387.errors : vErrors.concat(validate387.errors);
+        vErrors = vErrors === null ? validate395.errors : vErrors.concat(validate395.errors);
         errors = vErrors.length;
       }
     }
@@ -11950,10 +12261,10 @@ function validate384(data, {
     }
     errors++;
   }
-  validate384.errors = vErrors;
+  validate392.errors = vErrors;
   return errors === 0;
 }
-function validate383(data, {
+function validate391(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11996,21 +12307,21 @@ function validate383(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate384(data[i0], {
+      if (!validate392(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
+        vErrors = vErrors === null ? validate392.errors : vErrors.concat(validate392.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate383.errors = vErrors;
+  validate391.errors = vErrors;
   return errors === 0;
 }
-function validate371(data, {
+function validate379(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12165,13 +12476,13 @@ function validate371(data, {
       }
     }
     if (data.state !== undefined) {
-      if (!validate375(data.state, {
+      if (!validate383(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
+        vErrors = vErrors === null ? validate383.errors : vErrors.concat(validate383.errors);
         errors = vErrors.length;
       }
     }
@@ -12242,21 +12553,21 @@ function validate371(data, {
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate383(data.measurements, {
+      if (!validate391(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate383.errors : vErrors.concat(validate383.errors);
+        vErrors = vErrors === null ? validate391.errors : vErrors.concat(validate391.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate371.errors = vErrors;
+  validate379.errors = vErrors;
   return errors === 0;
 }
-function validate357(data, {
+function validate365(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12282,13 +12593,13 @@ function validate357(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate358(data.message, {
+      if (!validate366(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
+        vErrors = vErrors === null ? validate366.errors : vErrors.concat(validate366.errors);
         errors = vErrors.length;
       }
     }
@@ -12337,32 +12648,32 @@ function validate357(data, {
       }
     }
     if (data.routes !== undefined) {
-      if (!validate364(data.routes, {
+      if (!validate372(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate364.errors : vErrors.concat(validate364.errors);
+        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate371(data.canary, {
+      if (!validate379(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate371.errors : vErrors.concat(validate371.errors);
+        vErrors = vErrors === null ? validate379.errors : vErrors.concat(validate379.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate357.errors = vErrors;
+  validate365.errors = vErrors;
   return errors === 0;
 }
-const schema165 = {
+const schema169 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -12393,12 +12704,12 @@ const schema165 = {
   },
   "nullable": true
 };
-const schema166 = {
+const schema170 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate400(data, {
+function validate408(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12412,7 +12723,7 @@ function validate400(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema166.enum
+        allowedValues: schema170.enum
       }
     };
     if (vErrors === null) {
@@ -12455,10 +12766,10 @@ function validate400(data, {
     }
     errors++;
   }
-  validate400.errors = vErrors;
+  validate408.errors = vErrors;
   return errors === 0;
 }
-function validate398(data, {
+function validate406(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12575,13 +12886,13 @@ function validate398(data, {
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate400(data.verdict, {
+      if (!validate408(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate400.errors : vErrors.concat(validate400.errors);
+        vErrors = vErrors === null ? validate408.errors : vErrors.concat(validate408.errors);
         errors = vErrors.length;
       }
     }
@@ -12652,10 +12963,10 @@ function validate398(data, {
       }
     }
   }
-  validate398.errors = vErrors;
+  validate406.errors = vErrors;
   return errors === 0;
 }
-const schema167 = {
+const schema171 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -12686,12 +12997,12 @@ const schema167 = {
   },
   "nullable": true
 };
-const schema168 = {
+const schema172 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate412(data, {
+function validate420(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12705,7 +13016,7 @@ function validate412(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema168.enum
+        allowedValues: schema172.enum
       }
     };
     if (vErrors === null) {
@@ -12748,15 +13059,15 @@ function validate412(data, {
     }
     errors++;
   }
-  validate412.errors = vErrors;
+  validate420.errors = vErrors;
   return errors === 0;
 }
-const schema169 = {
+const schema173 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate417(data, {
+function validate425(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12798,10 +13109,10 @@ function validate417(data, {
       errors++;
     }
   }
-  validate417.errors = vErrors;
+  validate425.errors = vErrors;
   return errors === 0;
 }
-function validate409(data, {
+function validate417(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12913,13 +13224,13 @@ function validate409(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate412(data.trigger, {
+      if (!validate420(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate412.errors : vErrors.concat(validate412.errors);
+        vErrors = vErrors === null ? validate420.errors : vErrors.concat(validate420.errors);
         errors = vErrors.length;
       }
     }
@@ -12957,13 +13268,13 @@ function validate409(data, {
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate417(data.fieldManager, {
+      if (!validate425(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate417.errors : vErrors.concat(validate417.errors);
+        vErrors = vErrors === null ? validate425.errors : vErrors.concat(validate425.errors);
         errors = vErrors.length;
       }
     }
@@ -12979,10 +13290,10 @@ function validate409(data, {
       }
     }
   }
-  validate409.errors = vErrors;
+  validate417.errors = vErrors;
   return errors === 0;
 }
-const schema170 = {
+const schema174 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -13000,7 +13311,7 @@ const schema170 = {
   },
   "nullable": true
 };
-function validate422(data, {
+function validate430(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13070,10 +13381,10 @@ function validate422(data, {
       }
     }
   }
-  validate422.errors = vErrors;
+  validate430.errors = vErrors;
   return errors === 0;
 }
-const schema171 = {
+const schema175 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -13081,7 +13392,7 @@ const schema171 = {
   },
   "nullable": true
 };
-const schema172 = {
+const schema176 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -13102,7 +13413,7 @@ const schema172 = {
     }
   }
 };
-function validate429(data, {
+function validate437(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13230,10 +13541,10 @@ function validate429(data, {
     }
     errors++;
   }
-  validate429.errors = vErrors;
+  validate437.errors = vErrors;
   return errors === 0;
 }
-function validate428(data, {
+function validate436(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13276,21 +13587,21 @@ function validate428(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate429(data[i0], {
+      if (!validate437(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate429.errors : vErrors.concat(validate429.errors);
+        vErrors = vErrors === null ? validate437.errors : vErrors.concat(validate437.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate428.errors = vErrors;
+  validate436.errors = vErrors;
   return errors === 0;
 }
-function validate332(data, {
+function validate340(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13327,13 +13638,13 @@ function validate332(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate334(data.conditions, {
+      if (!validate342(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+        vErrors = vErrors === null ? validate342.errors : vErrors.concat(validate342.errors);
         errors = vErrors.length;
       }
     }
@@ -13426,46 +13737,46 @@ function validate332(data, {
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate355(data.resolvedUri, {
+      if (!validate363(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate355.errors : vErrors.concat(validate355.errors);
+        vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate357(data.rollout, {
+      if (!validate365(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate357.errors : vErrors.concat(validate357.errors);
+        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate398(data.preflight, {
+      if (!validate406(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
+        vErrors = vErrors === null ? validate406.errors : vErrors.concat(validate406.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate409(data.rollback, {
+      if (!validate417(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate409.errors : vErrors.concat(validate409.errors);
+        vErrors = vErrors === null ? validate417.errors : vErrors.concat(validate417.errors);
         errors = vErrors.length;
       }
     }
@@ -13481,29 +13792,29 @@ function validate332(data, {
       }
     }
     if (data.commands !== undefined) {
-      if (!validate422(data.commands, {
+      if (!validate430(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate422.errors : vErrors.concat(validate422.errors);
+        vErrors = vErrors === null ? validate430.errors : vErrors.concat(validate430.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate428(data.history, {
+      if (!validate436(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate428.errors : vErrors.concat(validate428.errors);
+        vErrors = vErrors === null ? validate436.errors : vErrors.concat(validate436.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate332.errors = vErrors;
+  validate340.errors = vErrors;
   return errors === 0;
 }
 function validate87(data, {
@@ -13609,13 +13920,13 @@ function validate87(data, {
       }
     }
     if (data.status !== undefined) {
-      if (!validate332(data.status, {
+      if (!validate340(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
         errors = vErrors.length;
       }
     }

@@ -1,0 +1,55 @@
+import type { Datatype, TensorData } from '../protocol/datatypes.ts';
+
+/** What `handler.mjs` beside a model exports. */
+export interface HandlerModule {
+  /** What the model is given for a request; what it throws with a `status` from 400 to 499 is told to the client. */
+  preprocess(request: HandlerRequest): Prepared | Promise<Prepared>;
+  /**
+   * What is answered: an `Answer`, or anything else as JSON. Without it, the outputs are answered as JSON.
+   *
+   * @param outputs those that were asked for, by name
+   * @param context what `preprocess` has kept for it
+   */
+  postprocess?(outputs: Readonly<Record<string, OutputTensor>>, context: unknown): unknown;
+}
+
+export interface HandlerRequest {
+  readonly body: Uint8Array;
+  /** In lower case, without parameters; '' when there is none. */
+  readonly contentType: string;
+  readonly query: URLSearchParams;
+  /** The body as UTF-8 text; what is none is refused with 400. */
+  text(): string;
+  /** The body as JSON; what is none is refused with 400. */
+  json(): unknown;
+}
+
+export interface Prepared {
+  /** By the names that the model has for them. */
+  readonly inputs: Readonly<Record<string, InputTensor>>;
+  /** Those that are needed; all where absent. */
+  readonly outputs?: readonly string[];
+  /** Given to `postprocess`. */
+  readonly context?: unknown;
+}
+
+/** Nested arrays, whose shape is that of their nesting, or elements with their shape; converted to the type of the model's input. */
+export type InputTensor = NestedElements | { readonly shape: readonly number[]; readonly data: ArrayLike<Element> };
+
+export type Element = number | bigint | boolean | string;
+export type NestedElements = Element | readonly NestedElements[];
+
+export interface OutputTensor {
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+  /** Elements in row-major order: FP16 as a Float32Array, BOOL as 0 and 1, BYTES as strings. */
+  readonly data: TensorData;
+}
+
+/** An answer of another type than JSON, or of another status than 200. */
+export interface Answer {
+  readonly status?: number;
+  readonly contentType?: string;
+  /** Bytes, text, or anything else as JSON. */
+  readonly body: unknown;
+}

@@ -1,0 +1,79 @@
+/**
+ * The process that a handler runs in. It is started with Node's permission model: no files but this program's and the model's folder, no
+ * network, no other processes, no addons. One call is done after the other, so whatever hangs or crashes it costs that one.
+ */
+
+import { pathToFileURL } from 'node:url';
+import { inspect } from 'node:util';
+import { openedJob, workerChannel } from '../execution/executor-settings.ts';
+import { FrameChannel } from '../execution/frame-channel.ts';
+import { type Message, writeHead } from '../execution/frames.ts';
+import { asks, type HandlerProcessSettings, tells } from './handler-settings.ts';
+import { HandlerFailed, HandlerWork, type Said } from './handler-work.ts';
+
+const channel = new FrameChannel(workerChannel);
+
+function say(job: number, { code, head, body }: Said): void {
+  const header = head === undefined ? undefined : Buffer.from(head);
+  const pieces = [...(header === undefined ? [] : [header]), ...body];
+  channel.write([
+    writeHead({
+      job,
+      code: tells[code],
+      following: 0,
+      headerLength: header?.length,
+      seconds: undefined,
+      busySeconds: 0,
+      leftMilliseconds: 0,
+      bodyLength: pieces.reduce((sum, { length }) => sum + length, 0),
+    }),
+    ...pieces,
+  ]);
+}
+
+/** It could end the process that serves, which has the same user. */
+function forbidSignals(): void {
+  Object.defineProperty(process, 'kill', { value: undefined });
+  Object.defineProperty(process, '_kill', { value: undefined });
+}
+
+async function done(work: HandlerWork, { frame, body }: Message): Promise<Said | undefined> {
+  const { job, code, headerLength } = frame;
+  switch (code) {
+    case asks.preprocess:
+      return work.preprocess(job, body, headerLength ?? body.length);
+    case asks.postprocess:
+      return work.postprocess(job, body, headerLength);
+    default:
+      work.forget(job);
+      return undefined;
+  }
+}
+
+async function main(): Promise<void> {
+  const [first] = channel.readBatch() ?? [];
+  if (first === undefined) return;
+  const settings: HandlerProcessSettings = JSON.parse(first.body.toString());
+  forbidSignals();
+  let work: HandlerWork;
+  try {
+    work = HandlerWork.of(await import(pathToFileURL(settings.path).href), settings);
+  } catch (error) {
+    const message = error instanceof HandlerFailed ? error.message : inspect(error);
+    return say(openedJob, { code: 'failed', head: undefined, body: [Buffer.from(message)] });
+  }
+  say(openedJob, { code: 'opened', head: undefined, body: [] });
+  for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
+    for (const message of batch) {
+      const said = await done(work, message);
+      if (said !== undefined) say(message.frame.job, said);
+    }
+    channel.release(batch);
+  }
+}
+
+// Only the serving process ends this one.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']) process.on(signal, () => undefined);
+
+await main();
+process.exit(0);

@@ -1,0 +1,315 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
+import { jobAfter } from '../execution/executor.ts';
+import { openedJob } from '../execution/executor-settings.ts';
+import { type Message, writeHead } from '../execution/frames.ts';
+import { Overload } from '../execution/scheduler.ts';
+import { describeEnd, type ProcessEnd, WorkerProcess } from '../execution/worker-process.ts';
+import { StartupError } from '../model/startup-error.ts';
+import { RequestError } from '../protocol/request-error.ts';
+import { HandlerOutput } from './handler-output.ts';
+import { asks, type HandlerProcessSettings, handlerName, type RequestHead, tells } from './handler-settings.ts';
+import { answerIn, refusalIn } from './handler-told.ts';
+
+export interface HandlerOptions {
+  /** Where `handler.mjs` is, and what else it may read. */
+  readonly folder: string;
+  readonly settings: Omit<HandlerProcessSettings, 'path'>;
+  /** The longest that one call of `preprocess` or `postprocess` may take. */
+  readonly timeoutMilliseconds: number;
+  /** Requests that may wait or be answered at once. */
+  readonly mostUnderWay: number;
+  readonly log: Logger;
+  /** Ends the process. */
+  readonly signal: AbortSignal;
+}
+
+/** A request of the Open Inference Protocol, or an answer, with tensors in binary form. */
+export interface ModelMessage {
+  readonly body: Buffer;
+  /** How much of it is JSON; undefined when all is. */
+  readonly headerLength: number | undefined;
+}
+
+export interface HandlerAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Buffer;
+}
+
+/** A request that its handler refuses, or fails at. */
+export class HandlerProblem extends RequestError {
+  override readonly name = 'HandlerProblem';
+  /** What went wrong, for the one whose handler it is. */
+  readonly reason: string;
+
+  constructor(status: number, message: string, reason = message) {
+    super(status, message);
+    this.reason = reason;
+  }
+}
+
+/** One call of the handler, which waits or is under way. */
+interface Call {
+  readonly job: number;
+  readonly code: number;
+  readonly headerLength: number | undefined;
+  readonly pieces: readonly Buffer[];
+  /** The process that has what was kept for it; undefined where nothing was. */
+  readonly keeper: WorkerProcess | undefined;
+  /** Does nothing once nobody waits any more. */
+  settle(outcome: Message | RequestError): void;
+}
+
+const startMilliseconds = 60_000;
+const firstRestartMilliseconds = 100;
+const lastRestartMilliseconds = 10_000;
+/** Of a message, beside the tensors or the answer that it has. */
+const mostHeadBytes = 65_536;
+/** From source this file is handler.ts beside handler-process.ts; built, .js beside .js. */
+const main = new URL(import.meta.url.replace(/handler\.(ts|js)$/, 'handler-process.$1'));
+/** Where the program's own modules are. */
+const program = fileURLToPath(new URL('../../..', import.meta.url));
+
+/**
+ * The handler of a model, seen from the serving process: one call is done after the other. One that hangs is ended with its process, which
+ * is started anew; so is what says what it was not asked.
+ */
+export class Handler {
+  readonly #options: HandlerOptions;
+  readonly #queue: Call[] = [];
+  #worker: WorkerProcess | undefined;
+  #current: Call | undefined;
+  #lastJob = openedJob;
+  #restarts = 0;
+  #underWay = 0;
+  #inModel = 0;
+  #idle: (() => void)[] = [];
+
+  private constructor(options: HandlerOptions, worker: WorkerProcess) {
+    this.#options = options;
+    this.#adopt(worker);
+  }
+
+  /** @throws StartupError ModelInvalid for a module that cannot be used; the signal's reason */
+  static async start(options: HandlerOptions): Promise<Handler> {
+    return new Handler(options, await started(options));
+  }
+
+  /** How often its process was started anew. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /** Requests that wait for it or that it works on; not those that the model has now. */
+  get inFlight(): number {
+    return this.#underWay - this.#inModel;
+  }
+
+  /** Resolves once none is. */
+  idle(): Promise<void> {
+    return this.#underWay === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /**
+   * Answers a request.
+   *
+   * @param run gives the model's answer; undefined when nobody waits any more
+   * @returns undefined when `run` gave that
+   * @throws RequestError as the handler refuses it; 500 when it fails; 503 when too many are under way; 504 when it hangs, or the deadline
+   * passes; what `run` throws
+   */
+  async answer(
+    head: RequestHead,
+    body: Buffer,
+    deadline: Deadline,
+    run: (request: ModelMessage) => Promise<ModelMessage | undefined>,
+  ): Promise<HandlerAnswer | undefined> {
+    if (this.#underWay >= this.#options.mostUnderWay)
+      throw new Overload(`${handlerName} has too many requests: try again`, 0);
+    this.#lastJob = jobAfter(this.#lastJob);
+    const job = this.#lastJob;
+    this.#underWay += 1;
+    try {
+      const header = Buffer.from(JSON.stringify(head));
+      const asked = { job, code: asks.preprocess, headerLength: header.length, pieces: [header, body] };
+      const request = await this.#call({ ...asked, keeper: undefined }, deadline);
+      if (request.frame.code !== tells.run) throw problem(request);
+      const keeper = this.#worker;
+      try {
+        this.#inModel += 1;
+        const given = await run({ body: request.body, headerLength: request.frame.headerLength }).finally(() => {
+          this.#inModel -= 1;
+        });
+        if (given === undefined) return undefined;
+        const { headerLength } = given;
+        const answer = await this.#call(
+          { job, code: asks.postprocess, headerLength, pieces: [given.body], keeper },
+          deadline,
+        );
+        return answerOf(answer);
+      } finally {
+        // It has forgotten what it answered, and a process that is gone has forgotten all.
+        if (keeper !== undefined && keeper === this.#worker) send(keeper, { job, code: asks.forget, pieces: [] });
+      }
+    } finally {
+      this.#underWay -= 1;
+      if (this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  #call(asked: Omit<Call, 'settle'>, deadline: Deadline): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      const left = deadline.at - performance.now();
+      const timer = setTimeout(() => call.settle(new DeadlinePassed(deadline)), Math.max(0, left));
+      const call: Call = {
+        ...asked,
+        settle: (outcome) => {
+          clearTimeout(timer);
+          const place = this.#queue.indexOf(call);
+          if (place !== -1) this.#queue.splice(place, 1);
+          if (outcome instanceof RequestError) reject(outcome);
+          else resolve(outcome);
+        },
+      };
+      this.#queue.push(call);
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    const worker = this.#worker;
+    if (worker === undefined || this.#current !== undefined) return;
+    const call = this.#queue.shift();
+    if (call === undefined) return;
+    if (call.keeper !== undefined && call.keeper !== worker) {
+      call.settle(failed('it was started anew while the model ran, and has forgotten what it had kept'));
+      this.#next();
+      return;
+    }
+    this.#current = call;
+    send(worker, call);
+    const { timeoutMilliseconds } = this.#options;
+    const timer = setTimeout(() => {
+      call.settle(
+        new HandlerProblem(504, `${handlerName} took longer than the ${timeoutMilliseconds} ms that it may take`),
+      );
+      worker.kill();
+    }, timeoutMilliseconds);
+    worker.onMessage = (message) => {
+      clearTimeout(timer);
+      if (this.#current === call && message.frame.job === call.job) this.#answered(call, message);
+      else distrust(worker);
+    };
+  }
+
+  #answered(call: Call, message: Message): void {
+    this.#current = undefined;
+    call.settle(message);
+    this.#next();
+  }
+
+  #adopt(worker: WorkerProcess): void {
+    this.#worker = worker;
+    worker.onMessage = () => distrust(worker);
+    void worker.ended.then((end) => void this.#ended(end));
+  }
+
+  async #ended(end: ProcessEnd): Promise<void> {
+    const { log, signal } = this.#options;
+    this.#worker = undefined;
+    if (signal.aborted) return;
+    log.error({ ...end }, `the process of ${handlerName} ended: it is started anew`);
+    this.#current?.settle(new HandlerProblem(500, `the process of ${handlerName} ended: the pod's log says how`));
+    this.#current = undefined;
+    for (let backoff = firstRestartMilliseconds; ; backoff = Math.min(lastRestartMilliseconds, 4 * backoff)) {
+      await new Promise((resolve) => setTimeout(resolve, backoff));
+      if (signal.aborted) return;
+      try {
+        this.#adopt(await started(this.#options));
+        this.#restarts += 1;
+        this.#next();
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        log.error({ err: error }, `${handlerName} could not be started anew`);
+      }
+    }
+  }
+}
+
+/** It has said what it was not asked: nothing that it says is believed any more. */
+function distrust(worker: WorkerProcess): void {
+  worker.onMessage = () => undefined;
+  worker.kill();
+}
+
+function answerOf(message: Message): HandlerAnswer {
+  const { frame, body } = message;
+  if (frame.code !== tells.answer) throw problem(message);
+  const length = frame.headerLength ?? 0;
+  const head = answerIn(body.subarray(0, length).toString());
+  if (head !== undefined) return { ...head, body: body.subarray(length) };
+  throw failed('it gave an answer that is none');
+}
+
+function problem({ frame, body }: Message): HandlerProblem {
+  if (frame.code !== tells.refused) return failed(body.toString());
+  const refusal = refusalIn(body.toString());
+  return refusal === undefined
+    ? failed('it refused, and not as it should')
+    : new HandlerProblem(refusal.status, refusal.message);
+}
+
+function failed(reason: string): HandlerProblem {
+  return new HandlerProblem(500, `${handlerName} has failed: the pod's log says how`, reason);
+}
+
+function send(
+  worker: WorkerProcess,
+  { job, code, headerLength, pieces }: Pick<Call, 'job' | 'code' | 'pieces'> & Partial<Call>,
+): void {
+  const bodyLength = pieces.reduce((sum, { length }) => sum + length, 0);
+  const rest = { following: 0, seconds: undefined, busySeconds: 0, leftMilliseconds: 0 };
+  worker.socket.cork();
+  worker.socket.write(writeHead({ job, code, headerLength, bodyLength, ...rest }));
+  for (const piece of pieces) worker.socket.write(piece);
+  worker.socket.uncork();
+}
+
+/**
+ * Starts its process, and waits until the module is loaded.
+ *
+ * @throws StartupError ModelInvalid; the signal's reason
+ */
+async function started({ folder, settings, log, signal }: HandlerOptions): Promise<WorkerProcess> {
+  const output = new HandlerOutput(log, () => performance.now());
+  const worker = new WorkerProcess(
+    {
+      main,
+      settings: { ...settings, path: join(folder, handlerName) } satisfies HandlerProcessSettings,
+      env: {},
+      nodeOptions: ['--permission', `--allow-fs-read=${program}`, `--allow-fs-read=${folder}/`],
+      mostMessageBytes: mostHeadBytes + Math.max(settings.mostTensorBytes, settings.mostAnswerBytes),
+      onOutput: (text) => output.write(text),
+    },
+    signal,
+  );
+  // Where memory runs out, it goes before what serves.
+  const { pid } = worker.child;
+  if (pid !== undefined) await writeFile(`/proc/${pid}/oom_score_adj`, '1000').catch(() => undefined);
+  const timer = setTimeout(() => worker.kill(), startMilliseconds);
+  const told = new Promise<Message>((resolve) => {
+    worker.onMessage = resolve;
+  });
+  const first = await Promise.race([told, worker.ended]);
+  clearTimeout(timer);
+  signal.throwIfAborted();
+  if ('frame' in first && first.frame.code === tells.opened) return worker;
+  worker.kill();
+  const why = 'frame' in first ? first.body.toString() : `its process ended (${describeEnd(first)})`;
+  throw new StartupError('ModelInvalid', `${handlerName} cannot be used: ${why}`);
+}
