@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { exampleModel } from '../../inference-pod/test/models.ts';
 import { textModel } from '../../inference-pod/test/text-repository.ts';
 import { eventually, type Scenario, startScenario } from './scenario.ts';
 
@@ -9,6 +10,9 @@ import { eventually, type Scenario, startScenario } from './scenario.ts';
 const pod = join(import.meta.dirname, '../../inference-pod/test/models');
 const penguins = join(import.meta.dirname, '../../examples/models/penguins');
 const answers = JSON.parse(readFileSync(join(penguins, '1.answers.json'), 'utf8'));
+
+const documentation = readFileSync(join(import.meta.dirname, '../../docs/handlers.md'), 'utf8');
+const [, handler = ''] = /```js\n([\s\S]*?)```/.exec(documentation) ?? [];
 
 let scenario: Scenario;
 beforeAll(async () => {
@@ -24,10 +28,16 @@ beforeAll(async () => {
     'config.json': Buffer.from(JSON.stringify(configuration)),
     'preprocessor_config.json': Buffer.from(JSON.stringify(processing)),
   });
+  await putModel('flowers', {
+    'model.onnx': readFileSync(exampleModel('iris', '1').path),
+    'handler.mjs': Buffer.from(`${handler}\nimport './kinds.json' with { type: 'json' };`),
+    'kinds.json': Buffer.from('[]'),
+  });
   await scenario.apply('penguins.yaml');
+  await ask('flowers', { handler: { files: ['kinds.json'] } });
   await ask('ranker', { task: 'Rerank', rerank: { scoring: 'Logits' } });
   await ask('animals', { task: 'ImageClassification', classification: { maxPixels: 10_000 } });
-  for (const name of ['penguins', 'ranker', 'animals']) await scenario.waitReady(name, 120);
+  for (const name of ['penguins', 'ranker', 'animals', 'flowers']) await scenario.waitReady(name, 120);
 }, 400_000);
 afterAll(() => scenario.end());
 
@@ -120,4 +130,9 @@ test('a version that does not take what clients send is not rolled out where the
   expect((await post('ranker', '/v1/rerank', { model: 'ranker', query: 'a', documents: ['b'] })).results).toHaveLength(
     1,
   );
+});
+
+test("measures of a flower, by the model's own handler", async () => {
+  const answer = await post('flowers', '/predict', { sepal: [5.1, 3.5], petal: [1.4, 0.2] });
+  expect(answer).toEqual({ kind: 'setosa', sure: expect.any(Number), measures: 4 });
 });
