@@ -46,7 +46,8 @@ test('every request in the documentation is answered', async () => {
   const pod = await startPod('--model', join(repository, 'examples/models/iris/1.onnx'), '--model-name', 'iris');
   try {
     const fromCurl = blocks('sh').flatMap(([where, text]) =>
-      Array.from(text.matchAll(/-d '([^']+)'/g), (match) => [where, match[1] ?? ''] as const),
+      // What a handler takes is tried with that handler.
+      Array.from(text.matchAll(/-d '([^']+)'(?! \S+\/predict)/g), (match) => [where, match[1] ?? ''] as const),
     );
     const requests = [...blocks('json').filter(([, text]) => !isGoldenSet(text)), ...fromCurl];
     expect(requests.length).toBeGreaterThanOrEqual(2);

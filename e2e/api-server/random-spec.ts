@@ -67,6 +67,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'autoscaling.maxReplicas': [2, 5],
   'columns.name': ['age', 'town'],
   'columns.categories': [undefined, ['Ulm', 'Kiel']],
+  'handler.files': [undefined, ['labels.json'], ['labels.json', 'words.txt']],
   'zeroShot.hypothesis': ['It is {}.', '{}?'],
   'triggers.averageValue': ['512Mi', 1_000_000],
   'scaleUp.tolerance': ['50m', 0],
