@@ -1,10 +1,9 @@
-import { decodePictures, type PictureRequest, pictureWireOf } from '../protocol/picture-request.ts';
-import { badRequest } from '../protocol/request-error.ts';
+import { decodePictures, pictureWireOf } from '../protocol/picture-request.ts';
 import { encodeClassification } from '../protocol/text-classification.ts';
 import { type Answering, refuseLarger, type TaskTools } from './answering.ts';
 import { configurationIn } from './model-configuration.ts';
 import { classOutputOf, floatsOf } from './model-outputs.ts';
-import { decodePicture, UnreadablePicture } from './picture.ts';
+import { decodePicture, readable } from './picture.ts';
 import { pictureProcessingIn } from './picture-processing.ts';
 import { PictureProcessor } from './picture-processor.ts';
 import { scoresOf } from './scores.ts';
@@ -54,7 +53,8 @@ export function imageClassification(
       const values: Float32Array[] = [];
       for (const picture of some) {
         progress.goOn();
-        values.push(await valuesOf(picture, processor, task.mostPixels));
+        const read = async () => processor.values(await decodePicture(picture.bytes, task.mostPixels));
+        values.push(await readable(picture.field, read));
       }
       // A model of a batch that is fixed is given all of it.
       const filled = processor.batch === undefined ? values : padded(values, processor.batch);
@@ -66,19 +66,6 @@ export function imageClassification(
     );
     return encodeClassification(name, predictions, undefined);
   };
-}
-
-async function valuesOf(
-  { field, bytes }: PictureRequest['pictures'][number],
-  processor: PictureProcessor,
-  mostPixels: number,
-): Promise<Float32Array> {
-  try {
-    return processor.values(await decodePicture(bytes, mostPixels));
-  } catch (error) {
-    if (error instanceof UnreadablePicture) throw badRequest(`${field} cannot be taken: ${error.message}`);
-    throw error;
-  }
 }
 
 function chunks<T>(list: readonly T[], size: number): readonly (readonly T[])[] {

@@ -1,12 +1,11 @@
 import type { ModelSession } from '../model/session.ts';
 import type { Tensor, TensorSignature } from '../protocol/datatypes.ts';
 import { type Detection, encodeDetections, type SeenPicture } from '../protocol/detections.ts';
-import { decodePictures, type PictureRequest, pictureWireOf } from '../protocol/picture-request.ts';
-import { badRequest } from '../protocol/request-error.ts';
+import { decodePictures, pictureWireOf } from '../protocol/picture-request.ts';
 import { type Answering, refuseLarger, type TaskTools } from './answering.ts';
 import { configurationIn } from './model-configuration.ts';
 import { floatOutputs, floatsOf, inWords, UnfitModel } from './model-outputs.ts';
-import { decodePicture, UnreadablePicture } from './picture.ts';
+import { decodePicture, readable } from './picture.ts';
 import { detectorProcessingIn, type PictureProcessing } from './picture-processing.ts';
 import { type PreparedPicture, prepared } from './prepared-picture.ts';
 import { configurationName, type ObjectDetectionTask, pictureProcessorName } from './task.ts';
@@ -41,7 +40,7 @@ export function objectDetection(
     let bytes = 0;
     for (const one of pictures) {
       progress.goOn();
-      const { width, height, picture } = await readable(one, async () => {
+      const { width, height, picture } = await readable(one.field, async () => {
         const decoded = await decodePicture(one.bytes, task.mostPixels);
         return { ...decoded, picture: prepared(decoded, processing, true, task.mostPixels) };
       });
@@ -53,15 +52,6 @@ export function objectDetection(
     }
     return encodeDetections(name, seen);
   };
-}
-
-async function readable<T>({ field }: PictureRequest['pictures'][number], read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    if (error instanceof UnreadablePicture) throw badRequest(`${field} cannot be taken: ${error.message}`);
-    throw error;
-  }
 }
 
 /** What a model gave for one picture. */

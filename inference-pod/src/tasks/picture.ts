@@ -1,4 +1,5 @@
 import sharp from 'sharp';
+import { badRequest } from '../protocol/request-error.ts';
 
 /** Colours of a picture, row by row: red, green and blue of each pixel. */
 export interface Picture {
@@ -62,6 +63,19 @@ export async function decodePicture(bytes: Buffer, mostPixels: number): Promise<
         cause: error,
       },
     );
+  }
+}
+
+/**
+ * @param field of the request that has the picture
+ * @throws RequestError 400 that names it, for an UnreadablePicture
+ */
+export async function readable<T>(field: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof UnreadablePicture) throw badRequest(`${field} cannot be taken: ${error.message}`);
+    throw error;
   }
 }
 
