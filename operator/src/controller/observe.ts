@@ -117,7 +117,9 @@ async function refuseUnseen(
         if (isNotFound(error)) return undefined;
         throw error;
       });
-    if (live !== undefined && controllerOf(live)?.uid === uid)
+    // One that has lost its label never will be seen: it is made anew.
+    const isFollowed = live?.metadata.labels?.[labels.modelDeployment] !== undefined;
+    if (live !== undefined && isFollowed && controllerOf(live)?.uid === uid)
       throw new StaleView(`the record of revision ${name} is not seen yet`);
   }
 }
