@@ -165,6 +165,17 @@ describe('a handler', () => {
     expect((await post(url, { sepal: [1] })).status).toBe(422);
   });
 
+  test('answers what it has begun when the pod is told to end', async () => {
+    const slowly = 'await new Promise((resolve) => setTimeout(resolve, 400))';
+    const url = await serve(`
+      export async function preprocess() { ${slowly}; return { inputs: { X: [[1, 2, 3, 4]] } }; }
+      export async function postprocess() { ${slowly}; return 'done'; }`);
+    const answers = [1, 2].map(() => fetch(url, { method: 'POST', body: '{}' }).then((answer) => answer.text()));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await pod?.stop();
+    expect(await Promise.all(answers)).toEqual(['done', 'done']);
+  });
+
   test('is not there unless it is asked for', async () => {
     const args = await argumentsOf(named);
     pod = await startPod(...args.slice(0, -2));
@@ -255,6 +266,30 @@ describe('a handler that fails', () => {
     expect((await post(`${pod?.url}/v2/models/iris/infer`, { inputs })).status).toBe(200);
     expect((await get(`${pod?.url}/v2/health/ready`)).status).toBe(200);
     expect((await get(`${pod?.controlUrl}/metrics`)).text).toContain('slipway_handler_restarts_total 1');
+  });
+
+  test('is late for one: what it has kept for that is forgotten', async () => {
+    const url = await serve(`
+      const kept = new Set();
+      const registry = new FinalizationRegistry((name) => kept.delete(name));
+      export async function preprocess({ query }) {
+        if (query.has('late')) await new Promise((resolve) => setTimeout(resolve, 100));
+        const context = { bytes: new Uint8Array(2 ** 20) };
+        kept.add(registry);
+        kept.add(query.get('late'));
+        registry.register(context, query.get('late'));
+        // Enough that what nobody holds is collected.
+        for (let round = 0; query.has('count') && round < 50; round++) {
+          Array.from({ length: 1000 }, () => new Uint8Array(2 ** 16));
+          await new Promise((resolve) => setTimeout(resolve));
+        }
+        if (query.has('count')) throw Object.assign(new Error(String(kept.size - 2)), { status: 400 });
+        return { inputs: { X: [[1, 2, 3, 4]] }, context };
+      }`);
+    for (let late = 0; late < 5; late++)
+      expect((await post(`${url}?late=${late}`, {}, { 'x-request-timeout-ms': '50' })).status).toBe(504);
+    const { status, json } = await post(`${url}?count`, {});
+    expect([status, Number(json.error)]).toEqual([400, 0]);
   });
 
   test('prints without end: the log keeps what anybody reads', async () => {

@@ -60,8 +60,8 @@ interface Call {
   readonly pieces: readonly Buffer[];
   /** The process that has what was kept for it; undefined where nothing was. */
   readonly keeper: WorkerProcess | undefined;
-  /** Does nothing once nobody waits any more. */
-  settle(outcome: Message | RequestError): void;
+  /** @returns whether anybody still waited */
+  settle(outcome: Message | RequestError): boolean;
 }
 
 const startMilliseconds = 60_000;
@@ -163,16 +163,20 @@ export class Handler {
 
   #call(asked: Omit<Call, 'settle'>, deadline: Deadline): Promise<Message> {
     return new Promise((resolve, reject) => {
+      let isOver = false;
       const left = deadline.at - performance.now();
       const timer = setTimeout(() => call.settle(new DeadlinePassed(deadline)), Math.max(0, left));
       const call: Call = {
         ...asked,
         settle: (outcome) => {
+          const isWaiting = !isOver;
+          isOver = true;
           clearTimeout(timer);
           const place = this.#queue.indexOf(call);
           if (place !== -1) this.#queue.splice(place, 1);
           if (outcome instanceof RequestError) reject(outcome);
           else resolve(outcome);
+          return isWaiting;
         },
       };
       this.#queue.push(call);
@@ -201,14 +205,15 @@ export class Handler {
     }, timeoutMilliseconds);
     worker.onMessage = (message) => {
       clearTimeout(timer);
-      if (this.#current === call && message.frame.job === call.job) this.#answered(call, message);
+      if (this.#current === call && message.frame.job === call.job) this.#answered(call, message, worker);
       else distrust(worker);
     };
   }
 
-  #answered(call: Call, message: Message): void {
+  #answered(call: Call, message: Message, worker: WorkerProcess): void {
     this.#current = undefined;
-    call.settle(message);
+    // What was kept for an answer that nobody waits for would be kept for ever.
+    if (!call.settle(message)) send(worker, { job: call.job, code: asks.forget, pieces: [] });
     this.#next();
   }
 
