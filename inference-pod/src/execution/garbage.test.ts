@@ -50,7 +50,7 @@ describe('garbage', () => {
       }, new AbortController().signal);
       const inputs = [{ name: 'count', datatype: 'INT64', shape: [1], data: [65_000] }];
       const call = { wire: 'open-inference', body: Buffer.from(JSON.stringify({ inputs })), headerLength: undefined };
-      for (let run = 0; run < 2000; run++) await executor.run([call])[0];
+      for (let run = 0; run < 2000; run++) await executor.run([{ call, leftMilliseconds: 30_000 }])[0];
       executor.kill();`);
     expect(said.split('\n').filter((line) => line.includes('Mark-Compact')).length).toBeLessThan(5);
   }, 60_000);
