@@ -147,6 +147,24 @@ describe('a handler', () => {
     await other.stop();
   });
 
+  test("may keep outputs: they are nobody else's later", async () => {
+    const url = await serve(`
+      let kept;
+      export const preprocess = ({ query }) => {
+        const value = Number(query.get('value'));
+        return { inputs: { X: { shape: [9000, 4], data: new Float32Array(36_000).fill(value) } }, context: query.get('what') };
+      };
+      export function postprocess(outputs, what) {
+        if (what === 'keep') kept = outputs;
+        return Array.from((what === 'read' ? kept : outputs).probabilities.data.subarray(0, 3));
+      }`);
+    const ask = (what: string, value: number) => post(`${url}?what=${what}&value=${value}`, {});
+    const first = (await ask('keep', 5)).json;
+    await ask('other', -3);
+    await ask('other', 1);
+    expect((await ask('read', 1)).json).toEqual(first);
+  });
+
   test('answers many at once, each its own', async () => {
     const url = await serve(`${measured}
       export const postprocess = (_, { sepal }) => sepal;`);
@@ -332,6 +350,9 @@ test('a handler reaches nothing: no environment, files, processes, network, sign
         return new Promise((resolve, reject) => createServer().on('error', reject).listen(0, resolve));
       },
       kill: async () => process.kill(process.ppid, 'SIGTERM'),
+      debug: async () => process._debugProcess(process.ppid),
+      priority: async () => (await import('node:os')).setPriority(process.ppid, 5),
+      database: async () => new (await import('node:sqlite')).DatabaseSync(':memory:').exec("ATTACH '/tmp/slipway-handler.db' AS a"),
       addon: async () => process.dlopen({ exports: {} }, '/x.node'),
       inspector: async () => (await import('node:inspector')).open(0),
     };

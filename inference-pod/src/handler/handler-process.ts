@@ -3,6 +3,9 @@
  * network, no other processes, no addons. One call is done after the other, so whatever hangs or crashes it costs that one.
  */
 
+import { syncBuiltinESMExports } from 'node:module';
+import os from 'node:os';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { openedJob, workerChannel } from '../execution/executor-settings.ts';
@@ -33,8 +36,13 @@ function say(job: number, { code, head, body }: Said): void {
 
 /** It could end the process that serves, which has the same user. */
 function forbidSignals(): void {
-  Object.defineProperty(process, 'kill', { value: undefined });
-  Object.defineProperty(process, '_kill', { value: undefined });
+  for (const name of ['kill', '_kill', '_debugProcess', '_debugEnd'])
+    Object.defineProperty(process, name, { value: undefined });
+  // Of the module itself, also for who imports its names.
+  os.setPriority = () => {
+    throw new Error('a handler sets no priorities');
+  };
+  syncBuiltinESMExports();
 }
 
 async function done(work: HandlerWork, { frame, body }: Message): Promise<Said | undefined> {
@@ -66,6 +74,8 @@ async function main(): Promise<void> {
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     for (const message of batch) {
       const said = await done(work, message);
+      // What the call has left behind is dealt with before it is answered: a rejection of nobody's is its own.
+      await immediate();
       if (said !== undefined) say(message.frame.job, said);
     }
     channel.release(batch);

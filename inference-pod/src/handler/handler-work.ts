@@ -73,7 +73,8 @@ export class HandlerWork {
       const { signature, mostTensorBytes } = this.#settings;
       const context = this.#contexts.get(job);
       this.forget(job);
-      const tensors = parseAnswer(answer, signature, { mostTensorBytes }, headLength);
+      // A handler may keep what it is given, and the memory of messages is used again.
+      const tensors = parseAnswer(Buffer.from(answer), signature, { mostTensorBytes }, headLength);
       const outputs: Record<string, OutputTensor> = Object.fromEntries(
         Array.from(tensors, ([name, tensor]) => [name, outputTensor(tensor)]),
       );

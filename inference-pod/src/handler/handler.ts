@@ -297,7 +297,12 @@ async function started({ folder, settings, log, signal }: HandlerOptions): Promi
       main,
       settings: { ...settings, path: join(folder, handlerName) } satisfies HandlerProcessSettings,
       env: {},
-      nodeOptions: ['--permission', `--allow-fs-read=${program}`, `--allow-fs-read=${folder}/`],
+      nodeOptions: [
+        '--permission',
+        '--no-experimental-sqlite',
+        `--allow-fs-read=${program}`,
+        `--allow-fs-read=${folder}/`,
+      ],
       mostMessageBytes: mostHeadBytes + Math.max(settings.mostTensorBytes, settings.mostAnswerBytes),
       onOutput: (text) => output.write(text),
     },
