@@ -11,7 +11,7 @@ import {
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
 import { identityLabels } from '../desired/metadata.ts';
 import { preflightTrack } from '../desired/preflight-pod.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { liveObject } from '../kube/live-object.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
 import {
   childFields,
@@ -111,12 +111,7 @@ async function refuseUnseen(
   const named = new Set([status.updateRevision, status.currentRevision]);
   for (const name of named) {
     if (name === undefined || revisions.some(({ metadata }) => metadata.name === name)) continue;
-    const live = await client
-      .call<KubeObject>('GET', pathOf(revisionResource, namespace, name))
-      .catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
+    const live = await liveObject(client, pathOf(revisionResource, namespace, name));
     // One that has lost its label never will be seen: it is made anew.
     const isFollowed = live?.metadata.labels?.[labels.modelDeployment] !== undefined;
     if (live !== undefined && isFollowed && controllerOf(live)?.uid === uid)
@@ -199,11 +194,8 @@ async function lookUp(
 ): Promise<LookUp> {
   const { namespace } = model.metadata;
   const name = childName(child, model.metadata.name);
-  let live: KubeObject;
-  try {
-    live = await client.call('GET', pathOf(childResources[child], namespace, name));
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
+  const live = await liveObject(client, pathOf(childResources[child], namespace, name));
+  if (live === undefined) {
     memory.of(model).occupied.delete(child);
     return { kind: 'free' };
   }

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { canonical } from '../canonical.ts';
 import { childResources } from '../desired/children.ts';
-import { isNotFound } from '../kube/errors.ts';
-import { controllerOf, type KubeObject, pathOf } from '../kube/objects.ts';
+import { liveObject } from '../kube/live-object.ts';
+import { controllerOf, pathOf } from '../kube/objects.ts';
 import type { PassResult } from '../kube/runner.ts';
 import type { LiveChild, LiveDeployment } from '../observed.ts';
 import { modelDeploymentResource } from './caches.ts';
@@ -168,13 +168,6 @@ async function confirmDeployment(
 /** An undo is answered by who owns its template, which no generation tells. */
 function evidenceIn({ metadata: { uid, generation = 0 }, intruders }: LiveDeployment | LiveChild<unknown>) {
   return { uid, generation, intruders };
-}
-
-async function liveObject(client: PassOptions['client'], path: string): Promise<KubeObject | undefined> {
-  return client.call<KubeObject>('GET', path).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
 }
 
 /** Events are for people to read; the state of things does not hang on them. */
