@@ -419,8 +419,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
           log.info('the model is told of: the preflight ends');
           process.exit(0);
         },
-        onHopeless: (reason) =>
-          end({ reason: 'ModelInvalid', message: `the process that runs the model ends again and again: ${reason}` }),
+        onHopeless: (message) => end({ reason: 'ModelInvalid', message }),
       },
       whole.signal,
     );

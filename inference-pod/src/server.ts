@@ -93,7 +93,7 @@ export interface HandlerUse {
 
 export interface ServerEvents {
   /** The pod can do no more than to begin anew. */
-  readonly onHopeless: (reason: string) => void;
+  readonly onHopeless: (message: string) => void;
   /** The operator has been told which model is loaded. */
   readonly onTold: () => void;
 }
@@ -375,7 +375,7 @@ async function loadModel(
     requestTimeoutMilliseconds: settings.requestTimeoutMilliseconds,
     log,
     signal,
-    onHopeless,
+    onHopeless: (reason) => onHopeless(`the process that runs the model ends again and again: ${reason}`),
   });
   const handler =
     settings.handler === undefined
@@ -386,6 +386,7 @@ async function loadModel(
           mostUnderWay: settings.maxInFlight,
           timeoutMilliseconds: settings.handler.timeoutMilliseconds,
           log,
+          onHopeless: (reason) => onHopeless(`the handler cannot be started anew: ${reason}`),
           signal,
         });
   loading.enter('checking');

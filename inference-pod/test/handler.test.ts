@@ -286,6 +286,55 @@ describe('a handler that fails', () => {
     expect((await get(`${pod?.controlUrl}/metrics`)).text).toContain('slipway_handler_restarts_total 1');
   });
 
+  test('is asked to end what it has begun before it begins more, and nothing for who has gone', async () => {
+    const url = await serve(`
+      let begun = 0;
+      export async function preprocess() {
+        begun += 1;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        return { inputs: { X: [[1, 2, 3, 4]] } };
+      }
+      export const postprocess = () => begun;`);
+    const all = await Promise.all(Array.from({ length: 8 }, () => post(url, {})));
+    // Another may have been begun while the model had it.
+    expect(Math.min(...all.map(({ json }) => json))).toBeLessThanOrEqual(3);
+    const gone = new AbortController();
+    const aborted = Array.from({ length: 8 }, () =>
+      fetch(url, { method: 'POST', body: '{}', signal: gone.signal }).catch(() => undefined),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    gone.abort();
+    await Promise.all(aborted);
+    expect((await post(url, {})).json).toBeLessThanOrEqual(8 + 4 + 1);
+  });
+
+  test('cannot be started anew: the pod begins anew', async () => {
+    const work = join(folder, 'work');
+    const handler = `${measured.replace('export function', 'function')}
+      export { careful as preprocess };
+      const careful = (request) => request.query.has('bad') ? process.exit(5) : preprocess(request);`;
+    const log = join(folder, 'termination-log');
+    const surroundings = ['--work-directory', work, '--termination-log', log];
+    pod = await startPod(...(await argumentsOf(handler)), ...surroundings);
+    await writeFile(join(work, 'model/handler.mjs'), 'throw new Error("no luck any more")');
+    expect((await post(`${pod.url}/predict?bad`, {})).status).toBe(500);
+    expect(await pod.exit).toBe(1);
+    expect(JSON.parse(await readFile(log, 'utf8'))).toMatchObject({
+      reason: 'ModelInvalid',
+      message: expect.stringMatching(/^the handler cannot be started anew: [\s\S]*no luck any more/),
+    });
+  });
+
+  test('leaves a rejection to nobody: that costs its own request', async () => {
+    const url = await serve(`
+      export function preprocess({ query }) {
+        if (query.has('bad')) Promise.reject(new Error('floating'));
+        return { inputs: { X: [[1, 2, 3, 4]] } };
+      }`);
+    expect((await post(`${url}?bad`, {})).status).toBe(500);
+    expect((await post(url, {})).status).toBe(200);
+  });
+
   test('is late for one: what it has kept for that is forgotten', async () => {
     const url = await serve(`
       const kept = new Set();
@@ -353,6 +402,7 @@ test('a handler reaches nothing: no environment, files, processes, network, sign
       debug: async () => process._debugProcess(process.ppid),
       priority: async () => (await import('node:os')).setPriority(process.ppid, 5),
       database: async () => new (await import('node:sqlite')).DatabaseSync(':memory:').exec("ATTACH '/tmp/slipway-handler.db' AS a"),
+      program: async () => (await import('node:fs')).readdirSync(${JSON.stringify(join(import.meta.dirname, '../..'))}).join(),
       addon: async () => process.dlopen({ exports: {} }, '/x.node'),
       inspector: async () => (await import('node:inspector')).open(0),
     };

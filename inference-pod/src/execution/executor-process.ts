@@ -10,9 +10,9 @@ import { everyWire, type InferenceCall, isTaskWire, type TaskCall } from '../pro
 import type { TabularTask } from '../tasks/task.ts';
 import { measureBatchGain } from './batch-gain.ts';
 import { inferTogether } from './batching.ts';
-import { answered, type ExecutorSettings, type OpenedModel, openedJob, workerChannel } from './executor-settings.ts';
+import { answered, type ExecutorSettings, type OpenedModel } from './executor-settings.ts';
 import { FrameChannel } from './frame-channel.ts';
-import { type Message, writeHead } from './frames.ts';
+import { type Message, openedJob, workerChannel, writeHead } from './frames.ts';
 import { leaveOldBehind } from './garbage.ts';
 import { type InferenceAnswer, type InferenceLimits, infer } from './inference.ts';
 import type { TaskAnswers } from './task-answers.ts';

@@ -25,12 +25,6 @@ export interface TaskSettings {
   readonly folder: string;
 }
 
-/** The file descriptor of its socket. */
-export const workerChannel = 3;
-
-/** The job of the first message to an executor, and from it, which are about the model. */
-export const openedJob = 0;
-
 /** The code of an answer that is no refusal. */
 export const answered = 200;
 

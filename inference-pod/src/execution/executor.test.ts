@@ -1,7 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { jobAfter } from './executor.ts';
-import { openedJob } from './executor-settings.ts';
-import { readHead, writeHead } from './frames.ts';
+import { jobAfter, openedJob, readHead, writeHead } from './frames.ts';
 
 test('jobs have numbers that a frame can carry, one after another, and none is that of the first message', () => {
   const asCarried = (job: number) =>

@@ -1,8 +1,8 @@
 import { StartupError } from '../model/startup-error.ts';
 import type { Signature } from '../protocol/datatypes.ts';
 import { type Call, everyWire } from '../protocol/wires.ts';
-import { answered, type ExecutorSettings, type OpenedModel, openedJob } from './executor-settings.ts';
-import { type Message, writeHead } from './frames.ts';
+import { answered, type ExecutorSettings, type OpenedModel } from './executor-settings.ts';
+import { jobAfter, type Message, openedJob, writeHead } from './frames.ts';
 import type { InferenceAnswer } from './inference.ts';
 import { describeEnd, type ProcessEnd, WorkerProcess } from './worker-process.ts';
 
@@ -24,13 +24,6 @@ export type ExecutorAnswer = InferenceAnswer & { readonly busySeconds: number };
 interface Job {
   readonly number: number;
   readonly resolve: (answer: ExecutorAnswer | ProcessEnd) => void;
-}
-
-const lastJobNumber = 0xffff_fffe;
-
-/** Numbers of jobs have 32 bits; then they begin again, long after those of the first are done. */
-export function jobAfter(job: number): number {
-  return (job % lastJobNumber) + 1;
 }
 
 export interface TimedCall {

@@ -23,6 +23,19 @@ export interface Frame {
 
 export const headBytes = 44;
 
+/** The file descriptor of the socket, of the process that is told what to do. */
+export const workerChannel = 3;
+
+/** The job of the first message to a process, and from it. */
+export const openedJob = 0;
+
+const lastJobNumber = 0xffff_fffe;
+
+/** Numbers of jobs have 32 bits; then they begin again, long after those of the first are done. */
+export function jobAfter(job: number): number {
+  return (job % lastJobNumber) + 1;
+}
+
 export function writeHead(frame: Frame): Buffer {
   const head = Buffer.allocUnsafe(headBytes);
   head.writeUInt32LE(frame.bodyLength, 0);

@@ -42,8 +42,7 @@ export async function openTask(
 ): Promise<TaskAnswers> {
   const answering = await opened({ session, name, mostAnswerBytes }, task, folder);
   const mostBytes = isOfTexts(task) ? mostBytesTogether : 0;
-  const answerOne = async ({ wire, body, leftMilliseconds }: TimedTaskCall): Promise<InferenceAnswer> => {
-    const progress = new Progress(leftMilliseconds);
+  const answerOne = async ({ wire, body, progress }: BegunCall): Promise<InferenceAnswer> => {
     try {
       const text = await answering(body, progress, wire);
       refuseLarger(Buffer.byteLength(text), mostAnswerBytes);
@@ -54,15 +53,21 @@ export async function openTask(
   };
   return {
     async answer(calls, onAnswer) {
-      for (const group of groupsOf(calls, mostBytes))
+      // Their time runs while others have their turn.
+      const begun = calls.map((call) => ({ ...call, progress: new Progress(call.leftMilliseconds) }));
+      for (const group of groupsOf(begun, mostBytes))
         await Promise.all(group.map(async ([place, call]) => onAnswer(place, await answerOne(call))));
     },
   };
 }
 
+interface BegunCall extends TaskCall {
+  readonly progress: Progress;
+}
+
 /** Calls with their places, in their order. */
-function groupsOf(calls: readonly TimedTaskCall[], mostBytes: number): readonly [number, TimedTaskCall][][] {
-  const groups: [number, TimedTaskCall][][] = [];
+function groupsOf(calls: readonly BegunCall[], mostBytes: number): readonly [number, BegunCall][][] {
+  const groups: [number, BegunCall][][] = [];
   let room = 0;
   for (const [place, call] of calls.entries()) {
     const group = groups.at(-1);

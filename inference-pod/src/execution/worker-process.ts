@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex, PassThrough, type Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { openedJob, workerChannel } from './executor-settings.ts';
-import { FrameParser, FrameTooLarge, type Message, writeHead } from './frames.ts';
+import { FrameParser, FrameTooLarge, type Message, openedJob, workerChannel, writeHead } from './frames.ts';
 import { leaveBehind } from './garbage.ts';
 
 /** How a process ended that was not told to. */

@@ -8,9 +8,8 @@ import os from 'node:os';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
-import { openedJob, workerChannel } from '../execution/executor-settings.ts';
 import { FrameChannel } from '../execution/frame-channel.ts';
-import { type Message, writeHead } from '../execution/frames.ts';
+import { type Message, openedJob, workerChannel, writeHead } from '../execution/frames.ts';
 import { asks, type HandlerProcessSettings, tells } from './handler-settings.ts';
 import { HandlerFailed, HandlerWork, type Said } from './handler-work.ts';
 

@@ -57,25 +57,23 @@ export function outputTensor({ datatype, shape, data }: Tensor): OutputTensor {
   };
 }
 
-/** The elements of a tensor in arrays within arrays, as JSON has them. */
-export function nested({ datatype, shape, data }: OutputTensor): unknown {
-  const elements = Array.from<unknown, unknown>(data, (element) => elementInJson(datatype, element));
-  return shape
-    .reduceRight<readonly unknown[]>((inner, size, dimension) => {
-      if (dimension === 0) return inner;
-      const groups = elementCount(shape.slice(0, dimension));
-      return Array.from({ length: groups }, (_, group) => inner.slice(group * size, (group + 1) * size));
-    }, elements)
-    .slice(0, shape.length === 0 ? 1 : undefined);
+/** The elements of a tensor in arrays within arrays, in JSON. */
+export function nestedJson({ datatype, shape, data }: OutputTensor): string {
+  const elements = Array.from<unknown, string>(data, (element) => elementInJson(datatype, element));
+  const [whole = ''] = shape.reduceRight<readonly string[]>((inner, size, dimension) => {
+    const groups = elementCount(shape.slice(0, dimension));
+    return Array.from({ length: groups }, (_, at) => `[${inner.slice(at * size, (at + 1) * size).join()}]`);
+  }, elements);
+  return whole;
 }
 
-/** What JSON has no number for is null. */
-function elementInJson(datatype: Datatype, element: unknown): unknown {
-  if (datatype === 'BOOL') return element === 1;
-  if (typeof element === 'bigint') return Number(element);
-  if (typeof element !== 'number') return element;
-  if (!Number.isFinite(element)) return null;
-  return datatype === 'FP32' || datatype === 'FP16' ? shortest(element) : element;
+/** Whole numbers with all of their digits; what JSON has no number for is null. */
+function elementInJson(datatype: Datatype, element: unknown): string {
+  if (datatype === 'BOOL') return String(element === 1);
+  if (typeof element === 'string') return JSON.stringify(element);
+  if (typeof element !== 'number') return String(element);
+  if (!Number.isFinite(element)) return 'null';
+  return String(datatype === 'FP32' || datatype === 'FP16' ? shortest(element) : element);
 }
 
 /** The number of the fewest digits that is the same float32. */
@@ -142,7 +140,7 @@ function elementOf(datatype: Datatype, element: unknown): number | bigint | stri
     case 'FP16':
     case 'FP32':
     case 'FP64':
-      return numberOf(element);
+      return keptFloat(datatype, element);
     case 'BOOL':
       return [0, 1].find((each) => each === numberOf(element));
     case 'INT64':
@@ -158,6 +156,17 @@ function elementOf(datatype: Datatype, element: unknown): number | bigint | stri
       return kept[0] === number ? number : undefined;
     }
   }
+}
+
+const floats = { FP16: Float16Array, FP32: Float32Array, FP64: Float64Array } as const;
+
+/** What is finite may not become infinite on the way. */
+function keptFloat(datatype: keyof typeof floats, element: unknown): number | undefined {
+  const number = numberOf(element);
+  if (number === undefined) return undefined;
+  const isInfinite = typeof element === 'number' && !Number.isFinite(element);
+  const [kept = Number.NaN] = floats[datatype].of(number);
+  return isInfinite || Number.isFinite(kept) ? number : undefined;
 }
 
 function wholeOf(element: unknown): bigint | undefined {

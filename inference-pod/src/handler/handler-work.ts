@@ -13,7 +13,7 @@ import {
   type RequestHead,
   type tells,
 } from './handler-settings.ts';
-import { inputTensor, nested, outputTensor, UnfitTensor } from './handler-tensors.ts';
+import { inputTensor, nestedJson, outputTensor, UnfitTensor } from './handler-tensors.ts';
 
 /** What is said of a call: in JSON, and behind it in bytes. */
 export interface Said {
@@ -199,6 +199,7 @@ function bytesOf(body: unknown): readonly [Uint8Array, string] {
   return [Buffer.from(text), 'application/json'];
 }
 
-function asJson(outputs: Readonly<Record<string, OutputTensor>>): unknown {
-  return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, nested(tensor)]));
+function asJson(outputs: Readonly<Record<string, OutputTensor>>): Answer {
+  const members = Object.entries(outputs).map(([name, tensor]) => `${JSON.stringify(name)}:${nestedJson(tensor)}`);
+  return { contentType: 'application/json', body: `{${members.join()}}` };
 }

@@ -3,11 +3,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
-import { jobAfter } from '../execution/executor.ts';
-import { openedJob } from '../execution/executor-settings.ts';
-import { type Message, writeHead } from '../execution/frames.ts';
+import { jobAfter, type Message, openedJob, writeHead } from '../execution/frames.ts';
 import { Overload } from '../execution/scheduler.ts';
 import { describeEnd, type ProcessEnd, WorkerProcess } from '../execution/worker-process.ts';
+import { messageOf } from '../model/error-message.ts';
 import { StartupError } from '../model/startup-error.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { HandlerOutput } from './handler-output.ts';
@@ -23,6 +22,8 @@ export interface HandlerOptions {
   /** Requests that may wait or be answered at once. */
   readonly mostUnderWay: number;
   readonly log: Logger;
+  /** It cannot be started anew, again and again: the pod can do no more than to begin anew. */
+  readonly onHopeless: (reason: string) => void;
   /** Ends the process. */
   readonly signal: AbortSignal;
 }
@@ -61,18 +62,24 @@ interface Call {
   /** The process that has what was kept for it; undefined where nothing was. */
   readonly keeper: WorkerProcess | undefined;
   /** @returns whether anybody still waited */
-  settle(outcome: Message | RequestError): boolean;
+  settle(outcome: Message | RequestError | undefined): boolean;
+  /** Whether the client has gone. */
+  isAbandoned(): boolean;
 }
 
 const startMilliseconds = 60_000;
 const firstRestartMilliseconds = 100;
 const lastRestartMilliseconds = 10_000;
+/** Of one that was loaded before, in a row. */
+const mostStarts = 5;
 /** Of a message, beside the tensors or the answer that it has. */
 const mostHeadBytes = 65_536;
 /** From source this file is handler.ts beside handler-process.ts; built, .js beside .js. */
 const main = new URL(import.meta.url.replace(/handler\.(ts|js)$/, 'handler-process.$1'));
 /** Where the program's own modules are. */
-const program = fileURLToPath(new URL('../../..', import.meta.url));
+const program = ['../..', '../../../contract', '../../../package.json'].map((path) =>
+  fileURLToPath(new URL(path, import.meta.url)),
+);
 
 /**
  * The handler of a model, seen from the serving process: one call is done after the other. One that hangs is ended with its process, which
@@ -118,7 +125,8 @@ export class Handler {
    * Answers a request.
    *
    * @param run gives the model's answer; undefined when nobody waits any more
-   * @returns undefined when `run` gave that
+   * @param isAbandoned asked when its turn comes: what nobody waits for any more is not done
+   * @returns undefined when that was so
    * @throws RequestError as the handler refuses it; 500 when it fails; 503 when too many are under way; 504 when it hangs, or the deadline
    * passes; what `run` throws
    */
@@ -126,6 +134,7 @@ export class Handler {
     head: RequestHead,
     body: Buffer,
     deadline: Deadline,
+    isAbandoned: () => boolean,
     run: (request: ModelMessage) => Promise<ModelMessage | undefined>,
   ): Promise<HandlerAnswer | undefined> {
     if (this.#underWay >= this.#options.mostUnderWay)
@@ -135,8 +144,9 @@ export class Handler {
     this.#underWay += 1;
     try {
       const header = Buffer.from(JSON.stringify(head));
-      const asked = { job, code: asks.preprocess, headerLength: header.length, pieces: [header, body] };
+      const asked = { job, code: asks.preprocess, headerLength: header.length, pieces: [header, body], isAbandoned };
       const request = await this.#call({ ...asked, keeper: undefined }, deadline);
+      if (request === undefined) return undefined;
       if (request.frame.code !== tells.run) throw problem(request);
       const keeper = this.#worker;
       try {
@@ -147,10 +157,10 @@ export class Handler {
         if (given === undefined) return undefined;
         const { headerLength } = given;
         const answer = await this.#call(
-          { job, code: asks.postprocess, headerLength, pieces: [given.body], keeper },
+          { job, code: asks.postprocess, headerLength, pieces: [given.body], keeper, isAbandoned },
           deadline,
         );
-        return answerOf(answer);
+        return answer === undefined ? undefined : answerOf(answer);
       } finally {
         // It has forgotten what it answered, and a process that is gone has forgotten all.
         if (keeper !== undefined && keeper === this.#worker) send(keeper, { job, code: asks.forget, pieces: [] });
@@ -161,7 +171,7 @@ export class Handler {
     }
   }
 
-  #call(asked: Omit<Call, 'settle'>, deadline: Deadline): Promise<Message> {
+  #call(asked: Omit<Call, 'settle'>, deadline: Deadline): Promise<Message | undefined> {
     return new Promise((resolve, reject) => {
       let isOver = false;
       const left = deadline.at - performance.now();
@@ -179,7 +189,10 @@ export class Handler {
           return isWaiting;
         },
       };
-      this.#queue.push(call);
+      // What is nearly done comes first: otherwise all would be begun, and nothing be answered in time.
+      const begun = this.#queue.findIndex(({ code }) => code === asks.preprocess);
+      const place = asked.code === asks.preprocess || begun === -1 ? this.#queue.length : begun;
+      this.#queue.splice(place, 0, call);
       this.#next();
     });
   }
@@ -189,6 +202,11 @@ export class Handler {
     if (worker === undefined || this.#current !== undefined) return;
     const call = this.#queue.shift();
     if (call === undefined) return;
+    if (call.isAbandoned()) {
+      call.settle(undefined);
+      this.#next();
+      return;
+    }
     if (call.keeper !== undefined && call.keeper !== worker) {
       call.settle(failed('it was started anew while the model ran, and has forgotten what it had kept'));
       this.#next();
@@ -224,13 +242,14 @@ export class Handler {
   }
 
   async #ended(end: ProcessEnd): Promise<void> {
-    const { log, signal } = this.#options;
+    const { log, signal, onHopeless } = this.#options;
     this.#worker = undefined;
     if (signal.aborted) return;
     log.error({ ...end }, `the process of ${handlerName} ended: it is started anew`);
     this.#current?.settle(new HandlerProblem(500, `the process of ${handlerName} ended: the pod's log says how`));
     this.#current = undefined;
-    for (let backoff = firstRestartMilliseconds; ; backoff = Math.min(lastRestartMilliseconds, 4 * backoff)) {
+    let backoff = firstRestartMilliseconds;
+    for (let tries = 1; ; tries++) {
       await new Promise((resolve) => setTimeout(resolve, backoff));
       if (signal.aborted) return;
       try {
@@ -240,7 +259,9 @@ export class Handler {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        log.error({ err: error }, `${handlerName} could not be started anew`);
+        log.error({ err: error, tries }, `${handlerName} could not be started anew`);
+        if (tries === mostStarts) return onHopeless(messageOf(error));
+        backoff = Math.min(lastRestartMilliseconds, 4 * backoff);
       }
     }
   }
@@ -300,8 +321,7 @@ async function started({ folder, settings, log, signal }: HandlerOptions): Promi
       nodeOptions: [
         '--permission',
         '--no-experimental-sqlite',
-        `--allow-fs-read=${program}`,
-        `--allow-fs-read=${folder}/`,
+        ...[...program, `${folder}/`].map((path) => `--allow-fs-read=${path}`),
       ],
       mostMessageBytes: mostHeadBytes + Math.max(settings.mostTensorBytes, settings.mostAnswerBytes),
       onOutput: (text) => output.write(text),

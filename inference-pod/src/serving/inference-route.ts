@@ -215,7 +215,7 @@ async function byHandler(
   };
   try {
     const head = requestHead(request);
-    const given = await handler.answer(head, body.bytes, deadline, run);
+    const given = await handler.answer(head, body.bytes, deadline, () => response.destroyed, run);
     return given === undefined ? undefined : { answer: { ...given, body: [given.body] }, seconds };
   } catch (error) {
     if (!(error instanceof HandlerProblem)) throw error;

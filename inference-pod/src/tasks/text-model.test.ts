@@ -72,6 +72,20 @@ describe('texts of several requests', () => {
     ]);
   });
 
+  test('wait for no request of many', async () => {
+    const { shapes, model } = numbering();
+    await Promise.all([
+      model.run(
+        Array.from({ length: 100 }, () => text(1, 2)),
+        patient(),
+      ),
+      model.run([text(2, 50)], patient()),
+      model.run([text(3, 50)], patient()),
+    ]);
+    expect(shapes[0]).toEqual([2, 50]);
+    expect(shapes.slice(1).every(([, width]) => width === 2)).toBe(true);
+  });
+
   test('are answered each time anew', async () => {
     const { shapes, model } = numbering();
     expect(firsts(await model.run([text(1)], patient()))).toEqual([1]);

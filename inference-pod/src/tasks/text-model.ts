@@ -36,6 +36,8 @@ export interface ModelRows {
 /** Takes what the model gave for some texts apart, one vector for each. */
 export type ReadRows = (given: ModelRows, rows: readonly Tokens[]) => readonly Float32Array[];
 
+/** Requests of more texts are run by themselves. */
+const mostTextsTogether = 64;
 const knownInputs = ['input_ids', 'attention_mask', 'token_type_ids'];
 
 /**
@@ -87,9 +89,14 @@ export class TextModel {
 
   /** Never rejects. */
   async #runAll(): Promise<void> {
-    const places = this.#asked.splice(0).flatMap((asked) => asked.places());
-    const sorted = places.sort((a, b) => a.text.length - b.text.length);
-    for (const run of runsOf(sorted, this.#takesMask)) await this.#runTogether(run);
+    const asked = this.#asked.splice(0).map((each) => each.places());
+    const few = asked.filter(({ length }) => length <= mostTextsTogether);
+    const many = asked.filter(({ length }) => length > mostTextsTogether);
+    // Who asks little does not wait for who asks much.
+    for (const places of [few.flat(), ...many]) {
+      const sorted = places.toSorted((a, b) => a.text.length - b.text.length);
+      for (const run of runsOf(sorted, this.#takesMask)) await this.#runTogether(run);
+    }
   }
 
   async #runTogether(places: readonly Place[]): Promise<void> {
