@@ -39,6 +39,8 @@ test('a canary has a Deployment of its own, on a track that no Service selects',
 
 test('it waits for pods to take its share, and writes nothing meanwhile', async () => {
   await eventually(rolloutOf, (rollout) => rollout?.canary?.message?.includes('have not taken the share') === true);
+  // The line about a write comes after what it wrote can be read.
+  await sleep(1000);
   const before = operator.writesFor('iris').length;
   await sleep(3000);
   expect(operator.writesFor('iris').slice(before)).toEqual([]);
