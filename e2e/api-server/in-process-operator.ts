@@ -67,7 +67,7 @@ export async function startInProcessOperator(
       stop.abort();
       const why = await ended;
       await proxy.close();
-      if (why !== 'told') throw new Error(`the operator ended by itself: ${why}`);
+      if (why !== 'told') throw new Error(`the operator ended by itself: ${why}\n${lines.slice(-10).join('')}`);
     },
   };
 }
