@@ -29,7 +29,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     const app = join(unfinished, 'app');
     await mkdir(app, { recursive: true });
     // The lockfile speaks of all workspaces, so npm wants to see all of them.
-    for (const name of ['contract', 'operator', 'inference-pod', 'e2e']) {
+    for (const name of ['contract', 'operator', 'handler', 'inference-pod', 'e2e']) {
       await mkdir(join(app, name), { recursive: true });
       await cp(join(repository, name, 'package.json'), join(app, name, 'package.json'));
     }

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
+import type { InputTensor } from '@slipway/handler';
 import type { Datatype, TensorData } from '../protocol/datatypes.ts';
-import type { InputTensor } from './handler-module.ts';
 import { inputTensor, nestedJson, outputTensor } from './handler-tensors.ts';
 
 const most = 1000;

@@ -1,3 +1,4 @@
+import type { InputTensor, OutputTensor } from '@slipway/handler';
 import {
   type Datatype,
   elementCount,
@@ -6,7 +7,6 @@ import {
   type TensorSignature,
   zeros,
 } from '../protocol/datatypes.ts';
-import type { InputTensor, OutputTensor } from './handler-module.ts';
 
 /** The handler has given something that is no tensor of the model. */
 export class UnfitTensor extends Error {

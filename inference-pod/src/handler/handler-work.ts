@@ -1,10 +1,10 @@
 import { isUtf8 } from 'node:buffer';
 import { inspect } from 'node:util';
+import type { Answer, HandlerModule, HandlerRequest, OutputTensor, Prepared } from '@slipway/handler';
 import { writeBinaryTensor } from '../protocol/binary-tensors.ts';
 import type { Tensor } from '../protocol/datatypes.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import { parseAnswer } from '../validation/golden-set.ts';
-import type { Answer, HandlerModule, HandlerRequest, OutputTensor, Prepared } from './handler-module.ts';
 import {
   type AnswerHead,
   type HandlerProcessSettings,

@@ -1,17 +1,19 @@
-import type { Datatype, TensorData } from '../protocol/datatypes.ts';
-
 /** What `handler.mjs` beside a model exports. */
 export interface HandlerModule {
-  /** What the model is given for a request; what it throws with a `status` from 400 to 499 is told to the client. */
-  preprocess(request: HandlerRequest): Prepared | Promise<Prepared>;
-  /**
-   * What is answered: an `Answer`, or anything else as JSON. Without it, the outputs are answered as JSON.
-   *
-   * @param outputs those that were asked for, by name
-   * @param context what `preprocess` has kept for it
-   */
-  postprocess?(outputs: Readonly<Record<string, OutputTensor>>, context: unknown): unknown;
+  readonly preprocess: Preprocess;
+  readonly postprocess?: Postprocess;
 }
+
+/** What the model is given for a request; what it throws with a `status` from 400 to 499 is told to the client. */
+export type Preprocess = (request: HandlerRequest) => Prepared | Promise<Prepared>;
+
+/**
+ * What is answered: an `Answer`, or anything else as JSON. Without it, the outputs are answered as JSON.
+ *
+ * @param outputs those that were asked for, by name
+ * @param context what `preprocess` has kept for it
+ */
+export type Postprocess<Context = unknown> = (outputs: Outputs, context: Context) => unknown;
 
 export interface HandlerRequest {
   readonly body: Uint8Array;
@@ -39,12 +41,44 @@ export type InputTensor = NestedElements | { readonly shape: readonly number[]; 
 export type Element = number | bigint | boolean | string;
 export type NestedElements = Element | readonly NestedElements[];
 
+/** By their names. */
+export type Outputs = Readonly<Record<string, OutputTensor>>;
+
 export interface OutputTensor {
   readonly datatype: Datatype;
   readonly shape: readonly number[];
   /** Elements in row-major order: FP16 as a Float32Array, BOOL as 0 and 1, BYTES as strings. */
   readonly data: TensorData;
 }
+
+/** The data types of the Open Inference Protocol. */
+export type Datatype =
+  | 'BOOL'
+  | 'UINT8'
+  | 'UINT16'
+  | 'UINT32'
+  | 'UINT64'
+  | 'INT8'
+  | 'INT16'
+  | 'INT32'
+  | 'INT64'
+  | 'FP16'
+  | 'FP32'
+  | 'FP64'
+  | 'BYTES';
+
+export type TensorData =
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Float32Array
+  | Float64Array
+  | readonly string[];
 
 /** An answer of another type than JSON, or of another status than 200. */
 export interface Answer {
