@@ -8,6 +8,8 @@ export const environment = {
   modelName: 'SLIPWAY_MODEL_NAME',
   modelVersion: 'SLIPWAY_MODEL_VERSION',
   modelUri: 'SLIPWAY_MODEL_URI',
+  /** Where the model is in the archive that its URI names. */
+  modelArchivePath: 'SLIPWAY_MODEL_ARCHIVE_PATH',
   modelSha256: 'SLIPWAY_MODEL_SHA256',
   /** The public key, in PEM, that has to have signed the model, and the name of the signature's file beside it. */
   modelSignatureKey: 'SLIPWAY_MODEL_SIGNATURE_KEY',

@@ -32,6 +32,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     'mlflow://iris@champion/iris.onnx',
     'hf://org/iris@main/iris.onnx',
   ],
+  'model.archivePath': ['model.onnx', 'iris 1/model.onnx'],
   'model.secretName': ['store', 'another.store'],
   // Pods of an unpinned model would be asked what they have loaded, and there are none here.
   'model.sha256': ['a'.repeat(64), 'b'.repeat(64)],

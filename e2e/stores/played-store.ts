@@ -41,9 +41,17 @@ export class Workplace {
 
   /** The pod fetches the model, and says nothing of what is in a Secret. */
   async expectLoaded(uri: string, secret: readonly string[], environment: Record<string, string> = {}): Promise<void> {
-    const sha256 = createHash('sha256')
-      .update(await readFile(iris))
-      .digest('hex');
+    await this.expectLoadedOf(await readFile(iris), uri, secret, environment);
+  }
+
+  /** @param bytes that the store has */
+  async expectLoadedOf(
+    bytes: Buffer,
+    uri: string,
+    secret: readonly string[],
+    environment: Record<string, string> = {},
+  ): Promise<void> {
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
     const args = ['--model-uri', uri, '--model-name', 'iris', '--model-sha256', sha256, ...secret];
     const pod = await startPodIn({ environment }, ...args);
     await pod.stop();

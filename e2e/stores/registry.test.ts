@@ -1,8 +1,9 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { failToStartIn, startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
@@ -16,6 +17,9 @@ import { digestOf, pushArtifact } from './pushed-artifact.ts';
 const token = 'a-token-of-the-registry';
 const account = Buffer.from('user:the-password-of-the-user').toString('base64');
 const bytes = readFileSync(iris);
+const run = promisify(execFile);
+/** What oras calls a folder. */
+const packedType = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
 let work: Workplace;
 let registry: ChildProcess;
@@ -232,12 +236,24 @@ describe('a model comes from an OCI registry', () => {
     await work.expectRefused(`oci://${open}/models/hostile:1`, [], ['ModelNotFound', 'has 2 files']);
   });
 
-  test('not when it is an archive, or no artifact', async () => {
-    await push('models/archive', '1', { 'model.tar.gz': bytes }, 'application/vnd.oci.image.layer.v1.tar+gzip');
+  test('as a folder that was packed, and as an image of one layer', async () => {
+    const archive = join(work.folder, 'iris.tar.gz');
+    await run('tar', ['-czf', archive, '-C', dirname(iris), basename(iris)]);
+    const packed = readFileSync(archive);
+    await push('models/folder', '1', { 'read.me': Buffer.from('x'), iris: packed }, packedType);
+    await work.expectLoadedOf(packed, `oci://${open}/models/folder:1/iris`, []);
+    const { crane } = await ensureBinaries('crane');
+    await run(crane, ['append', '--oci-empty-base', '--new_layer', archive, '--new_tag', `${open}/models/image:1`]);
+    await work.expectLoadedOf(packed, `oci://${open}/models/image:1`, []);
+  });
+
+  test('not when it is packed in a way that is not known here', async () => {
+    const type = 'application/vnd.oci.image.layer.v1.tar+zstd';
+    await push('models/archive', '1', { model: bytes }, type);
     await work.expectRefused(
       `oci://${open}/models/archive:1`,
       [],
-      ['ModelFetchFailed', 'is an archive (application/vnd.oci.image.layer.v1.tar+gzip)'],
+      ['ModelFetchFailed', `is an archive that is not unpacked here (${type})`],
     );
   });
 });

@@ -19,6 +19,7 @@ interface Options
       ServerSettings,
       | 'modelName'
       | 'modelUri'
+      | 'modelArchivePath'
       | 'modelSha256'
       | 'modelSignatureKey'
       | 'modelSignatureFile'
@@ -37,6 +38,7 @@ interface Options
   readonly model?: string;
   readonly modelUri?: string;
   readonly modelName?: string;
+  readonly modelArchivePath?: string;
   readonly modelSha256?: string;
   readonly modelSignatureKey?: string;
   readonly modelSignatureFile?: string;
@@ -105,6 +107,13 @@ const program = new Command('inference-pod')
   .addOption(option('--model-uri <uri>', 'https, http, pvc, configmap or file URI of the model', environment.modelUri))
   .addOption(option('--model-name <name>', "the name in URLs; default: the file's", environment.modelName))
   .addOption(option('--model-version <version>', 'the version in URLs', environment.modelVersion).default('1'))
+  .addOption(
+    option(
+      '--model-archive-path <path>',
+      'where the model is in the archive that the URI names',
+      environment.modelArchivePath,
+    ),
+  )
   .addOption(
     option('--model-sha256 <digest>', 'refuse a model with another digest', environment.modelSha256).argParser(sha256),
   )
@@ -333,6 +342,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     modelName,
     modelUri = model,
     revision,
+    modelArchivePath,
     modelSha256,
     modelSignatureKey,
     modelSignatureFile,
@@ -393,6 +403,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
         ...rest,
         modelName: name,
         modelUri,
+        modelArchivePath,
         modelSha256,
         modelSignatureKey,
         modelSignatureFile,

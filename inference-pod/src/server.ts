@@ -43,6 +43,7 @@ export interface ServerSettings {
   readonly modelName: string;
   readonly modelVersion: string;
   readonly modelUri: string;
+  readonly modelArchivePath: string | undefined;
   readonly modelSha256: string | undefined;
   /** The public key, in PEM, that has to have signed the model; undefined: nobody has to. */
   readonly modelSignatureKey: string | undefined;
@@ -333,6 +334,7 @@ async function loadModel(
     directory: settings.workDirectory,
     mountDirectory: settings.mountDirectory,
     maxBytes: settings.modelMaxBytes,
+    archivePath: settings.modelArchivePath,
     sha256: settings.modelSha256,
     companions: Array.from(new Set([...companionsOf(settings.task), ...filesOf(settings.handler)])),
     signer: signerOf(settings.modelSignatureKey, settings.modelSignatureFile),

@@ -2,10 +2,12 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
 import { fingerprintOf } from '../../../contract/src/signed-model.ts';
+import { archiveFormatOf } from './archive.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
 import { bytesOf, digestOfFiles, type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
+import { mlflowFileName, modelInFolder, mostBytesOfMlflowFile } from './mlflow-folder.ts';
 import { Passing } from './passing-failure.ts';
 import { checkSignature, copySignature, isStillTrusted, type Signer, signatureName, signatureOf } from './signature.ts';
 import { type ModelSource, parseModelSource } from './source.ts';
@@ -18,6 +20,8 @@ export interface FetchOptions extends Pick<CopyOptions, 'maxBytes' | 'credential
   readonly mountDirectory: string;
   /** Lower-case hexadecimal; undefined accepts any bytes. */
   readonly sha256: string | undefined;
+  /** Where the model is in the archive, if it is in one, and not alone. */
+  readonly archivePath?: string | undefined;
   /** Files that are needed beside it, by their names. */
   readonly companions?: readonly string[];
   /** Who has to have signed it; undefined for nobody. */
@@ -32,9 +36,9 @@ export interface ModelFile {
   readonly path: string;
   /** Where that and the files beside it are. */
   readonly folder: string;
-  /** Of all of its files. */
+  /** Of all of its files, or of the archive that it is in. */
   readonly bytes: number;
-  /** Of the bytes, in lower-case hexadecimal; of a model in several files, as `digestOfFiles` has it. */
+  /** Of the bytes, in lower-case hexadecimal; of a model in several files, as `digestOfFiles` has it; of an archive, its own. */
   readonly sha256: string;
   /** What its URI has led to, where that may move. */
   readonly resolvedUri: string | undefined;
@@ -46,10 +50,6 @@ export interface ModelFile {
 
 /** What the model itself is called in the work directory, whatever it is called where it comes from. */
 const modelPath = 'model.onnx';
-
-/** What a folder of MLflow's is named by, and how long it is at most. */
-const mlflowFileName = 'MLmodel';
-const mostBytesOfMlflowFile = 2 ** 20;
 
 /**
  * Copies a model, and the files beside it that have its data, into the work directory while sizes and digests are checked, whatever its
@@ -63,22 +63,17 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   const source = parseModelSource(uri, options.mountDirectory, options.credentials);
   const folder = join(options.directory, 'model');
   const partial = `${folder}.partial`;
-  await rm(partial, { recursive: true, force: true });
-  const earlier = await keptModel(folder, uri, source.origin, options);
-  if (earlier !== undefined && (await isStillTrusted(folder, earlier, options.signer)))
-    return modelFileOf(folder, earlier, options.signer, false);
+  const unpacked = unpackedIn(options.directory);
+  // There is room for one of each.
+  for (const rest of [partial, unpacked]) await rm(rest, { recursive: true, force: true });
+  const kept = await keptModel(folder, uri, source.origin, options);
+  const earlier = kept !== undefined && (await isStillTrusted(folder, kept, options.signer)) ? kept : undefined;
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
-    // The file that is copied may be the very one that was kept.
-    if (source.kind !== 'file') await rm(folder, { recursive: true, force: true });
-    const located = await locate(uri, source, partial, options, signal);
-    const fetched = await fetchFiles(located, partial, options, signal);
-    await rm(folder, { recursive: true, force: true });
-    await rename(partial, folder);
-    await keepRecord(folder, source.origin, fetched);
-    return modelFileOf(folder, fetched, options.signer, true);
+    const model = earlier ?? (await fetchAnew(uri, source, { folder, partial }, options, signal));
+    return { ...(await openedFolder(folder, model, options, signal)), isFetched: earlier === undefined };
   } catch (error) {
-    await rm(partial, { recursive: true, force: true });
+    for (const rest of [partial, unpacked]) await rm(rest, { recursive: true, force: true });
     if (error instanceof StartupError) throw error;
     if (error instanceof InvalidModelUri)
       throw new StartupError('InvalidConfiguration', error.message, { cause: error });
@@ -86,14 +81,51 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   }
 }
 
-function modelFileOf(
+const unpackedIn = (directory: string) => join(directory, 'unpacked');
+
+async function fetchAnew(
+  uri: string,
+  source: ModelSource,
+  { folder, partial }: { readonly folder: string; readonly partial: string },
+  options: FetchOptions,
+  signal: AbortSignal,
+): Promise<KeptModel> {
+  // The file that is copied may be the very one that was kept.
+  if (source.kind !== 'file') await rm(folder, { recursive: true, force: true });
+  const located = await locate(uri, source, partial, options, signal);
+  const fetched = await fetchFiles(located, partial, options, signal);
+  await rm(folder, { recursive: true, force: true });
+  await rename(partial, folder);
+  await keepRecord(folder, source.origin, fetched);
+  return fetched;
+}
+
+/** What is to be loaded of a folder whose bytes are verified: of an archive, what is in it. */
+async function openedFolder(
   folder: string,
-  { files, sha256, resolvedUri }: KeptModel,
-  signer: Signer | undefined,
-  isFetched: boolean,
-): ModelFile {
+  { files, sha256, resolvedUri, format }: KeptModel,
+  { signer, archivePath, companions = [], directory, maxBytes }: FetchOptions,
+  signal: AbortSignal,
+): Promise<Omit<ModelFile, 'isFetched'>> {
   const signedBy = signer === undefined ? undefined : fingerprintOf(signer.key);
-  return { path: join(folder, files[0].path), folder, bytes: bytesOf(files), sha256, resolvedUri, signedBy, isFetched };
+  const bytes = bytesOf(files);
+  const path = join(folder, files[0].path);
+  if (format === undefined) {
+    if (archivePath !== undefined)
+      throw new StartupError(
+        'InvalidConfiguration',
+        'spec.model.archivePath is of an archive, and the model is in none',
+      );
+    return { path, folder, bytes, sha256, resolvedUri, signedBy };
+  }
+  const { unpackModel } = await import('./archived-model.ts');
+  const model = await unpackModel(path, format, unpackedIn(directory), {
+    archivePath,
+    companions,
+    maxBytes: maxBytes - bytes,
+    signal,
+  });
+  return { ...model, bytes, sha256, resolvedUri, signedBy };
 }
 
 interface Located {
@@ -119,8 +151,7 @@ async function locate(
     const message = `the file ${nameOfSource(source)} has more than the ${mostBytesOfMlflowFile} bytes that are read of it: name the model itself in spec.model.uri`;
     throw new StartupError('ModelTooLarge', message, { cause: error });
   });
-  const { modelInFolder } = await import('./mlflow-folder.ts');
-  const location = modelInFolder(await readFile(path, 'utf8'));
+  const location = await modelInFolder(await readFile(path, 'utf8'));
   await rm(path);
   const resolvedUri = resolvedOf(source);
   const model = uriBeside(resolvedUri ?? uri, location);
@@ -159,20 +190,16 @@ async function fetchFiles(
   // All of one commit, or of one manifest, however a name in the URI moves meanwhile.
   const base = located.resolvedUri === undefined ? (resolvedUri ?? uri) : uri;
   const sourceOf = (besideUri: string) => parseModelSource(besideUri, mountDirectory, credentials);
-  const copyBeside = (besideUri: string, path: string) =>
-    copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOf(files));
-  for (const location of await externalDataOf(join(folder, modelPath), signal)) {
-    if (location === name || location === modelPath || location === signatureName)
-      throw new StartupError(
-        'ModelInvalid',
-        `the model has data in '${location}', as if that were another file than its own`,
-      );
-    files.push(await copyBeside(uriBeside(base, location), location));
-  }
-  for (const companion of options.companions ?? []) {
-    if (files.some(({ path }) => path === companion))
-      throw new StartupError('ModelInvalid', `the model has data in '${companion}', which is to be another file`);
-    files.push(await companionFile(base, companion, (besideUri) => copyBeside(besideUri, companion)));
+  const copyBeside = async (besideUri: string, path: string): Promise<void> => {
+    files.push(await copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOf(files)));
+  };
+  const format = await archiveFormatOf(join(folder, modelPath));
+  // What is in an archive needs nothing beside it.
+  if (format === undefined) {
+    const data = await externalDataOf(join(folder, modelPath), signal);
+    for (const location of data) await copyBeside(uriBeside(base, unlikeModel(location, name)), location);
+    for (const companion of options.companions ?? [])
+      await copyCompanion(base, unlikeOthers(companion, files), (besideUri) => copyBeside(besideUri, companion));
   }
   const sha256 = digestOfFiles(files);
   if (options.sha256 !== undefined && options.sha256 !== sha256)
@@ -183,21 +210,29 @@ async function fetchFiles(
     await copySignature(from, signatureOf(folder), { credentials, signal });
     await checkSignature(folder, files, signer);
   }
-  return { files, sha256, resolvedUri };
+  return { files, sha256, resolvedUri, format };
 }
 
-/** Beside the model, or, as the hub has it, above a folder `onnx` in which that is. */
-async function companionFile(
-  base: string,
-  companion: string,
-  from: (uri: string) => Promise<KeptFile>,
-): Promise<KeptFile> {
+/** @throws StartupError ModelInvalid when a model has its data in what is something else */
+function unlikeModel(location: string, name: string): string {
+  if (location !== name && location !== modelPath && location !== signatureName) return location;
+  const message = `the model has data in '${location}', as if that were another file than its own`;
+  throw new StartupError('ModelInvalid', message);
+}
+
+function unlikeOthers(companion: string, files: readonly KeptFile[]): string {
+  if (!files.some(({ path }) => path === companion)) return companion;
+  throw new StartupError('ModelInvalid', `the model has data in '${companion}', which is to be another file`);
+}
+
+/** From beside the model, or, as the hub has it, from above a folder `onnx` in which that is. */
+async function copyCompanion(base: string, companion: string, copy: (uri: string) => Promise<void>): Promise<void> {
   // A host, a bucket or a claim may have that name as well.
   const above = base.replace(/(?<!\/)\/onnx\/([^/?#]+)(?=$|[?#])/, '/$1');
   let cause: StartupError | undefined;
   for (const place of new Set([base, above])) {
     try {
-      return await from(uriBeside(place, companion));
+      return await copy(uriBeside(place, companion));
     } catch (error) {
       if (!(error instanceof StartupError) || !isElsewhere.has(error.reason)) throw error;
       cause ??= error;

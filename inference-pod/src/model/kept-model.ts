@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ArchiveFormat } from './archive.ts';
 import type { CopiedFile } from './copied-file.ts';
 
 /** A file of a model that was copied. */
@@ -20,6 +21,8 @@ export interface KeptModel {
   readonly files: readonly [KeptFile, ...KeptFile[]];
   readonly sha256: string;
   readonly resolvedUri: string | undefined;
+  /** Of the archive that it is in. */
+  readonly format: ArchiveFormat | undefined;
 }
 
 /** What is written beside the copy. */
@@ -28,6 +31,7 @@ interface KeptRecord {
   readonly origin: string;
   readonly sha256: string;
   readonly resolvedUri?: string;
+  readonly format?: ArchiveFormat;
   readonly files: readonly Pick<KeptFile, 'path' | 'name' | 'location'>[];
 }
 
@@ -52,11 +56,12 @@ const recordOf = (folder: string) => `${folder}.json`;
 
 /** Notes what a copy is of. Without it the next container fetches again, which is no reason not to serve. */
 export async function keepRecord(folder: string, origin: string, model: KeptModel): Promise<void> {
-  const { files, sha256, resolvedUri } = model;
+  const { files, sha256, resolvedUri, format } = model;
   const record: KeptRecord = {
     origin: digestOf(origin),
     sha256,
     ...(resolvedUri === undefined ? {} : { resolvedUri }),
+    ...(format === undefined ? {} : { format }),
     files: files.map(({ path, name, location }) => ({ path, name, location })),
   };
   await writeFile(recordOf(folder), JSON.stringify(record)).catch(() => undefined);
@@ -77,7 +82,9 @@ export async function keptModel(
     const record: KeptRecord | null = JSON.parse(await readFile(recordOf(folder), 'utf8'));
     // What its URI had led to then may be what is asked for by now.
     if (record === null || (record.origin !== digestOf(origin) && record.resolvedUri !== uri)) return undefined;
-    if (companions.some((companion) => !record.files.some(({ path }) => path === companion))) return undefined;
+    const { resolvedUri, format } = record;
+    const isMissing = (companion: string) => !record.files.some(({ path }) => path === companion);
+    if (format === undefined && companions.some(isMissing)) return undefined;
     const [first, ...others] = record.files;
     if (first === undefined) return undefined;
     const model = await readKept(folder, first);
@@ -85,7 +92,7 @@ export async function keptModel(
     for (const file of others) files.push(await readKept(folder, file));
     const sha256 = digestOfFiles(files);
     const isSame = sha256 === record.sha256 && (asked === undefined || asked === sha256);
-    return isSame && bytesOf(files) <= maxBytes ? { files, sha256, resolvedUri: record.resolvedUri } : undefined;
+    return isSame && bytesOf(files) <= maxBytes ? { files, sha256, resolvedUri, format } : undefined;
   } catch {
     // It is not there, or not whole.
     return undefined;

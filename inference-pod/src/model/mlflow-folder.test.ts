@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { modelInFolder } from './mlflow-folder.ts';
 
-test('the model of a folder is the data of its flavor onnx', () => {
+test('the model of a folder is the data of its flavor onnx', async () => {
   const written = `
 artifact_path: model
 flavors:
@@ -16,7 +16,7 @@ flavors:
 mlflow_version: 3.6.0
 metadata: {key: !!binary aGVsbG8=, seen: !!set {a: null}}
 `;
-  expect(modelInFolder(written)).toBe('onnx/model.onnx');
+  expect(await modelInFolder(written)).toBe('onnx/model.onnx');
 });
 
 test.each([
@@ -30,6 +30,6 @@ test.each([
   ['flavors: {onnx: {data: ../model.onnx}}', 'no path in its folder'],
   ['flavors: {onnx: {data: /model.onnx}}', 'no path in its folder'],
   ['flavors: {onnx: {data: [model.onnx]}}', 'and no onnx'],
-])('%j is refused', (text, message) => {
-  expect(() => modelInFolder(text)).toThrow(message);
+])('%j is refused', async (text, message) => {
+  await expect(modelInFolder(text)).rejects.toThrow(message);
 });

@@ -1,6 +1,9 @@
-import { load, YAML11_SCHEMA } from 'js-yaml';
 import { shorten } from '../protocol/json-reader.ts';
 import { StartupError } from './startup-error.ts';
+
+/** What a folder of MLflow's is named by, and how long it is at most. */
+export const mlflowFileName = 'MLmodel';
+export const mostBytesOfMlflowFile = 2 ** 20;
 
 /**
  * Where the model of an MLflow folder is, as its file `MLmodel` says (MLflow's model format: `flavors.onnx.data`).
@@ -8,8 +11,8 @@ import { StartupError } from './startup-error.ts';
  * @returns a path from that folder on, within it
  * @throws StartupError ModelInvalid
  */
-export function modelInFolder(text: string): string {
-  const flavors = member(parsed(text), 'flavors');
+export async function modelInFolder(text: string): Promise<string> {
+  const flavors = member(await parsed(text), 'flavors');
   const data = member(member(flavors, 'onnx'), 'data');
   if (typeof data !== 'string') {
     const others = typeof flavors === 'object' && flavors !== null ? Object.keys(flavors).join(', ') : '';
@@ -22,7 +25,8 @@ export function modelInFolder(text: string): string {
   return data;
 }
 
-function parsed(text: string): unknown {
+async function parsed(text: string): Promise<unknown> {
+  const { load, YAML11_SCHEMA } = await import('js-yaml');
   try {
     // As PyYAML writes it, which knows bytes and sets.
     return load(text, { schema: YAML11_SCHEMA });

@@ -15,8 +15,6 @@ interface Layer {
   readonly digest: string;
   /** The name of the file that it is. */
   readonly title: string | undefined;
-  /** Whether it is a folder that was packed. */
-  readonly isPacked: boolean;
 }
 
 const manifestTypes = [
@@ -24,8 +22,8 @@ const manifestTypes = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ];
 const titleAnnotation = 'org.opencontainers.image.title';
-/** Of a folder, by oras. */
-const unpackAnnotation = 'io.deis.oras.content.unpack';
+/** Of archives, what is none of the formats that are unpacked here. */
+const foreignArchive = /\b(zstd|bzip2|xz)$/;
 
 /**
  * A file of an OCI artifact (OCI Distribution Specification 1.1): the layer that has its name, by the annotation
@@ -98,10 +96,10 @@ function layerOf(layers: readonly Layer[], path: string | undefined, name: strin
     );
   if (!/^sha256:[0-9a-f]{64}$/.test(found.digest))
     throw new StartupError('ModelFetchFailed', `the file of ${name} has a digest that is not of sha256`);
-  if (found.isPacked)
+  if (foreignArchive.test(found.mediaType))
     throw new StartupError(
       'ModelFetchFailed',
-      `${name} is an archive (${shorten(found.mediaType)}): push the model as a file, as oras push does`,
+      `${name} is an archive that is not unpacked here (${shorten(found.mediaType)}): push a tar, with gzip or without, or the model as a file`,
     );
   return found;
 }
@@ -120,19 +118,9 @@ function parsed(body: string): {
           mediaType: textOf(layer, 'mediaType') ?? '',
           digest: textOf(layer, 'digest') ?? '',
           title: textOf(membersOf(layer).get('annotations'), titleAnnotation),
-          isPacked: isPacked(layer),
         }))
       : undefined,
   };
-}
-
-/** Whoever pushes a file by its name, as oras does, calls it a tar as well unless another type is given. */
-function isPacked(layer: unknown): boolean {
-  const annotations = membersOf(layer).get('annotations');
-  const type = textOf(layer, 'mediaType') ?? '';
-  const isFile = textOf(annotations, titleAnnotation) !== undefined;
-  const isCompressed = /\b(gzip|zstd|bzip2|xz)$/.test(type);
-  return textOf(annotations, unpackAnnotation) === 'true' || isCompressed || (/\btar$/.test(type) && !isFile);
 }
 
 function explained({ status, body }: RefusedAnswer, registry: string): Explanation | undefined {

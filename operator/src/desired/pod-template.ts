@@ -152,7 +152,7 @@ function defaultsWithin(limits: ResourceAmounts | undefined): ResourceAmounts {
 }
 
 function renderSettings(model: ModelDeployment, revision: string) {
-  const { version, uri, sha256, signature, maxBytes } = model.spec.model;
+  const { version, uri, archivePath, sha256, signature, maxBytes } = model.spec.model;
   const goldenSet = model.spec.validation?.goldenSet;
   const bytes =
     maxBytes === undefined ? defaults.maxModelBytes : Math.floor(parseQuantity(maxBytes) ?? defaults.maxModelBytes);
@@ -160,6 +160,7 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.modelName, modelNameOf(model)],
     [environment.modelVersion, version],
     [environment.modelUri, uri],
+    [environment.modelArchivePath, archivePath],
     [environment.modelSha256, sha256],
     [environment.modelSignatureKey, signature?.publicKey],
     [environment.modelSignatureFile, signature?.file],

@@ -35,7 +35,11 @@ export interface IModelDeployment {
        */
       "secretName"?: string;
       /**
-       * The SHA-256 of the model file, in lower-case hexadecimal. The pod refuses other bytes. Recommended, because only then is a rollback sure to bring the same model back.
+       * Where the model is in the archive that uri names (tar, tar.gz or zip), from its top folder on. The only file that ends in .onnx, or that which the only MLmodel names, when absent.
+       */
+      "archivePath"?: string;
+      /**
+       * The SHA-256 of the model file, or of the archive, in lower-case hexadecimal. The pod refuses other bytes. Recommended, because only then is a rollback sure to bring the same model back.
        */
       "sha256"?: string;
       /**
