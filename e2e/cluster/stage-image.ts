@@ -43,7 +43,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
       { cwd: app },
     );
     await rm(join(app, 'node_modules/.package-lock.json'), { force: true });
-    for (const name of ['package-lock.json', '.npmrc', 'e2e', 'handler'])
+    for (const name of ['package-lock.json', '.npmrc', 'e2e', 'handler', 'node_modules/@slipway/handler'])
       await rm(join(app, name), { recursive: true });
     await prune(join(app, 'node_modules'), architecture);
     for (const name of ['contract', 'operator', 'inference-pod']) {
