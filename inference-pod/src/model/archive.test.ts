@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { archiveFormatOf, unpack } from './archive.ts';
+import { unpack } from './archive.ts';
+import { archiveFormatOf } from './archive-format.ts';
 
 /** Archives as Python writes them, and hostile ones. */
 const script = join(import.meta.dirname, '../../test/clients/archives.py');

@@ -1,10 +1,12 @@
 import { mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { shorten } from '../protocol/json-reader.ts';
-import { type ArchiveFormat, type UnpackOptions, unpack } from './archive.ts';
+import { unpack } from './archive.ts';
+import type { ArchiveFormat } from './archive-format.ts';
 import { externalDataOf } from './external-data.ts';
 import { mlflowFileName, modelInFolder, mostBytesOfMlflowFile } from './mlflow-folder.ts';
 import { StartupError } from './startup-error.ts';
+import type { UnpackOptions } from './unpacked-folder.ts';
 
 export interface ArchivedOptions extends UnpackOptions {
   /** Where the model is in the archive; undefined where it is the only one. */

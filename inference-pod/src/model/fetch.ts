@@ -2,7 +2,7 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
 import { fingerprintOf } from '../../../contract/src/signed-model.ts';
-import { archiveFormatOf } from './archive.ts';
+import { archiveFormatOf } from './archive-format.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ArchiveFormat } from './archive.ts';
+import type { ArchiveFormat } from './archive-format.ts';
 import type { CopiedFile } from './copied-file.ts';
 
 /** A file of a model that was copied. */
