@@ -73,6 +73,8 @@ async function live(
       await eventually(hasHappened, (happened) => happened, { seconds: 60 });
       // The write may come after what the user sees; and it is made before the operator is gone.
       await newest().quiet();
+      // Later writes are let through: an operator that nobody ends would be cut off, and end by itself without its lease.
+      armed.disarm();
     }
     if (armed?.fatal === true) {
       await newest().crash();
@@ -99,6 +101,8 @@ interface ArmedFault {
   /** Whether it has ended the operator, as far as the API server can tell. */
   fatal: boolean;
   arm(proxy: FaultProxy): void;
+  /** Lets everything through from now on, unless it has happened. */
+  disarm(): void;
 }
 
 function armedFault({ fault, write }: Pick<Case, 'fault' | 'write'>): ArmedFault {
@@ -116,6 +120,7 @@ function armedFault({ fault, write }: Pick<Case, 'fault' | 'write'>): ArmedFault
         return { kind: 'answer', status: 429, headers: { 'retry-after': '1' } };
     }
   };
+  let isArmed = true;
   const armed: ArmedFault = {
     fired: false,
     fatal: false,
@@ -124,11 +129,14 @@ function armedFault({ fault, write }: Pick<Case, 'fault' | 'write'>): ArmedFault
       proxy.decide = ({ isWrite }) => {
         // The write is made; the operator is gone before it learns so.
         if (armed.fatal) return { kind: 'stall' };
-        if (!isWrite || ++seen !== write) return { kind: 'pass' };
+        if (!isArmed || !isWrite || ++seen !== write) return { kind: 'pass' };
         armed.fired = true;
         armed.fatal = fault.startsWith('crash');
         return fateOf();
       };
+    },
+    disarm() {
+      isArmed = false;
     },
   };
   return armed;
