@@ -18,6 +18,24 @@ test.each([
     { scheme: 'hf', repository: 'org/iris', revision: 'refs/pr/1', path: 'model.onnx' },
   ],
   [
+    'git+https://git.example:3000/models/iris.git@v1.0/onnx/model.onnx',
+    {
+      scheme: 'git+https',
+      repository: 'git.example:3000/models/iris.git',
+      revision: 'v1.0',
+      path: 'onnx/model.onnx',
+    },
+  ],
+  [
+    'git+http://127.0.0.1:80/a%20project/_git/iris@feature%2Fone/model@2.onnx',
+    {
+      scheme: 'git+http',
+      repository: '127.0.0.1:80/a%20project/_git/iris',
+      revision: 'feature/one',
+      path: 'model@2.onnx',
+    },
+  ],
+  [
     'oci://registry.example:5000/models/iris:1.0/onnx/model.onnx',
     {
       scheme: 'oci',
@@ -68,9 +86,14 @@ test.each([
   ['hf://org/iris/model.onnx', 'is not hf://ORG/NAME@REVISION/PATH'],
   ['hf://org/iris@..%2f..%2fother/model.onnx', 'has a step . or .. in it: name the model as it is stored'],
   ['hf://org/iris@%/model.onnx', 'has a name in it that is not percent-encoded rightly'],
+  ['git+https://git.example/iris.git/m.onnx', 'is not git+https://HOST/REPOSITORY@REVISION/PATH'],
+  ['git+https://user:secret@git.example/iris@v1/m.onnx', 'is not git+https://HOST/REPOSITORY@REVISION/PATH'],
+  ['git+https://git.example/a/%2e%2e/iris@v1/m.onnx', 'is not git+https://HOST/REPOSITORY@REVISION/PATH'],
+  ['git+https://git.example/a/../iris@v1/m.onnx', 'has a step . or .. in it: name the model as it is stored'],
+  ['git+https://git.example/iris@a%2F..%2Fb/m.onnx', 'has a step . or .. in it: name the model as it is stored'],
   [
     'ftp://models.example/iris.onnx',
-    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, mlflow, pvc, configmap, file',
+    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, git+https, git+http, mlflow, pvc, configmap, file',
   ],
 ])('%s is refused', (uri, problem) => {
   expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
@@ -91,6 +114,7 @@ test.each([
   ['azblob://account/models/iris/1.onnx', '1.onnx', 'azblob://account/models/iris/data/w 1'],
   ['oci://r.example/iris:1/onnx/m.onnx', 'm.onnx', 'oci://r.example/iris:1/onnx/data/w 1'],
   ['hf://org/iris@main/onnx/m.onnx', 'm.onnx', 'hf://org/iris@main/onnx/data/w 1'],
+  ['git+https://g.example/iris@v1/onnx/m.onnx', 'm.onnx', 'git+https://g.example/iris@v1/onnx/data/w 1'],
   ['mlflow://iris/3/onnx/m.onnx', 'm.onnx', 'mlflow://iris/3/onnx/data/w 1'],
   ['pvc://models/iris/1.onnx', '1.onnx', 'pvc://models/iris/data/w 1'],
   ['configmap://iris/1.onnx', '1.onnx', 'configmap://iris/data/w 1'],

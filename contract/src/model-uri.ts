@@ -15,6 +15,13 @@ export type ModelUri =
     }
   /** A file of a repository on a hub, at a commit, a tag or a branch. */
   | { readonly scheme: 'hf'; readonly repository: string; readonly revision: string; readonly path: string }
+  /** A file of a Git repository, which is a host and a path, at a commit, a tag or a branch. */
+  | {
+      readonly scheme: 'git+https' | 'git+http';
+      readonly repository: string;
+      readonly revision: string;
+      readonly path: string;
+    }
   /** A file of a model version in MLflow's registry, by its number or by an alias. */
   | {
       readonly scheme: 'mlflow';
@@ -46,7 +53,8 @@ export class InvalidModelUri extends Error {
 /**
  * Reads a model URI: `https://…`, `http://…`, `s3://BUCKET/KEY`, `gs://BUCKET/OBJECT`, `azblob://ACCOUNT/CONTAINER/BLOB`,
  * `oci://REGISTRY/REPOSITORY:TAG/FILE`, `oci://REGISTRY/REPOSITORY@sha256:DIGEST/FILE`, `hf://ORG/NAME@REVISION/PATH`,
- * `mlflow://MODEL/VERSION/PATH`, `mlflow://MODEL@ALIAS/PATH`, `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `file:///PATH` or a plain path.
+ * `git+https://HOST/REPOSITORY@REVISION/PATH`, `mlflow://MODEL/VERSION/PATH`, `mlflow://MODEL@ALIAS/PATH`, `pvc://CLAIM/PATH`,
+ * `configmap://NAME/KEY`, `file:///PATH` or a plain path.
  *
  * @throws InvalidModelUri
  */
@@ -67,6 +75,8 @@ const readers: ReadonlyMap<string, (uri: string) => ModelUri> = new Map<string, 
   ['azblob', readAzure],
   ['oci', readArtifact],
   ['hf', readHub],
+  ['git+https', (uri) => readGit(uri, 'git+https')],
+  ['git+http', (uri) => readGit(uri, 'git+http')],
   ['mlflow', readRegisteredModel],
   ['pvc', (uri) => ({ scheme: 'pvc', ...readVolume(uri) })],
   ['configmap', (uri) => ({ scheme: 'configmap', ...readVolume(uri) })],
@@ -111,13 +121,24 @@ function readHub(uri: string): ModelUri {
     's',
   );
   const { repository = '', revision = '', path = '' } = partsOf(uri, pattern, 'hf://ORG/NAME@REVISION/PATH');
-  // A branch may have slashes in its name: they are percent-encoded.
-  return {
-    scheme: 'hf',
-    repository,
-    revision: withoutSteps(decoded(revision, uri), uri),
-    path: withoutSteps(path, uri),
-  };
+  return { scheme: 'hf', repository, revision: revisionOf(revision, uri), path: withoutSteps(path, uri) };
+}
+
+function readGit(uri: string, scheme: 'git+https' | 'git+http'): ModelUri {
+  const host = String.raw`(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?`;
+  const pattern = new RegExp(
+    String.raw`^git\+https?://(?<repository>${host}(?:/(?:[\w.~-]|%20)+)+)@(?<revision>[^/@?#\s]+)/(?<path>.+)$`,
+    's',
+  );
+  const form = `${scheme}://HOST/REPOSITORY@REVISION/PATH`;
+  const { repository = '', revision = '', path = '' } = partsOf(uri, pattern, form);
+  const parts = { repository: withoutSteps(repository, uri), path: withoutSteps(path, uri) };
+  return { scheme, revision: revisionOf(revision, uri), ...parts };
+}
+
+/** A branch may have slashes in its name: they are percent-encoded. */
+function revisionOf(revision: string, uri: string): string {
+  return withoutSteps(decoded(revision, uri), uri);
 }
 
 function readRegisteredModel(uri: string): ModelUri {
@@ -164,6 +185,8 @@ export function locationOf(uri: string): string {
     case 'oci':
       return parts.path ?? '';
     case 'hf':
+    case 'git+https':
+    case 'git+http':
     case 'mlflow':
     case 'pvc':
     case 'configmap':
@@ -208,6 +231,8 @@ export function uriBeside(uri: string, location: string): string {
     case 'gs':
     case 'azblob':
     case 'hf':
+    case 'git+https':
+    case 'git+http':
     case 'mlflow':
     case 'pvc':
     case 'configmap':

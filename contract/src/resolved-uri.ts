@@ -4,7 +4,7 @@ import { InvalidModelUri, type ModelUri, parseModelUri } from './model-uri.ts';
 const mostResolved = 2048;
 
 /** A commit of Git. */
-const commit = /^[0-9a-f]{40}$/;
+const commit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /** Whether a URI may lead to other bytes tomorrow because it has a name in it that moves: a tag, a branch or an alias. */
 export function mayMove(uri: string): boolean {
@@ -13,6 +13,8 @@ export function mayMove(uri: string): boolean {
     case 'oci':
       return !parts.reference.startsWith('sha256:');
     case 'hf':
+    case 'git+https':
+    case 'git+http':
       return !commit.test(parts.revision);
     case 'mlflow':
       return parts.reference.kind === 'alias';
@@ -27,7 +29,8 @@ export function isResolved(uri: string, resolved: string): boolean {
   const [from, to] = [partsOf(uri), partsOf(resolved)];
   if (from?.scheme === 'oci' && to?.scheme === 'oci')
     return from.registry === to.registry && from.repository === to.repository && from.path === to.path;
-  if (from?.scheme === 'hf' && to?.scheme === 'hf') return from.repository === to.repository && from.path === to.path;
+  if (from !== undefined && to !== undefined && 'revision' in from && 'revision' in to)
+    return from.scheme === to.scheme && from.repository === to.repository && from.path === to.path;
   return from?.scheme === 'mlflow' && to?.scheme === 'mlflow' && from.model === to.model && from.path === to.path;
 }
 

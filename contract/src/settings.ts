@@ -21,6 +21,7 @@ export const environment = {
   taskPooling: 'SLIPWAY_TASK_POOLING',
   taskNormalization: 'SLIPWAY_TASK_NORMALIZATION',
   taskScoring: 'SLIPWAY_TASK_SCORING',
+  taskAggregation: 'SLIPWAY_TASK_AGGREGATION',
   taskHypothesis: 'SLIPWAY_TASK_HYPOTHESIS',
   taskColumns: 'SLIPWAY_TASK_COLUMNS',
   taskMaxPixels: 'SLIPWAY_TASK_MAX_PIXELS',

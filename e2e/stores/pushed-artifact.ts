@@ -33,6 +33,18 @@ export async function pushArtifact(
   return digestOf(manifest);
 }
 
+/** Pushes an index of manifests that are there, one for each platform. */
+export async function pushIndex(
+  registry: string,
+  repository: string,
+  tag: string,
+  manifests: readonly object[],
+): Promise<void> {
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests }));
+  await put(`http://${registry}/v2/${repository}/manifests/${tag}`, index, mediaType);
+}
+
 async function pushBlob(registry: string, repository: string, content: Buffer) {
   const begun = await fetch(`http://${registry}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
   const url = new URL(begun.headers.get('location') ?? '', `http://${registry}`);

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { request as forward, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { failToStartIn, startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
-import { digestOf, pushArtifact } from './pushed-artifact.ts';
+import { digestOf, pushArtifact, pushIndex } from './pushed-artifact.ts';
 
 /**
  * Models of an OCI registry (the one of crane). That lets everybody in, so before it stands what does not: it asks for a token, and
@@ -245,6 +245,100 @@ describe('a model comes from an OCI registry', () => {
     const { crane } = await ensureBinaries('crane');
     await run(crane, ['append', '--oci-empty-base', '--new_layer', archive, '--new_tag', `${open}/models/image:1`]);
     await work.expectLoadedOf(packed, `oci://${open}/models/image:1`, []);
+  });
+
+  describe('as a file in an image of several layers', () => {
+    let crane: string;
+    let layers = 0;
+    /** @returns the path of a tar that has these files, by their names */
+    const layerOf = async (files: Readonly<Record<string, Buffer | string>>) => {
+      const folder = await mkdtemp(join(work.folder, 'layer-'));
+      for (const [name, content] of Object.entries(files)) {
+        await mkdir(dirname(join(folder, name)), { recursive: true });
+        await writeFile(join(folder, name), content);
+      }
+      layers += 1;
+      const archive = join(work.folder, `layer-${layers}.tar.gz`);
+      await run('tar', ['-czf', archive, '-C', folder, '.']);
+      return archive;
+    };
+    const image = async (tag: string, ...files: Readonly<Record<string, Buffer | string>>[]) => {
+      const name = `${open}/models/image:${tag}`;
+      for (const [index, layer] of files.entries()) {
+        const base = index === 0 ? ['--oci-empty-base'] : ['--base', name];
+        await run(crane, ['append', ...base, '--new_layer', await layerOf(layer), '--new_tag', name]);
+      }
+      return `oci://${name}`;
+    };
+    const system = { 'etc/passwd': 'root', 'models/model.onnx': 'an older one', 'usr/share/doc/x': 'x' };
+    beforeAll(async () => {
+      ({ crane } = await ensureBinaries('crane'));
+    });
+
+    test('in the uppermost that has it, with what is beside it', async () => {
+      const uri = await image('several', system, { 'models/model.onnx': bytes }, { 'models/read.me': 'x' });
+      await work.expectLoaded(`${uri}/models/model.onnx`, []);
+      const models = join(import.meta.dirname, '../../inference-pod/test/models');
+      const file = (name: string) => readFileSync(join(models, name));
+      const apart = await image(
+        'apart',
+        { 'models/weights/w 1.bin': file('weights/w 1.bin') },
+        { 'models/nested.onnx': file('nested.onnx'), 'models/external.onnx_data': file('external.onnx_data') },
+      );
+      const args = ['--model-uri', `${apart}/models/nested.onnx`, '--model-name', 'nested'];
+      const pod = await startPodIn({}, ...args);
+      await pod.stop();
+      expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', fetched: true }));
+    });
+
+    test.each([
+      ['taken away', { 'models/.wh.model.onnx': '' }],
+      ['hidden with its folder', { 'models/.wh..wh..opq': '' }],
+    ])('not when it was %s by a layer above', async (_, above) => {
+      const uri = await image('removed', { 'models/model.onnx': bytes }, above);
+      await work.expectRefused(
+        `${uri}/models/model.onnx`,
+        [],
+        ['ModelNotFound', "the image has no 'models/model.onnx' in its 2 layers"],
+      );
+    });
+
+    test('not without a path, or with that of nothing', async () => {
+      const uri = await image('pathless', system, { 'models/model.onnx': bytes });
+      await work.expectRefused(uri, [], ['ModelNotFound', 'has 2 layers, as images have: add the path']);
+      await work.expectRefused(`${uri}/none.onnx`, [], ['ModelNotFound', "the image has no 'none.onnx'"]);
+    });
+
+    test('of the platform of the pod, or of the only one there is', async () => {
+      await image('platform', system, { 'models/model.onnx': bytes });
+      const own = process.arch === 'x64' ? 'amd64' : process.arch;
+      const statement = { os: 'unknown', architecture: 'unknown' };
+      const other = { os: 'linux', architecture: 's390x' };
+      const indexed = async (tag: string, ...platforms: readonly object[]) => {
+        const { stdout } = await run(crane, ['manifest', `${open}/models/image:platform`]);
+        const { digest, size } = { digest: digestOf(Buffer.from(stdout)), size: Buffer.byteLength(stdout) };
+        const mediaType = JSON.parse(stdout).mediaType;
+        const another = await push('models/image', 'another', { 'models/model.onnx': Buffer.from('not this one') });
+        const manifests = platforms.map((platform, index) => ({
+          mediaType,
+          size,
+          digest: index === platforms.length - 1 ? digest : another,
+          platform,
+        }));
+        await pushIndex(open, 'models/image', tag, manifests);
+        return `oci://${open}/models/image:${tag}/models/model.onnx`;
+      };
+      await work.expectLoaded(
+        await indexed('several-platforms', other, statement, { os: 'linux', architecture: own }),
+        [],
+      );
+      await work.expectLoaded(await indexed('one-platform', statement, other), []);
+      await work.expectRefused(
+        await indexed('other-platforms', other, { os: 'windows', architecture: own }),
+        [],
+        ['ModelFetchFailed', `is for several platforms, none of which is linux/${own}`],
+      );
+    });
   });
 
   test('not when it is packed in a way that is not known here', async () => {

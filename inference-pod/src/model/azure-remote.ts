@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import type { Credentials } from './credentials.ts';
 import { membersOf, parsedJson } from './json-members.ts';
-import { askSmall } from './redirects.ts';
+import { askSmall, postedForm } from './redirects.ts';
 import {
   type Explanation,
   encodedPath,
@@ -114,7 +114,7 @@ async function ask(url: string, form: URLSearchParams, context: RequestContext) 
     { url: new URL(url), headers: {} },
     { ...context, headers: {} },
     mostTokenBytes,
-    form,
+    postedForm(form),
   );
   const answer = membersOf(parsedJson(body));
   const token = answer.get('access_token');

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
 import { Passing, passingAnswer } from './passing-failure.ts';
-import { beginningOf, getFollowing } from './redirects.ts';
+import { beginningOf, getFollowing, post } from './redirects.ts';
 import { type RefusedAnswer, type Remote, type RemoteRequest, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 import { storeDispatcher } from './store-dispatcher.ts';
@@ -128,6 +128,10 @@ async function attempt(
     throw error;
   });
   const { response, request, url } = opened;
+  if (request.content !== undefined) {
+    state.sha256 = request.sha256;
+    return await readBody(remote, request.content(response.body), undefined, state, sink, options);
+  }
   const isPart = response.statusCode === 206;
   const total = isPart ? totalOfPart(opened, state.bytes, known) : numberOf(response.headers['content-length']);
   if (known !== undefined && !isPart) await restart(state, sink);
@@ -185,7 +189,7 @@ async function readBody(
   const chunks = body[Symbol.asyncIterator]();
   for (;;) {
     const { done, value } = await chunks.next().catch((error: unknown) => {
-      if (signal.aborted) throw error;
+      if (signal.aborted || error instanceof StartupError || error instanceof Passing) throw error;
       throw new Passing(describe(error), undefined, { cause: error });
     });
     if (done === true) break;
@@ -224,7 +228,9 @@ async function open(
     throw new Passing(describe(error), undefined, { cause: error });
   };
   const request = await inTime(remote.request(context), signal).catch(mayPass);
-  const { response, url } = await getFollowing(request, context).catch(mayPass);
+  const { posted } = request;
+  const answer = posted === undefined ? getFollowing(request, context) : post(request, posted, context);
+  const { response, url } = await answer.catch(mayPass);
   const { statusCode } = response;
   if (statusCode === 200 || (statusCode === 206 && 'range' in range)) return { response, request, url };
   const body = await beginningOf(response);
@@ -238,7 +244,12 @@ const tokenMilliseconds = 60_000;
 async function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const end = AbortSignal.any([signal, AbortSignal.timeout(tokenMilliseconds)]);
   const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(new Error('whoever gives tokens for the store does not answer', { cause: end.reason }));
+  const onAbort = () =>
+    reject(
+      new Error('what is asked before the model, for tokens or for where it is, is not answered', {
+        cause: end.reason,
+      }),
+    );
   end.addEventListener('abort', onAbort, { once: true });
   try {
     if (end.aborted) onAbort();

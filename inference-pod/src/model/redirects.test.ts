@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Agent } from 'undici';
-import { askSmall } from './redirects.ts';
+import { askSmall, postedForm } from './redirects.ts';
 
 let server: Server | undefined;
 let dispatcher: Agent;
@@ -23,7 +23,7 @@ async function serve(listener: RequestListener): Promise<URL> {
 }
 const ask = (url: URL, form?: URLSearchParams) => {
   const context = { headers: {}, dispatcher, signal: new AbortController().signal };
-  return askSmall({ url, headers: {} }, context, 65_536, form);
+  return askSmall({ url, headers: {} }, context, 65_536, form === undefined ? undefined : postedForm(form));
 };
 
 test.each([

@@ -2,12 +2,12 @@ import type { Dispatcher } from 'undici';
 import { refusedHost } from './address-guard.ts';
 import { messageOf } from './error-message.ts';
 import { passingAnswer } from './passing-failure.ts';
-import { type RemoteRequest, type RequestContext, shown } from './remote.ts';
+import { type Posted, type RemoteRequest, type RequestContext, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 
 const maxRedirects = 5;
 
-interface Received {
+export interface Received {
   readonly response: Dispatcher.ResponseData;
   /** Who has answered. */
   readonly url: URL;
@@ -110,7 +110,7 @@ export interface SmallAnswer {
 }
 
 /**
- * Asks for something small: by GET, following redirects, or by POST with a form, following none.
+ * Asks for something small: by GET, following redirects, or by POST, following none.
  *
  * @throws StartupError for what will be so again; Passing for an answer that may be another in a while; what the connection throws
  */
@@ -118,10 +118,10 @@ export async function askSmall(
   start: Pick<RemoteRequest, 'url' | 'headers'>,
   context: RequestContext,
   mostBytes: number,
-  form?: URLSearchParams,
+  posted?: Posted,
 ): Promise<SmallAnswer> {
   const { response, url } =
-    form === undefined ? await getFollowing(start, context) : await postForm(start, form, context);
+    posted === undefined ? await getFollowing(start, context) : await post(start, posted, context);
   const { statusCode: status, headers } = response;
   const body = status === 200 ? await wholeOf(response, mostBytes) : await beginningOf(response);
   const passing = passingAnswer(status, headers, `the server of ${shown(url)} answered ${status}`);
@@ -129,16 +129,20 @@ export async function askSmall(
   return { status, headers, body, url };
 }
 
-async function postForm(
+export function postedForm(form: URLSearchParams): Posted {
+  return { type: 'application/x-www-form-urlencoded', content: form.toString() };
+}
+
+/** Asks for something by POST, and follows no redirects. */
+export async function post(
   { url, headers }: Pick<RemoteRequest, 'url' | 'headers'>,
-  form: URLSearchParams,
-  { dispatcher, signal }: RequestContext,
+  { type, content }: Posted,
+  { headers: more, dispatcher, signal }: RequestContext,
 ): Promise<Received> {
-  const type = { 'content-type': 'application/x-www-form-urlencoded' };
   const options: Options = {
     method: 'POST',
-    headers: { ...headers, ...type },
-    body: form.toString(),
+    headers: { ...headers, ...more, 'content-type': type },
+    body: content,
     dispatcher,
     signal,
   };

@@ -1,34 +1,29 @@
-import { createHash } from 'node:crypto';
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import type { Credentials } from './credentials.ts';
-import { membersOf, parsedJson, textOf } from './json-members.ts';
+import { Passing } from './passing-failure.ts';
+import { beginningOf, getFollowing } from './redirects.ts';
+import { isDigest, type Layer, manifestOf } from './registry-manifest.ts';
 import { RegistrySession } from './registry-session.ts';
-import type { Explanation, RefusedAnswer, Remote, RequestContext } from './remote.ts';
+import { type Explanation, type RefusedAnswer, type Remote, type RequestContext, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
 
 type Artifact = Extract<ModelUri, { readonly scheme: 'oci' }>;
 
-/** A layer of a manifest, as far as it matters (OCI Image Specification 1.1, descriptors). */
-interface Layer {
-  readonly mediaType: string;
-  readonly digest: string;
-  /** The name of the file that it is. */
-  readonly title: string | undefined;
-}
+/** Where the file is. */
+type Place =
+  | { readonly kind: 'layer'; readonly digest: string }
+  /** In one of these, the uppermost first. */
+  | { readonly kind: 'image'; readonly digests: readonly [string, ...string[]]; readonly path: string };
 
-const manifestTypes = [
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-];
-const titleAnnotation = 'org.opencontainers.image.title';
 /** Of archives, what is none of the formats that are unpacked here. */
 const foreignArchive = /\b(zstd|bzip2|xz)$/;
 
 /**
  * A file of an OCI artifact (OCI Distribution Specification 1.1): the layer that has its name, by the annotation
- * org.opencontainers.image.title, or the only one. The bytes are checked against the digest that the manifest has of them, and the
- * manifest against the one that the URI has of it. What a tag led to first is what is fetched, however often it is tried.
+ * org.opencontainers.image.title, or the only one; or a file in an image, in the uppermost layer that has it. The bytes are checked against
+ * the digest that the manifest has of them, and the manifest against the one that the URI has of it. What a tag led to first is what is
+ * fetched, however often it is tried.
  */
 export function registryRemote(artifact: Artifact, credentials: Credentials): Remote {
   const { registry, repository, reference, path } = artifact;
@@ -36,21 +31,22 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
   const separator = reference.startsWith('sha256:') ? '@' : ':';
   const file = path === undefined ? '' : `/${path}`;
   const name = `oci://${registry}/${repository}${separator}${reference}${file}`;
-  let layer: Layer | undefined;
+  let place: Place | undefined;
   let resolved: string | undefined;
   return {
     name,
     async request(context) {
       await session.renew(context);
-      if (layer === undefined) {
+      if (place === undefined) {
         const manifest = await manifestOf(session, reference, context, name);
-        layer = layerOf(manifest.layers, path, name);
+        place = placeOf(manifest.layers, path, name);
         resolved = `oci://${registry}/${repository}@${manifest.digest}${file}`;
       }
+      if (place.kind === 'layer') return { ...blobOf(session, place.digest), sha256: hexOf(place.digest) };
+      const { digests, path: inImage } = place;
       return {
-        url: session.urlOf(`blobs/${layer.digest}`),
-        headers: session.headers,
-        sha256: layer.digest.slice('sha256:'.length),
+        ...blobOf(session, digests[0]),
+        content: (uppermost) => fileInImage(uppermost, digests, inImage, session, context),
       };
     },
     resolvedUri: () => resolved,
@@ -59,68 +55,80 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
   };
 }
 
-/** @throws StartupError for what is no manifest of a model; Error for what may pass */
-async function manifestOf(
-  session: RegistrySession,
-  reference: string,
-  context: RequestContext,
-  name: string,
-): Promise<{ readonly digest: string; readonly layers: readonly Layer[] }> {
-  const { contentType, body } = await session.manifest(reference, manifestTypes.join(', '), context);
-  const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
-  if (reference.startsWith('sha256:') && digest !== reference)
-    throw new StartupError(
-      'ModelDigestMismatch',
-      `the manifest of ${name} has the digest ${digest}: the registry sends another`,
-    );
-  const manifest = parsed(body);
-  if (!manifestTypes.includes(manifest.mediaType ?? contentType) || manifest.layers === undefined)
-    throw new StartupError(
-      'ModelFetchFailed',
-      `${name} is no artifact with layers but ${shorten(manifest.mediaType ?? contentType)}: name one manifest, by its digest where a tag is for several platforms`,
-    );
-  return { digest, layers: manifest.layers };
-}
+const blobOf = (session: RegistrySession, digest: string) => ({
+  url: session.urlOf(`blobs/${digest}`),
+  headers: session.headers,
+});
+const hexOf = (digest: string) => digest.slice('sha256:'.length);
 
-function layerOf(layers: readonly Layer[], path: string | undefined, name: string): Layer {
+/** @throws StartupError */
+function placeOf(layers: readonly Layer[], path: string | undefined, name: string): Place {
   const [only, ...others] = layers;
+  const isImage = only !== undefined && layers.every(({ title }) => title === undefined);
   const found =
     path === undefined ? (others.length === 0 ? only : undefined) : layers.find(({ title }) => title === path);
+  if (found !== undefined) return { kind: 'layer', digest: usable(found, name) };
+  if (isImage && path !== undefined) {
+    const [uppermost, ...below] = layers.map((layer) => usable(layer, name)).toReversed();
+    if (uppermost !== undefined) return { kind: 'image', digests: [uppermost, ...below], path };
+  }
   const known = layers
     .slice(0, 10)
     .map(({ title, mediaType }) => shorten(title ?? `one without a name (${mediaType})`));
-  if (found === undefined)
-    throw new StartupError(
-      'ModelNotFound',
-      `${name} has ${path === undefined ? `${layers.length} files: add /FILE to spec.model.uri` : 'no such file'}; it has ${known.join(', ')}`,
-    );
-  if (!/^sha256:[0-9a-f]{64}$/.test(found.digest))
-    throw new StartupError('ModelFetchFailed', `the file of ${name} has a digest that is not of sha256`);
-  if (foreignArchive.test(found.mediaType))
-    throw new StartupError(
-      'ModelFetchFailed',
-      `${name} is an archive that is not unpacked here (${shorten(found.mediaType)}): push a tar, with gzip or without, or the model as a file`,
-    );
-  return found;
+  const problem =
+    path !== undefined
+      ? 'no such file'
+      : isImage
+        ? `${layers.length} layers, as images have: add the path of the file in the image to spec.model.uri`
+        : `${layers.length} files: add /FILE to spec.model.uri`;
+  throw new StartupError('ModelNotFound', `${name} has ${problem}; it has ${known.join(', ')}`);
 }
 
-/** @throws StartupError for what is no JSON of a manifest */
-function parsed(body: string): {
-  readonly mediaType: string | undefined;
-  readonly layers: readonly Layer[] | undefined;
-} {
-  const manifest = parsedJson(body);
-  const layers = membersOf(manifest).get('layers');
-  return {
-    mediaType: textOf(manifest, 'mediaType'),
-    layers: Array.isArray(layers)
-      ? layers.map((layer: unknown) => ({
-          mediaType: textOf(layer, 'mediaType') ?? '',
-          digest: textOf(layer, 'digest') ?? '',
-          title: textOf(membersOf(layer).get('annotations'), titleAnnotation),
-        }))
-      : undefined,
-  };
+/**
+ * @returns the digest of a layer
+ * @throws StartupError
+ */
+function usable({ digest, mediaType }: Layer, name: string): string {
+  if (!isDigest(digest))
+    throw new StartupError('ModelFetchFailed', `the file of ${name} has a digest that is not of sha256`);
+  if (foreignArchive.test(mediaType))
+    throw new StartupError(
+      'ModelFetchFailed',
+      `${name} is an archive that is not unpacked here (${shorten(mediaType)}): push a tar, with gzip or without, or the model as a file`,
+    );
+  return digest;
+}
+
+/** The bytes of a file in the uppermost layer that has it, unless one above has taken it away. */
+async function* fileInImage(
+  uppermost: AsyncIterable<Buffer>,
+  digests: readonly string[],
+  path: string,
+  session: RegistrySession,
+  context: RequestContext,
+): AsyncGenerator<Buffer, void> {
+  const { fileInLayer } = await import('./image-layer.ts');
+  for (const [index, digest] of digests.entries()) {
+    const layer = index === 0 ? uppermost : await layerBytes(session, digest, context);
+    const inLayer = yield* fileInLayer(layer, path, hexOf(digest));
+    if (inLayer === 'Present') return;
+    if (inLayer === 'Removed') break;
+  }
+  throw new StartupError(
+    'ModelNotFound',
+    `the image has no '${shorten(path)}' in its ${digests.length} layers: name the file from the image's root on, in spec.model.uri`,
+  );
+}
+
+async function layerBytes(
+  session: RegistrySession,
+  digest: string,
+  context: RequestContext,
+): Promise<AsyncIterable<Buffer>> {
+  const { response, url } = await getFollowing(blobOf(session, digest), context);
+  if (response.statusCode === 200) return response.body;
+  await beginningOf(response);
+  throw new Passing(`the server of ${shown(url)} answered ${response.statusCode}`);
 }
 
 function explained({ status, body }: RefusedAnswer, registry: string): Explanation | undefined {

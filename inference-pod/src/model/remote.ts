@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
 import { StartupError } from './startup-error.ts';
 
-/** Where the bytes of a model are to be had by GET: that is all that a store is here. */
+/** Where the bytes of a model are to be had by one request: that is all that a store is here. */
 export interface Remote {
   /** As it may be shown: without what may be secret. */
   readonly name: string;
@@ -44,11 +44,22 @@ export interface Explanation {
   readonly advice: string;
 }
 
+/** What is sent by POST. */
+export interface Posted {
+  /** Its media type. */
+  readonly type: string;
+  readonly content: string;
+}
+
 export interface RemoteRequest {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   /** What the store says that the bytes have, in lower-case hexadecimal. */
   readonly sha256?: string;
+  /** Sent by POST; asked for by GET where it is absent. */
+  readonly posted?: Posted;
+  /** The bytes of the model in an answer that has more than these; it always comes whole. */
+  content?(answer: AsyncIterable<Buffer>): AsyncIterable<Buffer>;
 }
 
 /** A URL without what may be secret: redirects often lead to signed ones. */

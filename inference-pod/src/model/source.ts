@@ -2,6 +2,7 @@ import { isAbsolute, join, normalize, sep } from 'node:path';
 import { InvalidModelUri, parseModelUri } from '../../../contract/src/model-uri.ts';
 import { azureRemote } from './azure-remote.ts';
 import type { Credentials } from './credentials.ts';
+import { gitRemote } from './git-remote.ts';
 import { googleRemote } from './google-remote.ts';
 import { httpRemote } from './http-remote.ts';
 import { hubRemote } from './hub-remote.ts';
@@ -50,6 +51,9 @@ export function parseModelSource(uri: string, mountDirectory: string, credential
         return { kind: 'remote', origin: uri, remote: registryRemote(parts, credentials) };
       case 'hf':
         return { kind: 'remote', origin: uri, remote: hubRemote(parts, credentials) };
+      case 'git+https':
+      case 'git+http':
+        return { kind: 'remote', origin: uri, remote: gitRemote(parts, credentials) };
       case 'mlflow': {
         const remoteOf = (store: string) => remoteIn(parseModelSource(store, mountDirectory, credentials));
         return { kind: 'remote', origin: uri, remote: mlflowRemote(parts, credentials, remoteOf) };

@@ -1,16 +1,10 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { shorten } from '../protocol/json-reader.ts';
-import { isGzip, tarBlock } from './archive-format.ts';
 import { describe } from './download.ts';
+import { chunkSize, parserOptions, tarChunks } from './tar-chunks.ts';
 import { invalidArchive, type UnpackedFolder } from './unpacked-folder.ts';
-
-/** Of what a tar says of a file beside its header: its name has 4096 at most. */
-const mostHeaderBytes = 65_536;
-const chunkSize = 65_536;
 
 /** @throws StartupError ModelInvalid, ModelTooLarge; what reading and writing throw; the reason of the signal */
 export async function unpackTar(
@@ -21,7 +15,7 @@ export async function unpackTar(
 ): Promise<void> {
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
-  const parser = new Parser({ strict: true, brotli: false, zstd: false, maxMetaEntrySize: mostHeaderBytes });
+  const parser = new Parser(parserOptions);
   let taken = Promise.resolve();
   let current: ReadEntry | undefined;
   parser.on('entry', (entry: ReadEntry) => {
@@ -50,7 +44,8 @@ export async function unpackTar(
     hasEnd = true;
   });
   try {
-    for await (const chunk of tarChunks(path, format, either)) {
+    const file = createReadStream(path, { highWaterMark: chunkSize, signal: either });
+    for await (const chunk of tarChunks(file, format)) {
       // The library keeps whatever is behind the end, and gzip has its checksum there.
       if (hasEnd) folder.take(chunk);
       else if (!parser.write(chunk)) await once(parser, 'drain', { signal: either });
@@ -66,28 +61,6 @@ export async function unpackTar(
     await taken.catch(() => undefined);
     throw failed.signal.reason;
   }
-}
-
-/** Unpacked by a thread of Node's, and not by the library in this one: a kilobyte may be a megabyte. */
-async function* tarChunks(path: string, format: 'tar' | 'tar.gz', signal: AbortSignal): AsyncGenerator<Buffer, void> {
-  const file = createReadStream(path, { highWaterMark: chunkSize, signal });
-  // Whoever reads it is told of its errors.
-  const chunks: AsyncIterable<Buffer> =
-    format === 'tar' ? file : pipeline(file, createGunzip({ chunkSize }), () => undefined);
-  let beginning: Buffer | undefined = Buffer.alloc(0);
-  for await (const chunk of chunks) {
-    if (beginning === undefined) {
-      yield chunk;
-      continue;
-    }
-    beginning = Buffer.concat([beginning, chunk]);
-    // The library would unpack it once more.
-    if (isGzip(beginning)) throw invalidArchive('it is compressed twice');
-    if (beginning.length < tarBlock) continue;
-    yield beginning;
-    beginning = undefined;
-  }
-  if (beginning !== undefined) throw invalidArchive('it is no tar: it is too short');
 }
 
 async function takeTarEntry(entry: ReadEntry, folder: UnpackedFolder): Promise<void> {
