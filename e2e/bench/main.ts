@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { benchAnalysis } from './analysis.ts';
+import { benchHandler } from './handler.ts';
 import { benchMirroring } from './mirroring.ts';
 import { benchOperator } from './operator.ts';
 import { benchOverload } from './overload.ts';
@@ -53,6 +54,12 @@ program
   .option('--seconds <n>', 'how long each is measured', count, 8)
   .option('--rounds <n>', 'how often; the best is told', count, 3)
   .action(benchText);
+program
+  .command('handler')
+  .description('requests a second of a handler on one core, against the service in Flask that it takes the place of')
+  .option('--seconds <n>', 'how long each is measured', count, 5)
+  .option('--rounds <n>', 'how often; the best is told', count, 3)
+  .action(benchHandler);
 program
   .command('overload')
   .description('what becomes of requests when twice as many come as the pod can bear')
