@@ -68,12 +68,12 @@ describe('bad manifests are refused with a message that names the field and the 
       withUri('ftp://models.example/m.onnx'),
       [
         'spec.model.uri',
-        'must start with https://, http://, s3://, gs://, azblob://, oci://, hf://, mlflow://, pvc:// or configmap://',
+        'must start with https://, http://, s3://, gs://, azblob://, oci://, hf://, git+https://, git+http://, mlflow://, pvc:// or configmap://',
       ],
     ],
     [
-      'a uri of a scheme that comes later',
-      withUri('git+https://models.example/iris.git'),
+      'a uri of Git without HTTP',
+      withUri('git+ssh://models.example/iris.git'),
       ['spec.model.uri', 'must start with https://'],
     ],
     ['a plain path', withUri('/models/m.onnx'), ['spec.model.uri', 'must start with https://']],
@@ -140,6 +140,16 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.model.uri', 'must be hf://ORG/NAME@REV'],
     ],
     [
+      'a repository of Git without a revision',
+      withUri('git+https://git.example/iris.git/m.onnx'),
+      ['spec.model.uri', 'must be git+https://HOST/REPOSITORY@REVISION/PATH'],
+    ],
+    [
+      'a repository of Git with a password',
+      withUri('git+https://user:secret@git.example/iris.git@v1/m.onnx'),
+      ['spec.model.uri', 'without a user'],
+    ],
+    [
       'credentials for a volume',
       withModel({ uri: 'pvc://models/m.onnx', secretName: 'store' }),
       ['spec.model.secretName', 'secretName goes only with a uri that is fetched over the network'],
@@ -178,6 +188,7 @@ describe('bad manifests are refused with a message that names the field and the 
     ...[
       ['embedding', 'TextEmbedding', 'Rerank'],
       ['classification', 'TextClassification', 'ZeroShot'],
+      ['entities', 'TokenClassification', 'TextClassification'],
       ['zeroShot', 'ZeroShot', undefined],
       ['rerank', 'Rerank', 'TextEmbedding'],
     ].map(([options = '', task, other]): [string, object, readonly string[]] => [
@@ -839,6 +850,8 @@ describe('good manifests are accepted', () => {
     'mlflow://the%20iris@champion/onnx/model.onnx',
     'hf://org/iris-2.1@0123456789abcdef0123456789abcdef01234567/onnx/model.onnx',
     'hf://org/iris@refs%2Fpr%2F1/..data/model.onnx',
+    'git+https://git.example:3000/a/b/iris.git@v1.0/onnx/model.onnx',
+    'git+http://git.example/a%20project/_git/iris@feature%2Fone/model@2.onnx',
     'pvc://models/iris/3/model.onnx',
     'pvc://models.v2/..data/m.onnx',
     'configmap://iris.v1/model.onnx',

@@ -31,6 +31,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     'oci://registry.example/iris:1',
     'mlflow://iris@champion/iris.onnx',
     'hf://org/iris@main/iris.onnx',
+    'git+https://git.example/iris.git@main/iris.onnx',
   ],
   'model.archivePath': ['model.onnx', 'iris 1/model.onnx'],
   'model.secretName': ['store', 'another.store'],
@@ -115,6 +116,7 @@ const taskOptions: Readonly<Record<string, string>> = {
   TextClassification: 'classification',
   ImageClassification: 'classification',
   ObjectDetection: 'detection',
+  TokenClassification: 'entities',
   ZeroShot: 'zeroShot',
   Rerank: 'rerank',
   Tabular: 'tabular',
@@ -140,7 +142,9 @@ function consistent({ replicas, autoscaling, runtime, ...rest }: Spec): object {
   const spec = runtime === undefined ? rest : { ...rest, runtime: runtimeOf(runtime) };
   const { secretName, ...model } = spec.model;
   const credentials =
-    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|mlflow):/.test(model.uri ?? '') ? { secretName } : {};
+    secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|git\+https?|mlflow):/.test(model.uri ?? '')
+      ? { secretName }
+      : {};
   const pinned = { sha256: 'a'.repeat(64), ...model, ...credentials };
   // The number is always given: an update that removes autoscaling has to set it.
   if (autoscaling === undefined) return { ...spec, model: pinned, replicas: replicas ?? 1 };

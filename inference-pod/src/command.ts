@@ -11,7 +11,16 @@ import { StartupError } from './model/startup-error.ts';
 import type { Column } from './protocol/tables.ts';
 import { type InferenceServer, type ServerSettings, startServer } from './server.ts';
 import { readColumns } from './tasks/columns.ts';
-import { poolings, scorings, type Task, type TaskOptions, taskKinds, taskOf, usualHypothesis } from './tasks/task.ts';
+import {
+  aggregations,
+  poolings,
+  scorings,
+  type Task,
+  type TaskOptions,
+  taskKinds,
+  taskOf,
+  usualHypothesis,
+} from './tasks/task.ts';
 import { createLog } from './telemetry/log.ts';
 
 interface Options
@@ -178,6 +187,15 @@ const program = new Command('inference-pod')
     )
       .argParser(integer(1, 2 ** 30))
       .default(defaults.maxPixels),
+  )
+  .addOption(
+    option(
+      '--aggregation <how>',
+      'how labels of tokens become those of what they name: TokenClassification',
+      environment.taskAggregation,
+    )
+      .choices(aggregations)
+      .default('Simple'),
   )
   .addOption(
     option('--hypothesis <text>', 'what is asked about a label, for {}: ZeroShot', environment.taskHypothesis).default(
@@ -351,6 +369,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     pooling,
     normalization,
     scoring,
+    aggregation,
     hypothesis,
     columns,
     maxPixels,
@@ -410,7 +429,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
         task:
           task === undefined
             ? undefined
-            : taskOf(task, { maxTokens, pooling, normalization, scoring, hypothesis, columns, maxPixels }),
+            : taskOf(task, { maxTokens, pooling, normalization, scoring, aggregation, hypothesis, columns, maxPixels }),
         handler:
           handler === 'Enabled' ? { files: handlerFiles, timeoutMilliseconds: handlerTimeoutMilliseconds } : undefined,
         revision,

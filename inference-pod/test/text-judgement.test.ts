@@ -50,7 +50,7 @@ test.each([
     const pod = await startPod(...argumentsOf(path, task, ...more));
     try {
       const args = [pod.url, path, textModel(model), task, String(most)];
-      const { stdout } = await run(python, [join(import.meta.dirname, 'clients/judgements.py'), ...args]);
+      const { stdout } = await run(python, ['-B', join(import.meta.dirname, 'clients/judgements.py'), ...args]);
       const found = JSON.parse(stdout);
       expect(found.wrong).toEqual([]);
       expect(found.compared).toBeGreaterThan(200);
@@ -259,7 +259,7 @@ test.each([
 test.each([
   [['--task', 'Rerank', '--scoring', 'Softmax'], 'scoring Softmax needs several labels'],
   [['--task', 'ZeroShot', '--hypothesis', 'It is so.'], "the hypothesis 'It is so.' has no {} for the label"],
-  [['--task', 'Chat'], 'Allowed choices are TextEmbedding, TextClassification, ZeroShot, Rerank'],
+  [['--task', 'Chat'], 'Allowed choices are TextEmbedding, TextClassification, TokenClassification, ZeroShot'],
 ])('%j are refused', async (more, message) => {
   const { terminationMessage } = await failToStart('--model', textModel('reranker'), ...more);
   expect(terminationMessage).toMatchObject({

@@ -74,6 +74,12 @@ const detection = {
   },
 };
 
+const entity = {
+  type: 'object',
+  required: ['label', 'text', 'start', 'end', 'score'],
+  properties: { label: text, text, start: index, end: index, score: number },
+};
+
 /** Pictures are sent in the same forms, whatever is asked of them. */
 const schemas: Readonly<Record<TaskWire | 'detections', TaskSchema>> = {
   detections: {
@@ -123,6 +129,18 @@ const schemas: Readonly<Record<TaskWire | 'detections', TaskSchema>> = {
     example: { input: ['a text'] },
     list: 'data',
     element: predictions,
+  },
+  entities: {
+    operationId: 'findEntities',
+    summary: 'What texts name, and where',
+    required: ['input'],
+    properties: { input: { anyOf: [text, texts] }, threshold: { ...threshold, default: 0 } },
+    example: { input: ['a text'] },
+    list: 'data',
+    element: {
+      required: ['index', 'entities'],
+      properties: { index, entities: { type: 'array', items: entity } },
+    },
   },
   rerank: {
     operationId: 'rerank',

@@ -29,7 +29,7 @@ export const wires = [
 export type Wire = (typeof wires)[number];
 
 /** The forms of what a task takes instead of tensors. */
-export const taskWires = ['embeddings', 'text-classification', 'rerank', ...pictureWires] as const;
+export const taskWires = ['embeddings', 'text-classification', 'entities', 'rerank', ...pictureWires] as const;
 export type TaskWire = (typeof taskWires)[number];
 
 export const everyWire = [...wires, ...taskWires] as const;

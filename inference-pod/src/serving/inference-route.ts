@@ -63,6 +63,7 @@ export function createInference(options: InferenceOptions): Inference {
 const errorForms: Readonly<Partial<Record<RequestForm, ErrorForm>>> = {
   embeddings: textRequestError,
   'text-classification': textRequestError,
+  entities: textRequestError,
   rerank: textRequestError,
   pictures: textRequestError,
   picture: textRequestError,

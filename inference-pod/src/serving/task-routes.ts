@@ -23,6 +23,7 @@ const pictures: Omit<TaskRoute, 'paths'> = {
 export const taskRoutes: Readonly<Record<Task['kind'], TaskRoute>> = {
   TextEmbedding: { wire: 'embeddings', paths: ['/v1/embeddings'] },
   TextClassification: { wire: 'text-classification', paths: ['/v1/classify'] },
+  TokenClassification: { wire: 'entities', paths: ['/v1/entities'] },
   ZeroShot: { wire: 'text-classification', paths: ['/v1/classify'] },
   Rerank: { wire: 'rerank', paths: ['/v1/rerank', '/v2/rerank'] },
   ImageClassification: { ...pictures, paths: ['/v1/classify'] },

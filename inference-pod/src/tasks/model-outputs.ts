@@ -35,6 +35,23 @@ export function floatsOf(datatype: Tensor['datatype'], data: TensorData): Float3
 }
 
 /**
+ * The output that has a number for each label of each token.
+ *
+ * @throws UnfitModel
+ */
+export function tokenOutputOf(signature: Signature, task: Task['kind'], labels: number): string {
+  const fit = floatOutputs(signature, 3).filter(
+    ({ shape, isRankUnknown }) => isRankUnknown === true || shape[2] === -1 || shape[2] === labels,
+  );
+  const output = fit.find(({ name }) => name === 'logits') ?? fit[0];
+  if (output === undefined)
+    throw new UnfitModel(
+      `the task ${task} needs a model with an output of floats [-1, -1, ${labels}]; this one has ${inWords(signature.outputs)}`,
+    );
+  return output.name;
+}
+
+/**
  * The output that has a number for each label.
  *
  * @throws UnfitModel

@@ -8,14 +8,19 @@ export type Pooling = (typeof poolings)[number];
 export const scorings = ['Softmax', 'Sigmoid', 'Logits'] as const;
 export type Scoring = (typeof scorings)[number];
 
+/** How labels of tokens become those of what they name, as `transformers` calls it. */
+export const aggregations = ['Simple', 'First'] as const;
+export type Aggregation = (typeof aggregations)[number];
+
 /** What a model is used for beside its tensors. */
 export type Task = TextTask | ImageClassificationTask | ObjectDetectionTask | TabularTask;
 
-export type TextTask = TextEmbeddingTask | TextClassificationTask | ZeroShotTask | RerankTask;
+export type TextTask = TextEmbeddingTask | TextClassificationTask | TokenClassificationTask | ZeroShotTask | RerankTask;
 
 export const taskKinds = [
   'TextEmbedding',
   'TextClassification',
+  'TokenClassification',
   'ZeroShot',
   'Rerank',
   'ImageClassification',
@@ -40,6 +45,12 @@ export interface TextClassificationTask extends TokenLimit {
   readonly kind: 'TextClassification';
   /** Undefined: as the model's configuration says. */
   readonly scoring: Scoring | undefined;
+}
+
+/** Texts to what they name, and where, by a model that gives labels to tokens. */
+export interface TokenClassificationTask extends TokenLimit {
+  readonly kind: 'TokenClassification';
+  readonly aggregation: Aggregation;
 }
 
 /** Texts to labels that the request names, by a model that tells whether one text follows from another. */
@@ -87,6 +98,7 @@ export interface TaskOptions {
   readonly pooling: Pooling;
   readonly normalization: 'Enabled' | 'Disabled';
   readonly scoring?: Scoring | undefined;
+  readonly aggregation: Aggregation;
   readonly hypothesis: string;
   readonly columns?: readonly Column[] | undefined;
   readonly maxPixels: number;
@@ -94,12 +106,14 @@ export interface TaskOptions {
 
 /** @throws InvalidTask when an option has a value that the task cannot be done with */
 export function taskOf(kind: Task['kind'], options: TaskOptions): Task {
-  const { maxTokens, pooling, normalization, scoring, hypothesis, columns, maxPixels } = options;
+  const { maxTokens, pooling, normalization, scoring, aggregation, hypothesis, columns, maxPixels } = options;
   switch (kind) {
     case 'TextEmbedding':
       return { kind, maxTokens, pooling, isNormalized: normalization === 'Enabled' };
     case 'TextClassification':
       return { kind, maxTokens, scoring };
+    case 'TokenClassification':
+      return { kind, maxTokens, aggregation };
     case 'ZeroShot':
       if (!hypothesis.includes('{}')) throw new InvalidTask(`the hypothesis '${hypothesis}' has no {} for the label`);
       return { kind, maxTokens, hypothesis };
@@ -135,6 +149,7 @@ export function companionsOf(task: Task | undefined): readonly string[] {
     case 'Rerank':
       return [tokenizerName];
     case 'TextClassification':
+    case 'TokenClassification':
     case 'ZeroShot':
       return [tokenizerName, configurationName];
     case 'ImageClassification':

@@ -5,6 +5,7 @@ import { configurationName, type TextTask, tokenizerName } from './task.ts';
 import { textClassification } from './text-classification.ts';
 import { textEmbedding } from './text-embedding.ts';
 import { TextTokenizer } from './text-tokenizer.ts';
+import { tokenClassification } from './token-classification.ts';
 import { zeroShot } from './zero-shot.ts';
 
 /**
@@ -18,6 +19,8 @@ export function textTask(tools: TaskTools, task: TextTask, read: (file: string) 
       return textEmbedding(ofTexts, task);
     case 'TextClassification':
       return textClassification(ofTexts, task, configurationIn(read(configurationName)));
+    case 'TokenClassification':
+      return tokenClassification(ofTexts, task, configurationIn(read(configurationName)));
     case 'ZeroShot':
       return zeroShot(ofTexts, task, configurationIn(read(configurationName)));
     case 'Rerank':

@@ -1,6 +1,8 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { UnusableModel } from './model-outputs.ts';
 import type { TokenRow, Tokens } from './text-model.ts';
+import { type FollowedTokenizer, TokenPlacer } from './token-placer.ts';
+import { LostPlace, type PlacedToken } from './token-spans.ts';
 
 /** What models of sentences were trained with, where nobody says. */
 const usualMaxTokens = 512;
@@ -16,7 +18,7 @@ export class UnreadableText extends Error {
 }
 
 /** What of the library is used: its own declarations name files as no ES module does. */
-interface HubTokenizer {
+interface HubTokenizer extends FollowedTokenizer {
   encode(
     text: string,
     options?: {
@@ -24,7 +26,11 @@ interface HubTokenizer {
       readonly text_pair?: string;
       readonly return_token_type_ids?: boolean;
     },
-  ): { readonly ids: readonly number[]; readonly token_type_ids?: readonly number[] };
+  ): {
+    readonly ids: readonly number[];
+    readonly tokens: readonly string[];
+    readonly token_type_ids?: readonly number[];
+  };
   get_vocab(withAdded: boolean): ReadonlyMap<string, number>;
 }
 
@@ -39,12 +45,22 @@ interface PairFrame {
   readonly types: readonly [number, number];
 }
 
+/** A text as a row of tokens. */
+export interface PlacedTokens {
+  readonly ids: readonly number[];
+  /** Where the first is that is no special one. */
+  readonly from: number;
+  readonly tokens: readonly PlacedToken[];
+}
+
 /** Which of two texts is cut when they are too long together. */
 export type PairCut = 'longest' | 'first';
 
 /** Text to token ids, as a `tokenizer.json` of the hub says, cut to what the model takes. */
 export class TextTokenizer {
   readonly #tokenizer: HubTokenizer;
+  readonly #definition: unknown;
+  #placer: TokenPlacer | undefined;
   readonly #vocabulary: number;
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
@@ -62,6 +78,7 @@ export class TextTokenizer {
   constructor(text: string, maxTokens: number | undefined) {
     try {
       const definition = JSON.parse(text);
+      this.#definition = definition;
       const { truncation, padding } = definition;
       // The library takes such tokens for words and for parts of words.
       const [single] = (definition.added_tokens ?? []).filter(
@@ -143,6 +160,46 @@ export class TextTokenizer {
   pairFrame(): PairFrame {
     this.#pairFrame ??= this.#probePair();
     return this.#pairFrame;
+  }
+
+  /**
+   * Makes it tell where tokens are, which costs time with each text.
+   *
+   * @throws InvalidTokenizer when it cannot
+   */
+  followPlaces(): void {
+    this.#placer ??= new TokenPlacer(this.#tokenizer, this.#definition);
+    try {
+      this.placed(`${probe} ${probe}`);
+    } catch (error) {
+      if (!(error instanceof UnreadableText)) throw error;
+      throw new InvalidTokenizer(
+        `the tokenizer cannot be used: where its tokens are cannot be told (${error.message})`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /**
+   * The ids of a text, with the special ones, and where its own tokens are, the first of which is at a place of the ids.
+   *
+   * @throws UnreadableText, also for a text that would have to be cut
+   */
+  placed(text: string): PlacedTokens {
+    const ids = this.#ids(text, true);
+    if (ids.length > this.maxTokens)
+      throw new UnreadableText(`it has ${ids.length} tokens, and the model takes ${this.maxTokens} at once: split it`);
+    try {
+      const tokens = this.#placer?.place(text) ?? [];
+      const from = this.#prefix.length;
+      if (from + tokens.length + this.#suffix.length !== ids.length) throw new LostPlace('it has other special tokens');
+      return { ids, from, tokens };
+    } catch (error) {
+      if (!(error instanceof LostPlace)) throw error;
+      throw new UnreadableText(error.message, { cause: error });
+    }
   }
 
   #probePair(): PairFrame {

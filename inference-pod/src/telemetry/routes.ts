@@ -22,6 +22,7 @@ export const requestRoutes = [
   '/v1/classify',
   '/v1/detect',
   '/v1/embeddings',
+  '/v1/entities',
   '/v1/rerank',
   '/v2/rerank',
   '/invocations',
@@ -58,7 +59,7 @@ export type RequestRoute = (typeof requestRoutes)[number];
 /** Those that ask for an inference, and what may have been meant to. */
 const inferenceRoutes: ReadonlySet<RequestRoute> = new Set(
   requestRoutes.filter((route) =>
-    /(infer|embeddings|rerank|invocations|classify|detect|[:/]predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
+    /(infer|embeddings|entities|rerank|invocations|classify|detect|[:/]predict|:regress|\/(\w*Infer|Predict|Classify|Regress)|^malformed)$/.test(
       route,
     ),
   ),

@@ -63,6 +63,12 @@ describe('a pod template', () => {
       SLIPWAY_TASK: 'ImageClassification',
       SLIPWAY_TASK_MAX_PIXELS: '4096',
     });
+    const ofTokens = { task: 'TokenClassification', entities: { aggregation: 'First', maxTokens: 256 } } as const;
+    expect(render({ runtime: ofTokens }).env).toMatchObject({
+      SLIPWAY_TASK: 'TokenClassification',
+      SLIPWAY_TASK_AGGREGATION: 'First',
+      SLIPWAY_TASK_MAX_TOKENS: '256',
+    });
     expect(render({ runtime: { task: 'ZeroShot', zeroShot: { hypothesis: 'It is {}.' } } }).env).toMatchObject({
       SLIPWAY_TASK: 'ZeroShot',
       SLIPWAY_TASK_HYPOTHESIS: 'It is {}.',

@@ -187,14 +187,15 @@ function renderSettings(model: ModelDeployment, revision: string) {
 
 /** Each task has options of its own: those of others are refused at the API server. */
 function taskSettings(runtime: NonNullable<ModelDeployment['spec']['runtime']>) {
-  const { embedding, classification, detection, zeroShot, rerank, tabular } = runtime;
-  const { maxTokens } = embedding ?? classification ?? zeroShot ?? rerank ?? {};
+  const { embedding, classification, detection, entities, zeroShot, rerank, tabular } = runtime;
+  const { maxTokens } = embedding ?? classification ?? entities ?? zeroShot ?? rerank ?? {};
   return [
     [environment.taskMaxTokens, textOf(maxTokens)],
     [environment.taskMaxPixels, textOf((classification ?? detection)?.maxPixels)],
     [environment.taskPooling, embedding?.pooling],
     [environment.taskNormalization, embedding?.normalization],
     [environment.taskScoring, classification?.scoring ?? rerank?.scoring],
+    [environment.taskAggregation, entities?.aggregation],
     [environment.taskHypothesis, zeroShot?.hypothesis],
     [environment.taskColumns, tabular === undefined ? undefined : JSON.stringify(tabular.columns)],
   ] as const;

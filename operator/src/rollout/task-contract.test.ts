@@ -44,6 +44,11 @@ test.each<[string, PodTemplate, PodTemplate]>([
   ['more words', tableOf(['a', 'x$$y']), tableOf(['a', 'y', 'x$$y'])],
   ['what is usual anyway', templateOf('Rerank'), templateOf('Rerank', undefined, { SLIPWAY_TASK_SCORING: 'Sigmoid' })],
   [
+    'fewer tokens of what is cut',
+    templateOf('TextClassification', undefined, { SLIPWAY_TASK_MAX_TOKENS: '512' }),
+    templateOf('TextClassification', undefined, { SLIPWAY_TASK_MAX_TOKENS: '256' }),
+  ],
+  [
     'larger pictures',
     templateOf('ImageClassification'),
     templateOf('ImageClassification', undefined, { SLIPWAY_TASK_MAX_PIXELS: '30000000' }),
@@ -71,6 +76,16 @@ test.each<[PodTemplate, PodTemplate, string]>([
     templateOf('ImageClassification'),
     templateOf('ImageClassification', undefined, { SLIPWAY_TASK_MAX_PIXELS: '1024' }),
     'pictures of more than 1024 pixels are refused, and 25000000 were taken',
+  ],
+  [
+    templateOf('TokenClassification'),
+    templateOf('TokenClassification', undefined, { SLIPWAY_TASK_AGGREGATION: 'First' }),
+    'the aggregation is First instead of Simple',
+  ],
+  [
+    templateOf('TokenClassification', undefined, { SLIPWAY_TASK_MAX_TOKENS: '512' }),
+    templateOf('TokenClassification', undefined, { SLIPWAY_TASK_MAX_TOKENS: '256' }),
+    'texts of more than 256 tokens are refused, and 512 were taken',
   ],
   [tableOf('a'), templateOf('Tabular'), 'the columns have no names any more'],
   [tableOf('a'), tableOf('a', 'b'), "the column 'b' is new, and required"],

@@ -31,7 +31,9 @@ export function taskBreaches(
     ...(isMatrix(inputs) ? matrixBreaches(oldColumns, columns) : inputBreaches(oldColumns, columns)),
     ...changedSetting(serving, candidate, environment.taskScoring, now === 'Rerank' ? 'Sigmoid' : undefined),
     ...changedSetting(serving, candidate, environment.taskNormalization, 'Enabled'),
+    ...changedSetting(serving, candidate, environment.taskAggregation, 'Simple'),
     ...pixelBreaches(serving, candidate),
+    ...(now === 'TokenClassification' ? tokenBreaches(serving, candidate) : []),
   ];
 }
 
@@ -100,16 +102,31 @@ function categoryBreaches({ categories: before }: Column, { name, categories }: 
     : [`the column '${name}' takes no ${gone.map((word) => `'${word}'`).join(', ')} any more`];
 }
 
+/** Settings that make other answers of what a model gives. */
+const changingSettings = {
+  [environment.taskScoring]: 'scoring',
+  [environment.taskNormalization]: 'normalization',
+  [environment.taskAggregation]: 'aggregation',
+} as const;
+
 /** @param usual when nothing is said; undefined where that depends on the model's files, and is not known */
 function changedSetting(
   serving: PodTemplate,
   candidate: PodTemplate,
-  name: typeof environment.taskScoring | typeof environment.taskNormalization,
+  name: keyof typeof changingSettings,
   usual: string | undefined,
 ): string[] {
   const [old, now] = [settingOf(serving, name) ?? usual, settingOf(candidate, name) ?? usual];
-  const what = name === environment.taskScoring ? 'scoring' : 'normalization';
+  const what = changingSettings[name];
   return old === undefined || now === undefined || old === now ? [] : [`the ${what} is ${now} instead of ${old}`];
+}
+
+/** Longer texts are refused, and not cut as with other tasks; where nothing is said, the tokenizer decides. */
+function tokenBreaches(serving: PodTemplate, candidate: PodTemplate): string[] {
+  const [old, now] = [settingOf(serving, environment.taskMaxTokens), settingOf(candidate, environment.taskMaxTokens)];
+  return old !== undefined && now !== undefined && Number(now) < Number(old)
+    ? [`texts of more than ${now} tokens are refused, and ${old} were taken`]
+    : [];
 }
 
 function pixelBreaches(serving: PodTemplate, candidate: PodTemplate): string[] {

@@ -123,3 +123,16 @@ for name, labels in {"classifier": 3, "reranker": 1}.items():
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels]),
         [head],
     )
+
+# A label for each token.
+head = numpy_helper.from_array(random.normal(size=(width, 5)).astype(numpy.float32), "head")
+write(
+    "onnx/tagger.onnx",
+    [
+        *mixing,
+        helper.make_node("Tanh", ["last_hidden_state"], ["bent"]),
+        helper.make_node("MatMul", ["bent", "head"], ["logits"]),
+    ],
+    helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", 5]),
+    [head],
+)

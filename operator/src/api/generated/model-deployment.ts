@@ -27,7 +27,7 @@ export interface IModelDeployment {
        */
       "version": string;
       /**
-       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, mlflow://MODEL/VERSION/PATH, pvc://CLAIM/PATH or configmap://NAME/KEY.
+       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, git+https://HOST/REPOSITORY@REVISION/PATH, mlflow://MODEL/VERSION/PATH, pvc://CLAIM/PATH or configmap://NAME/KEY.
        */
       "uri": string;
       /**
@@ -86,9 +86,9 @@ export interface IModelDeployment {
      */
     "runtime"?: {
       /**
-       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model; TextClassification and ZeroShot at /v1/classify, with the config.json beside it as well; ImageClassification takes pictures there, with config.json and preprocessor_config.json, and ObjectDetection at /v1/detect; Rerank takes a query and documents at /v1/rerank; Tabular takes rows of named columns at /invocations, as MLflow does.
+       * What the model is used for beside its tensors. TextEmbedding takes texts at /v1/embeddings, as OpenAI's API does, with the tokenizer.json beside the model; TextClassification and ZeroShot at /v1/classify, with the config.json beside it as well, and TokenClassification at /v1/entities; ImageClassification takes pictures there, with config.json and preprocessor_config.json, and ObjectDetection at /v1/detect; Rerank takes a query and documents at /v1/rerank; Tabular takes rows of named columns at /invocations, as MLflow does.
        */
-      "task"?: "TextEmbedding" | "TextClassification" | "ZeroShot" | "Rerank" | "ImageClassification" | "ObjectDetection" | "Tabular";
+      "task"?: "TextEmbedding" | "TextClassification" | "TokenClassification" | "ZeroShot" | "Rerank" | "ImageClassification" | "ObjectDetection" | "Tabular";
       /**
        * How the task TextEmbedding makes vectors of texts.
        */
@@ -131,6 +131,19 @@ export interface IModelDeployment {
          * The pixels of a picture at most, of each of which eleven bytes may be held in memory; larger ones are refused. 25000000 when absent.
          */
         "maxPixels"?: number;
+      };
+      /**
+       * How the task TokenClassification finds what texts name.
+       */
+      "entities"?: {
+        /**
+         * Simple for the label of each token, First for that of the first token of a word. Simple when absent.
+         */
+        "aggregation"?: "Simple" | "First";
+        /**
+         * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         */
+        "maxTokens"?: number;
       };
       /**
        * How the task ZeroShot asks the model about a label.

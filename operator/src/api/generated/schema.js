@@ -13,7 +13,7 @@ const schema54 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "eISKFrSCRgjjI88PrWTC1xQMGV9FydoVGGaLF3sqf4"
+      "$ref": "q6j1hBXwFMX3gHhpuxjsgZxxErkERn7WpNuor828Dng"
     },
     "status": {
       "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
@@ -194,7 +194,7 @@ const schema59 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "RnRtvKI9uFnycD3pqe3ZdOCqqqzGlQ0KVDsnOcqJeaI"
+      "$ref": "iag883EBne0oTeiOblIvUPf0kI33V7WAAyIUsbqz3o"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -1284,7 +1284,7 @@ const schema66 = {
   "type": "object",
   "properties": {
     "task": {
-      "$ref": "ELSqXFX8oweeC5WVKXvImIys7Hy7jLxJ2FGZUyqgA"
+      "$ref": "QVnMHnkjtxuVWGfnFFbWcveSVfNF09sGuTKzCumNCk"
     },
     "embedding": {
       "$ref": "DNYbjdBAS8XhJKY7MwSDqj4v7GPuKqQsSvaHG49P8"
@@ -1294,6 +1294,9 @@ const schema66 = {
     },
     "detection": {
       "$ref": "tWju2jXJKqP7ghHaxLJuKxATQ8kfboDA5GtAgQrV9s"
+    },
+    "entities": {
+      "$ref": "8vpIyqZVzlY6JdlpfAjeoYJp8XcKOOFVKZyBsRj95E"
     },
     "zeroShot": {
       "$ref": "CK8rDPAq46W2jzDZ7g8C7kfCapdzpU2vqEvN11RbNA"
@@ -1336,7 +1339,7 @@ const schema66 = {
 };
 const schema67 = {
   "type": "string",
-  "enum": ["TextEmbedding", "TextClassification", "ZeroShot", "Rerank", "ImageClassification", "ObjectDetection", "Tabular"],
+  "enum": ["TextEmbedding", "TextClassification", "TokenClassification", "ZeroShot", "Rerank", "ImageClassification", "ObjectDetection", "Tabular"],
   "maxLength": 32,
   "nullable": true
 };
@@ -1364,7 +1367,7 @@ function validate119(data, {
     }
     errors++;
   }
-  if (!(data === "TextEmbedding" || data === "TextClassification" || data === "ZeroShot" || data === "Rerank" || data === "ImageClassification" || data === "ObjectDetection" || data === "Tabular")) {
+  if (!(data === "TextEmbedding" || data === "TextClassification" || data === "TokenClassification" || data === "ZeroShot" || data === "Rerank" || data === "ImageClassification" || data === "ObjectDetection" || data === "Tabular")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -1980,8 +1983,8 @@ function validate133(data, {
 const schema73 = {
   "type": "object",
   "properties": {
-    "hypothesis": {
-      "$ref": "fr2IHOhFhOaCDK1uQvAdsO9CY9ZcAMWKg4QR4pBko"
+    "aggregation": {
+      "$ref": "5CZa9kUzhxptSW73QEeEIIYsLXI416kMU4nEFx98cJE"
     },
     "maxTokens": {
       "$ref": "gL9PGwYvplRV1zPy4TtQVy17PnhCylyLWzq5slPXeM"
@@ -1991,11 +1994,141 @@ const schema73 = {
 };
 const schema74 = {
   "type": "string",
+  "enum": ["Simple", "First"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate137(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Simple" || data === "First")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema74.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate137.errors = vErrors;
+  return errors === 0;
+}
+function validate136(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.aggregation !== undefined) {
+      if (!validate137(data.aggregation, {
+        instancePath: instancePath + "/aggregation",
+        parentData: data,
+        parentDataProperty: "aggregation",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxTokens !== undefined) {
+      if (!validate29(data.maxTokens, {
+        instancePath: instancePath + "/maxTokens",
+        parentData: data,
+        parentDataProperty: "maxTokens",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate136.errors = vErrors;
+  return errors === 0;
+}
+const schema75 = {
+  "type": "object",
+  "properties": {
+    "hypothesis": {
+      "$ref": "fr2IHOhFhOaCDK1uQvAdsO9CY9ZcAMWKg4QR4pBko"
+    },
+    "maxTokens": {
+      "$ref": "gL9PGwYvplRV1zPy4TtQVy17PnhCylyLWzq5slPXeM"
+    }
+  },
+  "nullable": true
+};
+const schema76 = {
+  "type": "string",
   "minLength": 3,
   "maxLength": 512,
   "nullable": true
 };
-function validate137(data, {
+function validate142(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2053,10 +2186,10 @@ function validate137(data, {
       errors++;
     }
   }
-  validate137.errors = vErrors;
+  validate142.errors = vErrors;
   return errors === 0;
 }
-function validate136(data, {
+function validate141(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2082,13 +2215,13 @@ function validate136(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.hypothesis !== undefined) {
-      if (!validate137(data.hypothesis, {
+      if (!validate142(data.hypothesis, {
         instancePath: instancePath + "/hypothesis",
         parentData: data,
         parentDataProperty: "hypothesis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
         errors = vErrors.length;
       }
     }
@@ -2104,10 +2237,10 @@ function validate136(data, {
       }
     }
   }
-  validate136.errors = vErrors;
+  validate141.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema77 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -2119,13 +2252,13 @@ const schema75 = {
   },
   "nullable": true
 };
-const schema76 = {
+const schema78 = {
   "type": "string",
   "enum": ["Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate142(data, {
+function validate147(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2155,7 +2288,7 @@ function validate142(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema76.enum
+        allowedValues: schema78.enum
       }
     };
     if (vErrors === null) {
@@ -2183,10 +2316,10 @@ function validate142(data, {
       errors++;
     }
   }
-  validate142.errors = vErrors;
+  validate147.errors = vErrors;
   return errors === 0;
 }
-function validate141(data, {
+function validate146(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2212,13 +2345,13 @@ function validate141(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate142(data.scoring, {
+      if (!validate147(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
         errors = vErrors.length;
       }
     }
@@ -2234,10 +2367,10 @@ function validate141(data, {
       }
     }
   }
-  validate141.errors = vErrors;
+  validate146.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema79 = {
   "type": "object",
   "required": ["columns"],
   "properties": {
@@ -2247,7 +2380,7 @@ const schema77 = {
   },
   "nullable": true
 };
-const schema78 = {
+const schema80 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 1024,
@@ -2255,7 +2388,7 @@ const schema78 = {
     "$ref": "QMBG9sip7myUlMIAmyPgEepUYuzBjBNMMckf0IgmnY"
   }
 };
-const schema79 = {
+const schema81 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2350,7 +2483,7 @@ function validate31(data, {
   validate31.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema82 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 256,
@@ -2359,7 +2492,7 @@ const schema80 = {
   },
   "nullable": true
 };
-function validate150(data, {
+function validate155(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2429,10 +2562,10 @@ function validate150(data, {
       }
     }
   }
-  validate150.errors = vErrors;
+  validate155.errors = vErrors;
   return errors === 0;
 }
-function validate148(data, {
+function validate153(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2469,13 +2602,13 @@ function validate148(data, {
       }
     }
     if (data.categories !== undefined) {
-      if (!validate150(data.categories, {
+      if (!validate155(data.categories, {
         instancePath: instancePath + "/categories",
         parentData: data,
         parentDataProperty: "categories",
         rootData
       })) {
-        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
+        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
         errors = vErrors.length;
       }
     }
@@ -2495,10 +2628,10 @@ function validate148(data, {
     }
     errors++;
   }
-  validate148.errors = vErrors;
+  validate153.errors = vErrors;
   return errors === 0;
 }
-function validate147(data, {
+function validate152(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2541,13 +2674,13 @@ function validate147(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate148(data[i0], {
+      if (!validate153(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate148.errors : vErrors.concat(validate148.errors);
+        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
         errors = vErrors.length;
       }
     }
@@ -2567,10 +2700,10 @@ function validate147(data, {
     }
     errors++;
   }
-  validate147.errors = vErrors;
+  validate152.errors = vErrors;
   return errors === 0;
 }
-function validate146(data, {
+function validate151(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2612,21 +2745,21 @@ function validate146(data, {
       errors++;
     }
     if (data.columns !== undefined) {
-      if (!validate147(data.columns, {
+      if (!validate152(data.columns, {
         instancePath: instancePath + "/columns",
         parentData: data,
         parentDataProperty: "columns",
         rootData
       })) {
-        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
+        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate146.errors = vErrors;
+  validate151.errors = vErrors;
   return errors === 0;
 }
-const schema81 = {
+const schema83 = {
   "type": "object",
   "properties": {
     "files": {
@@ -2638,7 +2771,7 @@ const schema81 = {
   },
   "nullable": true
 };
-const schema82 = {
+const schema84 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -2646,14 +2779,14 @@ const schema82 = {
   },
   "nullable": true
 };
-const schema83 = {
+const schema85 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128,
   "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 };
 const pattern1 = new RegExp("^[A-Za-z0-9][A-Za-z0-9_.-]*$", "u");
-function validate158(data, {
+function validate163(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2726,10 +2859,10 @@ function validate158(data, {
     }
     errors++;
   }
-  validate158.errors = vErrors;
+  validate163.errors = vErrors;
   return errors === 0;
 }
-function validate157(data, {
+function validate162(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2772,28 +2905,28 @@ function validate157(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate158(data[i0], {
+      if (!validate163(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate158.errors : vErrors.concat(validate158.errors);
+        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate157.errors = vErrors;
+  validate162.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema86 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 86400000,
   "nullable": true
 };
-function validate161(data, {
+function validate166(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2869,10 +3002,10 @@ function validate161(data, {
       errors++;
     }
   }
-  validate161.errors = vErrors;
+  validate166.errors = vErrors;
   return errors === 0;
 }
-function validate156(data, {
+function validate161(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2898,38 +3031,38 @@ function validate156(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.files !== undefined) {
-      if (!validate157(data.files, {
+      if (!validate162(data.files, {
         instancePath: instancePath + "/files",
         parentData: data,
         parentDataProperty: "files",
         rootData
       })) {
-        vErrors = vErrors === null ? validate157.errors : vErrors.concat(validate157.errors);
+        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
         errors = vErrors.length;
       }
     }
     if (data.timeoutMilliseconds !== undefined) {
-      if (!validate161(data.timeoutMilliseconds, {
+      if (!validate166(data.timeoutMilliseconds, {
         instancePath: instancePath + "/timeoutMilliseconds",
         parentData: data,
         parentDataProperty: "timeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
+        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate156.errors = vErrors;
+  validate161.errors = vErrors;
   return errors === 0;
 }
-const schema85 = {
+const schema87 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512,
   "nullable": true
 };
-function validate164(data, {
+function validate169(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2987,17 +3120,17 @@ function validate164(data, {
       errors++;
     }
   }
-  validate164.errors = vErrors;
+  validate169.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema88 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate166(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3073,17 +3206,17 @@ function validate166(data, {
       errors++;
     }
   }
-  validate166.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
+const schema89 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate168(data, {
+function validate173(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3159,17 +3292,17 @@ function validate168(data, {
       errors++;
     }
   }
-  validate168.errors = vErrors;
+  validate173.errors = vErrors;
   return errors === 0;
 }
-const schema88 = {
+const schema90 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate170(data, {
+function validate175(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3245,10 +3378,10 @@ function validate170(data, {
       errors++;
     }
   }
-  validate170.errors = vErrors;
+  validate175.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
+const schema91 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -3261,13 +3394,13 @@ const schema89 = {
   },
   "nullable": true
 };
-const schema90 = {
+const schema92 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate173(data, {
+function validate178(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3343,10 +3476,10 @@ function validate173(data, {
       errors++;
     }
   }
-  validate173.errors = vErrors;
+  validate178.errors = vErrors;
   return errors === 0;
 }
-function validate172(data, {
+function validate177(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3388,13 +3521,13 @@ function validate172(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate173(data.maxSize, {
+      if (!validate178(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate173.errors : vErrors.concat(validate173.errors);
+        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
         errors = vErrors.length;
       }
     }
@@ -3410,7 +3543,7 @@ function validate172(data, {
       }
     }
   }
-  validate172.errors = vErrors;
+  validate177.errors = vErrors;
   return errors === 0;
 }
 const schema30 = {
@@ -3499,14 +3632,14 @@ function validate61(data, {
   validate61.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema93 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate179(data, {
+function validate184(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3582,7 +3715,7 @@ function validate179(data, {
       errors++;
     }
   }
-  validate179.errors = vErrors;
+  validate184.errors = vErrors;
   return errors === 0;
 }
 function validate118(data, {
@@ -3654,102 +3787,113 @@ function validate118(data, {
         errors = vErrors.length;
       }
     }
-    if (data.zeroShot !== undefined) {
-      if (!validate136(data.zeroShot, {
-        instancePath: instancePath + "/zeroShot",
+    if (data.entities !== undefined) {
+      if (!validate136(data.entities, {
+        instancePath: instancePath + "/entities",
         parentData: data,
-        parentDataProperty: "zeroShot",
+        parentDataProperty: "entities",
         rootData
       })) {
         vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
         errors = vErrors.length;
       }
     }
-    if (data.rerank !== undefined) {
-      if (!validate141(data.rerank, {
-        instancePath: instancePath + "/rerank",
+    if (data.zeroShot !== undefined) {
+      if (!validate141(data.zeroShot, {
+        instancePath: instancePath + "/zeroShot",
         parentData: data,
-        parentDataProperty: "rerank",
+        parentDataProperty: "zeroShot",
         rootData
       })) {
         vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
         errors = vErrors.length;
       }
     }
-    if (data.tabular !== undefined) {
-      if (!validate146(data.tabular, {
-        instancePath: instancePath + "/tabular",
+    if (data.rerank !== undefined) {
+      if (!validate146(data.rerank, {
+        instancePath: instancePath + "/rerank",
         parentData: data,
-        parentDataProperty: "tabular",
+        parentDataProperty: "rerank",
         rootData
       })) {
         vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
         errors = vErrors.length;
       }
     }
+    if (data.tabular !== undefined) {
+      if (!validate151(data.tabular, {
+        instancePath: instancePath + "/tabular",
+        parentData: data,
+        parentDataProperty: "tabular",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.handler !== undefined) {
-      if (!validate156(data.handler, {
+      if (!validate161(data.handler, {
         instancePath: instancePath + "/handler",
         parentData: data,
         parentDataProperty: "handler",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
         errors = vErrors.length;
       }
     }
     if (data.image !== undefined) {
-      if (!validate164(data.image, {
+      if (!validate169(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
         rootData
       })) {
-        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
+        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
         errors = vErrors.length;
       }
     }
     if (data.threads !== undefined) {
-      if (!validate166(data.threads, {
+      if (!validate171(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate168(data.instances, {
+      if (!validate173(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
+        vErrors = vErrors === null ? validate173.errors : vErrors.concat(validate173.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate170(data.maxInFlight, {
+      if (!validate175(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
+        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate172(data.batching, {
+      if (!validate177(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate172.errors : vErrors.concat(validate172.errors);
+        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
         errors = vErrors.length;
       }
     }
@@ -3776,13 +3920,13 @@ function validate118(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate179(data.requestTimeoutMilliseconds, {
+      if (!validate184(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
         errors = vErrors.length;
       }
     }
@@ -3790,7 +3934,7 @@ function validate118(data, {
   validate118.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema94 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -3936,7 +4080,7 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema95 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -3945,11 +4089,11 @@ const schema93 = {
   "properties": {},
   "nullable": true
 };
-const schema94 = {
+const schema96 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate185(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3990,10 +4134,10 @@ function validate185(data, {
     }
     errors++;
   }
-  validate185.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-function validate184(data, {
+function validate189(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4035,21 +4179,21 @@ function validate184(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate185(data[key0], {
+      if (!validate190(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate184.errors = vErrors;
+  validate189.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema97 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -4057,7 +4201,7 @@ const schema95 = {
   },
   "nullable": true
 };
-const schema96 = {
+const schema98 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -4137,12 +4281,12 @@ function validate34(data, {
   validate34.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema99 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate191(data, {
+function validate196(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4184,10 +4328,10 @@ function validate191(data, {
       errors++;
     }
   }
-  validate191.errors = vErrors;
+  validate196.errors = vErrors;
   return errors === 0;
 }
-const schema98 = {
+const schema100 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -4340,7 +4484,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-function validate193(data, {
+function validate198(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4388,10 +4532,10 @@ function validate193(data, {
       }
     }
   }
-  validate193.errors = vErrors;
+  validate198.errors = vErrors;
   return errors === 0;
 }
-function validate189(data, {
+function validate194(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4428,24 +4572,24 @@ function validate189(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate191(data.value, {
+      if (!validate196(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
+        vErrors = vErrors === null ? validate196.errors : vErrors.concat(validate196.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate193(data.valueFrom, {
+      if (!validate198(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
+        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
         errors = vErrors.length;
       }
     }
@@ -4465,10 +4609,10 @@ function validate189(data, {
     }
     errors++;
   }
-  validate189.errors = vErrors;
+  validate194.errors = vErrors;
   return errors === 0;
 }
-function validate188(data, {
+function validate193(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4511,21 +4655,21 @@ function validate188(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate189(data[i0], {
+      if (!validate194(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
+        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate188.errors = vErrors;
+  validate193.errors = vErrors;
   return errors === 0;
 }
-const schema99 = {
+const schema101 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -4533,7 +4677,7 @@ const schema99 = {
   },
   "nullable": true
 };
-const schema100 = {
+const schema102 = {
   "type": "object",
   "properties": {
     "key": {
@@ -4553,12 +4697,12 @@ const schema100 = {
     }
   }
 };
-const schema101 = {
+const schema103 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate202(data, {
+function validate207(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4600,16 +4744,16 @@ function validate202(data, {
       errors++;
     }
   }
-  validate202.errors = vErrors;
+  validate207.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema104 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate204(data, {
+function validate209(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4639,7 +4783,7 @@ function validate204(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema102.enum
+        allowedValues: schema104.enum
       }
     };
     if (vErrors === null) {
@@ -4667,7 +4811,7 @@ function validate204(data, {
       errors++;
     }
   }
-  validate204.errors = vErrors;
+  validate209.errors = vErrors;
   return errors === 0;
 }
 const schema44 = {
@@ -4720,13 +4864,13 @@ function validate77(data, {
   validate77.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema105 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate207(data, {
+function validate212(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4756,7 +4900,7 @@ function validate207(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema103.enum
+        allowedValues: schema105.enum
       }
     };
     if (vErrors === null) {
@@ -4784,7 +4928,7 @@ function validate207(data, {
       errors++;
     }
   }
-  validate207.errors = vErrors;
+  validate212.errors = vErrors;
   return errors === 0;
 }
 const schema39 = {
@@ -4838,7 +4982,7 @@ function validate72(data, {
   validate72.errors = vErrors;
   return errors === 0;
 }
-function validate201(data, {
+function validate206(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4848,24 +4992,24 @@ function validate201(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate202(data.key, {
+      if (!validate207(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate202.errors : vErrors.concat(validate202.errors);
+        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate204(data.operator, {
+      if (!validate209(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
         errors = vErrors.length;
       }
     }
@@ -4881,13 +5025,13 @@ function validate201(data, {
       }
     }
     if (data.effect !== undefined) {
-      if (!validate207(data.effect, {
+      if (!validate212(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
         errors = vErrors.length;
       }
     }
@@ -4918,10 +5062,10 @@ function validate201(data, {
     }
     errors++;
   }
-  validate201.errors = vErrors;
+  validate206.errors = vErrors;
   return errors === 0;
 }
-function validate200(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4964,21 +5108,21 @@ function validate200(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate201(data[i0], {
+      if (!validate206(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate200.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema106 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -4986,7 +5130,7 @@ const schema104 = {
   },
   "nullable": true
 };
-const schema105 = {
+const schema107 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -5071,13 +5215,13 @@ function validate43(data, {
   validate43.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema108 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate215(data, {
+function validate220(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5136,15 +5280,15 @@ function validate215(data, {
       errors++;
     }
   }
-  validate215.errors = vErrors;
+  validate220.errors = vErrors;
   return errors === 0;
 }
-const schema107 = {
+const schema109 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate217(data, {
+function validate222(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5201,15 +5345,15 @@ function validate217(data, {
     }
     errors++;
   }
-  validate217.errors = vErrors;
+  validate222.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema110 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate219(data, {
+function validate224(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5223,7 +5367,7 @@ function validate219(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema108.enum
+        allowedValues: schema110.enum
       }
     };
     if (vErrors === null) {
@@ -5266,10 +5410,10 @@ function validate219(data, {
     }
     errors++;
   }
-  validate219.errors = vErrors;
+  validate224.errors = vErrors;
   return errors === 0;
 }
-function validate213(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5338,35 +5482,35 @@ function validate213(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate215(data.minDomains, {
+      if (!validate220(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
+        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate217(data.topologyKey, {
+      if (!validate222(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate219(data.whenUnsatisfiable, {
+      if (!validate224(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate219.errors : vErrors.concat(validate219.errors);
+        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
         errors = vErrors.length;
       }
     }
@@ -5386,10 +5530,10 @@ function validate213(data, {
     }
     errors++;
   }
-  validate213.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-function validate212(data, {
+function validate217(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5432,21 +5576,21 @@ function validate212(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate213(data[i0], {
+      if (!validate218(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate212.errors = vErrors;
+  validate217.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema111 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -5454,7 +5598,7 @@ const schema109 = {
   },
   "nullable": true
 };
-const schema110 = {
+const schema112 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -5463,7 +5607,7 @@ const schema110 = {
     }
   }
 };
-function validate226(data, {
+function validate231(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5515,10 +5659,10 @@ function validate226(data, {
     }
     errors++;
   }
-  validate226.errors = vErrors;
+  validate231.errors = vErrors;
   return errors === 0;
 }
-function validate225(data, {
+function validate230(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5561,21 +5705,21 @@ function validate225(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate226(data[i0], {
+      if (!validate231(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate225.errors = vErrors;
+  validate230.errors = vErrors;
   return errors === 0;
 }
-function validate182(data, {
+function validate187(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5612,24 +5756,24 @@ function validate182(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate184(data.annotations, {
+      if (!validate189(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate188(data.env, {
+      if (!validate193(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
+        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
         errors = vErrors.length;
       }
     }
@@ -5645,24 +5789,24 @@ function validate182(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate200(data.tolerations, {
+      if (!validate205(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate212(data.topologySpreadConstraints, {
+      if (!validate217(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
+        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
         errors = vErrors.length;
       }
     }
@@ -5689,21 +5833,21 @@ function validate182(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate225(data.imagePullSecrets, {
+      if (!validate230(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
+        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate182.errors = vErrors;
+  validate187.errors = vErrors;
   return errors === 0;
 }
-const schema111 = {
+const schema113 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -5722,7 +5866,7 @@ const schema111 = {
   },
   "nullable": true
 };
-const schema112 = {
+const schema114 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -5730,7 +5874,7 @@ const schema112 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate232(data, {
+function validate237(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5806,16 +5950,16 @@ function validate232(data, {
       errors++;
     }
   }
-  validate232.errors = vErrors;
+  validate237.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema115 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate234(data, {
+function validate239(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5891,10 +6035,10 @@ function validate234(data, {
       errors++;
     }
   }
-  validate234.errors = vErrors;
+  validate239.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema116 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -5902,7 +6046,7 @@ const schema114 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema115 = {
+const schema117 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -5917,12 +6061,12 @@ const schema115 = {
     }
   }
 };
-const schema116 = {
+const schema118 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate238(data, {
+function validate243(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5936,7 +6080,7 @@ function validate238(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema116.enum
+        allowedValues: schema118.enum
       }
     };
     if (vErrors === null) {
@@ -5979,17 +6123,17 @@ function validate238(data, {
     }
     errors++;
   }
-  validate238.errors = vErrors;
+  validate243.errors = vErrors;
   return errors === 0;
 }
-const schema117 = {
+const schema119 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate240(data, {
+function validate245(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6065,10 +6209,10 @@ function validate240(data, {
       errors++;
     }
   }
-  validate240.errors = vErrors;
+  validate245.errors = vErrors;
   return errors === 0;
 }
-function validate237(data, {
+function validate242(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6094,24 +6238,24 @@ function validate237(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate238(data.type, {
+      if (!validate243(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
+        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate240(data.averageUtilization, {
+      if (!validate245(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
         errors = vErrors.length;
       }
     }
@@ -6142,10 +6286,10 @@ function validate237(data, {
     }
     errors++;
   }
-  validate237.errors = vErrors;
+  validate242.errors = vErrors;
   return errors === 0;
 }
-function validate236(data, {
+function validate241(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6188,13 +6332,13 @@ function validate236(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate237(data[i0], {
+      if (!validate242(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
         errors = vErrors.length;
       }
     }
@@ -6214,10 +6358,10 @@ function validate236(data, {
     }
     errors++;
   }
-  validate236.errors = vErrors;
+  validate241.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema120 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -6829,7 +6973,7 @@ function validate44(data, {
   validate44.errors = vErrors;
   return errors === 0;
 }
-function validate245(data, {
+function validate250(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6877,10 +7021,10 @@ function validate245(data, {
       }
     }
   }
-  validate245.errors = vErrors;
+  validate250.errors = vErrors;
   return errors === 0;
 }
-function validate231(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6938,54 +7082,54 @@ function validate231(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate232(data.minReplicas, {
+      if (!validate237(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
+        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate234(data.maxReplicas, {
+      if (!validate239(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
+        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate236(data.triggers, {
+      if (!validate241(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate245(data.behavior, {
+      if (!validate250(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate231.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema121 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -6994,7 +7138,7 @@ const schema119 = {
   },
   "nullable": true
 };
-function validate250(data, {
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7031,10 +7175,10 @@ function validate250(data, {
       }
     }
   }
-  validate250.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema122 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -7071,14 +7215,14 @@ const schema120 = {
   },
   "nullable": true
 };
-const schema121 = {
+const schema123 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate254(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7108,7 +7252,7 @@ function validate254(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema121.enum
+        allowedValues: schema123.enum
       }
     };
     if (vErrors === null) {
@@ -7136,10 +7280,10 @@ function validate254(data, {
       errors++;
     }
   }
-  validate254.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema124 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -7389,7 +7533,7 @@ function validate63(data, {
   validate63.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema125 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -7398,7 +7542,7 @@ const schema123 = {
   },
   "nullable": true
 };
-const schema124 = {
+const schema126 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -7413,13 +7557,13 @@ const schema124 = {
     }
   }
 };
-const schema125 = {
+const schema127 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate261(data, {
+function validate266(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7495,7 +7639,7 @@ function validate261(data, {
       errors++;
     }
   }
-  validate261.errors = vErrors;
+  validate266.errors = vErrors;
   return errors === 0;
 }
 const schema33 = {
@@ -7651,7 +7795,7 @@ function validate67(data, {
   validate67.errors = vErrors;
   return errors === 0;
 }
-function validate260(data, {
+function validate265(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7677,13 +7821,13 @@ function validate260(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate261(data.weight, {
+      if (!validate266(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
+        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
         errors = vErrors.length;
       }
     }
@@ -7725,10 +7869,10 @@ function validate260(data, {
     }
     errors++;
   }
-  validate260.errors = vErrors;
+  validate265.errors = vErrors;
   return errors === 0;
 }
-function validate259(data, {
+function validate264(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7787,21 +7931,21 @@ function validate259(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate260(data[i0], {
+      if (!validate265(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
+        vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate259.errors = vErrors;
+  validate264.errors = vErrors;
   return errors === 0;
 }
-const schema126 = {
+const schema128 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -7876,7 +8020,7 @@ function validate70(data, {
   validate70.errors = vErrors;
   return errors === 0;
 }
-function validate268(data, {
+function validate273(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7929,10 +8073,10 @@ function validate268(data, {
       }
     }
   }
-  validate268.errors = vErrors;
+  validate273.errors = vErrors;
   return errors === 0;
 }
-function validate256(data, {
+function validate261(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7980,13 +8124,13 @@ function validate256(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate259(data.steps, {
+      if (!validate264(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
         errors = vErrors.length;
       }
     }
@@ -8002,21 +8146,21 @@ function validate256(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate268(data.stickyBy, {
+      if (!validate273(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate268.errors : vErrors.concat(validate268.errors);
+        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate256.errors = vErrors;
+  validate261.errors = vErrors;
   return errors === 0;
 }
-const schema127 = {
+const schema129 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -8040,7 +8184,7 @@ const schema127 = {
   },
   "nullable": true
 };
-function validate272(data, {
+function validate277(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8132,10 +8276,10 @@ function validate272(data, {
       }
     }
   }
-  validate272.errors = vErrors;
+  validate277.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema130 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -8156,7 +8300,7 @@ const schema128 = {
   },
   "nullable": true
 };
-const schema129 = {
+const schema131 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -8164,7 +8308,7 @@ const schema129 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate281(data, {
+function validate286(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8240,10 +8384,10 @@ function validate281(data, {
       errors++;
     }
   }
-  validate281.errors = vErrors;
+  validate286.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema132 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -8251,7 +8395,7 @@ const schema130 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate283(data, {
+function validate288(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8327,16 +8471,16 @@ function validate283(data, {
       errors++;
     }
   }
-  validate283.errors = vErrors;
+  validate288.errors = vErrors;
   return errors === 0;
 }
-const schema131 = {
+const schema133 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate285(data, {
+function validate290(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8378,17 +8522,17 @@ function validate285(data, {
       errors++;
     }
   }
-  validate285.errors = vErrors;
+  validate290.errors = vErrors;
   return errors === 0;
 }
-const schema132 = {
+const schema134 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate287(data, {
+function validate292(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8418,7 +8562,7 @@ function validate287(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema132.enum
+        allowedValues: schema134.enum
       }
     };
     if (vErrors === null) {
@@ -8446,10 +8590,10 @@ function validate287(data, {
       errors++;
     }
   }
-  validate287.errors = vErrors;
+  validate292.errors = vErrors;
   return errors === 0;
 }
-const schema133 = {
+const schema135 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -8458,7 +8602,7 @@ const schema133 = {
   },
   "nullable": true
 };
-const schema134 = {
+const schema136 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -8488,12 +8632,12 @@ const schema134 = {
     }
   }
 };
-const schema135 = {
+const schema137 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate291(data, {
+function validate296(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8507,7 +8651,7 @@ function validate291(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema135.enum
+        allowedValues: schema137.enum
       }
     };
     if (vErrors === null) {
@@ -8550,7 +8694,7 @@ function validate291(data, {
     }
     errors++;
   }
-  validate291.errors = vErrors;
+  validate296.errors = vErrors;
   return errors === 0;
 }
 const schema35 = {
@@ -8603,13 +8747,13 @@ function validate68(data, {
   validate68.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema138 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate296(data, {
+function validate301(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8667,10 +8811,10 @@ function validate296(data, {
       errors++;
     }
   }
-  validate296.errors = vErrors;
+  validate301.errors = vErrors;
   return errors === 0;
 }
-const schema137 = {
+const schema139 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -8678,7 +8822,7 @@ const schema137 = {
   },
   "nullable": true
 };
-const schema138 = {
+const schema140 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -8696,12 +8840,12 @@ const schema138 = {
     }
   }
 };
-const schema139 = {
+const schema141 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate301(data, {
+function validate306(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8715,7 +8859,7 @@ function validate301(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema139.enum
+        allowedValues: schema141.enum
       }
     };
     if (vErrors === null) {
@@ -8758,7 +8902,7 @@ function validate301(data, {
     }
     errors++;
   }
-  validate301.errors = vErrors;
+  validate306.errors = vErrors;
   return errors === 0;
 }
 const schema38 = {
@@ -8811,7 +8955,7 @@ function validate71(data, {
   validate71.errors = vErrors;
   return errors === 0;
 }
-function validate299(data, {
+function validate304(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8864,13 +9008,13 @@ function validate299(data, {
       }
     }
     if (data.compare !== undefined) {
-      if (!validate301(data.compare, {
+      if (!validate306(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+        vErrors = vErrors === null ? validate306.errors : vErrors.concat(validate306.errors);
         errors = vErrors.length;
       }
     }
@@ -8912,10 +9056,10 @@ function validate299(data, {
     }
     errors++;
   }
-  validate299.errors = vErrors;
+  validate304.errors = vErrors;
   return errors === 0;
 }
-function validate298(data, {
+function validate303(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8958,28 +9102,28 @@ function validate298(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate299(data[i0], {
+      if (!validate304(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate299.errors : vErrors.concat(validate299.errors);
+        vErrors = vErrors === null ? validate304.errors : vErrors.concat(validate304.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate298.errors = vErrors;
+  validate303.errors = vErrors;
   return errors === 0;
 }
-const schema140 = {
+const schema142 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate307(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9055,17 +9199,17 @@ function validate307(data, {
       errors++;
     }
   }
-  validate307.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-const schema141 = {
+const schema143 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate309(data, {
+function validate314(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9141,10 +9285,10 @@ function validate309(data, {
       errors++;
     }
   }
-  validate309.errors = vErrors;
+  validate314.errors = vErrors;
   return errors === 0;
 }
-function validate290(data, {
+function validate295(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9170,13 +9314,13 @@ function validate290(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate291(data.metric, {
+      if (!validate296(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate291.errors : vErrors.concat(validate291.errors);
+        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
         errors = vErrors.length;
       }
     }
@@ -9214,46 +9358,46 @@ function validate290(data, {
       }
     }
     if (data.query !== undefined) {
-      if (!validate296(data.query, {
+      if (!validate301(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
+        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate298(data.outputs, {
+      if (!validate303(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate298.errors : vErrors.concat(validate298.errors);
+        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate307(data.percentile, {
+      if (!validate312(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate307.errors : vErrors.concat(validate307.errors);
+        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate309(data.maxMilliseconds, {
+      if (!validate314(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
+        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
         errors = vErrors.length;
       }
     }
@@ -9273,10 +9417,10 @@ function validate290(data, {
     }
     errors++;
   }
-  validate290.errors = vErrors;
+  validate295.errors = vErrors;
   return errors === 0;
 }
-function validate289(data, {
+function validate294(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9335,21 +9479,21 @@ function validate289(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate290(data[i0], {
+      if (!validate295(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+        vErrors = vErrors === null ? validate295.errors : vErrors.concat(validate295.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate289.errors = vErrors;
+  validate294.errors = vErrors;
   return errors === 0;
 }
-function validate280(data, {
+function validate285(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9375,65 +9519,65 @@ function validate280(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate281(data.intervalSeconds, {
+      if (!validate286(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
+        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
         errors = vErrors.length;
       }
     }
     if (data.minRequests !== undefined) {
-      if (!validate283(data.minRequests, {
+      if (!validate288(data.minRequests, {
         instancePath: instancePath + "/minRequests",
         parentData: data,
         parentDataProperty: "minRequests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
+        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
         errors = vErrors.length;
       }
     }
     if (data.confidence !== undefined) {
-      if (!validate285(data.confidence, {
+      if (!validate290(data.confidence, {
         instancePath: instancePath + "/confidence",
         parentData: data,
         parentDataProperty: "confidence",
         rootData
       })) {
-        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
         errors = vErrors.length;
       }
     }
     if (data.onInconclusive !== undefined) {
-      if (!validate287(data.onInconclusive, {
+      if (!validate292(data.onInconclusive, {
         instancePath: instancePath + "/onInconclusive",
         parentData: data,
         parentDataProperty: "onInconclusive",
         rootData
       })) {
-        vErrors = vErrors === null ? validate287.errors : vErrors.concat(validate287.errors);
+        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
         errors = vErrors.length;
       }
     }
     if (data.gates !== undefined) {
-      if (!validate289(data.gates, {
+      if (!validate294(data.gates, {
         instancePath: instancePath + "/gates",
         parentData: data,
         parentDataProperty: "gates",
         rootData
       })) {
-        vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
+        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate280.errors = vErrors;
+  validate285.errors = vErrors;
   return errors === 0;
 }
-const schema142 = {
+const schema144 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -9442,7 +9586,7 @@ const schema142 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate314(data, {
+function validate319(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9519,10 +9663,10 @@ function validate314(data, {
       errors++;
     }
   }
-  validate314.errors = vErrors;
+  validate319.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema145 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -9531,7 +9675,7 @@ const schema143 = {
   "maxLength": 8,
   "default": 0
 };
-function validate318(data, {
+function validate323(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9608,10 +9752,10 @@ function validate318(data, {
       errors++;
     }
   }
-  validate318.errors = vErrors;
+  validate323.errors = vErrors;
   return errors === 0;
 }
-const schema144 = {
+const schema146 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -9619,7 +9763,7 @@ const schema144 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate322(data, {
+function validate327(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9695,10 +9839,10 @@ function validate322(data, {
       errors++;
     }
   }
-  validate322.errors = vErrors;
+  validate327.errors = vErrors;
   return errors === 0;
 }
-const schema145 = {
+const schema147 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -9706,7 +9850,7 @@ const schema145 = {
   "maximum": 100,
   "nullable": true
 };
-function validate324(data, {
+function validate329(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9782,17 +9926,17 @@ function validate324(data, {
       errors++;
     }
   }
-  validate324.errors = vErrors;
+  validate329.errors = vErrors;
   return errors === 0;
 }
-const schema146 = {
+const schema148 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate326(data, {
+function validate331(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9822,7 +9966,7 @@ function validate326(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema146.enum
+        allowedValues: schema148.enum
       }
     };
     if (vErrors === null) {
@@ -9850,17 +9994,17 @@ function validate326(data, {
       errors++;
     }
   }
-  validate326.errors = vErrors;
+  validate331.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema149 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate328(data, {
+function validate333(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9885,224 +10029,6 @@ function validate328(data, {
     errors++;
   }
   if (!(data === "Adopt" || data === "Revert")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema147.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate328.errors = vErrors;
-  return errors === 0;
-}
-function validate253(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "object"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (data && typeof data == "object" && !Array.isArray(data)) {
-    if (data.strategy !== undefined) {
-      if (!validate254(data.strategy, {
-        instancePath: instancePath + "/strategy",
-        parentData: data,
-        parentDataProperty: "strategy",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.canary !== undefined) {
-      if (!validate256(data.canary, {
-        instancePath: instancePath + "/canary",
-        parentData: data,
-        parentDataProperty: "canary",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.blueGreen !== undefined) {
-      if (!validate272(data.blueGreen, {
-        instancePath: instancePath + "/blueGreen",
-        parentData: data,
-        parentDataProperty: "blueGreen",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.analysis !== undefined) {
-      if (!validate280(data.analysis, {
-        instancePath: instancePath + "/analysis",
-        parentData: data,
-        parentDataProperty: "analysis",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate280.errors : vErrors.concat(validate280.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxSurge !== undefined) {
-      if (!validate314(data.maxSurge, {
-        instancePath: instancePath + "/maxSurge",
-        parentData: data,
-        parentDataProperty: "maxSurge",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxUnavailable !== undefined) {
-      if (!validate318(data.maxUnavailable, {
-        instancePath: instancePath + "/maxUnavailable",
-        parentData: data,
-        parentDataProperty: "maxUnavailable",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate322(data.progressDeadlineSeconds, {
-        instancePath: instancePath + "/progressDeadlineSeconds",
-        parentData: data,
-        parentDataProperty: "progressDeadlineSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate322.errors : vErrors.concat(validate322.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.revisionHistoryLimit !== undefined) {
-      if (!validate324(data.revisionHistoryLimit, {
-        instancePath: instancePath + "/revisionHistoryLimit",
-        parentData: data,
-        parentDataProperty: "revisionHistoryLimit",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.onFailure !== undefined) {
-      if (!validate326(data.onFailure, {
-        instancePath: instancePath + "/onFailure",
-        parentData: data,
-        parentDataProperty: "onFailure",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.externalUndo !== undefined) {
-      if (!validate328(data.externalUndo, {
-        instancePath: instancePath + "/externalUndo",
-        parentData: data,
-        parentDataProperty: "externalUndo",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate328.errors : vErrors.concat(validate328.errors);
-        errors = vErrors.length;
-      }
-    }
-  }
-  validate253.errors = vErrors;
-  return errors === 0;
-}
-const schema148 = {
-  "type": "object",
-  "properties": {
-    "contract": {
-      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
-    },
-    "goldenSet": {
-      "$ref": "gS09oOVPtFBjFeDrrL73UGg551s0D9QLVMkrabTA"
-    }
-  },
-  "nullable": true
-};
-const schema149 = {
-  "type": "string",
-  "enum": ["Backward", "Ignore"],
-  "maxLength": 32,
-  "nullable": true
-};
-function validate332(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Backward" || data === "Ignore")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -10136,10 +10062,228 @@ function validate332(data, {
       errors++;
     }
   }
-  validate332.errors = vErrors;
+  validate333.errors = vErrors;
+  return errors === 0;
+}
+function validate258(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.strategy !== undefined) {
+      if (!validate259(data.strategy, {
+        instancePath: instancePath + "/strategy",
+        parentData: data,
+        parentDataProperty: "strategy",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.canary !== undefined) {
+      if (!validate261(data.canary, {
+        instancePath: instancePath + "/canary",
+        parentData: data,
+        parentDataProperty: "canary",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.blueGreen !== undefined) {
+      if (!validate277(data.blueGreen, {
+        instancePath: instancePath + "/blueGreen",
+        parentData: data,
+        parentDataProperty: "blueGreen",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.analysis !== undefined) {
+      if (!validate285(data.analysis, {
+        instancePath: instancePath + "/analysis",
+        parentData: data,
+        parentDataProperty: "analysis",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxSurge !== undefined) {
+      if (!validate319(data.maxSurge, {
+        instancePath: instancePath + "/maxSurge",
+        parentData: data,
+        parentDataProperty: "maxSurge",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxUnavailable !== undefined) {
+      if (!validate323(data.maxUnavailable, {
+        instancePath: instancePath + "/maxUnavailable",
+        parentData: data,
+        parentDataProperty: "maxUnavailable",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.progressDeadlineSeconds !== undefined) {
+      if (!validate327(data.progressDeadlineSeconds, {
+        instancePath: instancePath + "/progressDeadlineSeconds",
+        parentData: data,
+        parentDataProperty: "progressDeadlineSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.revisionHistoryLimit !== undefined) {
+      if (!validate329(data.revisionHistoryLimit, {
+        instancePath: instancePath + "/revisionHistoryLimit",
+        parentData: data,
+        parentDataProperty: "revisionHistoryLimit",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onFailure !== undefined) {
+      if (!validate331(data.onFailure, {
+        instancePath: instancePath + "/onFailure",
+        parentData: data,
+        parentDataProperty: "onFailure",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.externalUndo !== undefined) {
+      if (!validate333(data.externalUndo, {
+        instancePath: instancePath + "/externalUndo",
+        parentData: data,
+        parentDataProperty: "externalUndo",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate258.errors = vErrors;
   return errors === 0;
 }
 const schema150 = {
+  "type": "object",
+  "properties": {
+    "contract": {
+      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
+    },
+    "goldenSet": {
+      "$ref": "gS09oOVPtFBjFeDrrL73UGg551s0D9QLVMkrabTA"
+    }
+  },
+  "nullable": true
+};
+const schema151 = {
+  "type": "string",
+  "enum": ["Backward", "Ignore"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate337(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Backward" || data === "Ignore")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema151.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate337.errors = vErrors;
+  return errors === 0;
+}
+const schema152 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -10155,11 +10299,11 @@ const schema150 = {
   },
   "nullable": true
 };
-const schema151 = {
+const schema153 = {
   "type": "string",
   "maxLength": 64
 };
-function validate337(data, {
+function validate342(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10200,10 +10344,10 @@ function validate337(data, {
     }
     errors++;
   }
-  validate337.errors = vErrors;
+  validate342.errors = vErrors;
   return errors === 0;
 }
-function validate334(data, {
+function validate339(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10299,21 +10443,21 @@ function validate334(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate337(data.sha256, {
+      if (!validate342(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+        vErrors = vErrors === null ? validate342.errors : vErrors.concat(validate342.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate334.errors = vErrors;
+  validate339.errors = vErrors;
   return errors === 0;
 }
-function validate331(data, {
+function validate336(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10339,29 +10483,29 @@ function validate331(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate332(data.contract, {
+      if (!validate337(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate334(data.goldenSet, {
+      if (!validate339(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate331.errors = vErrors;
+  validate336.errors = vErrors;
   return errors === 0;
 }
 function validate96(data, {
@@ -10434,57 +10578,57 @@ function validate96(data, {
       }
     }
     if (data.pod !== undefined) {
-      if (!validate182(data.pod, {
+      if (!validate187(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
+        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate231(data.autoscaling, {
+      if (!validate236(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate250(data.service, {
+      if (!validate255(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate253(data.rollout, {
+      if (!validate258(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
+        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate331(data.validation, {
+      if (!validate336(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
+        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
         errors = vErrors.length;
       }
     }
@@ -10507,7 +10651,7 @@ function validate96(data, {
   validate96.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema154 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -10567,7 +10711,7 @@ const schema152 = {
   },
   "nullable": true
 };
-const schema153 = {
+const schema155 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -10575,7 +10719,7 @@ const schema153 = {
   },
   "nullable": true
 };
-const schema154 = {
+const schema156 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -10599,11 +10743,11 @@ const schema154 = {
     }
   }
 };
-const schema155 = {
+const schema157 = {
   "type": "string",
   "maxLength": 316
 };
-function validate346(data, {
+function validate351(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10644,15 +10788,15 @@ function validate346(data, {
     }
     errors++;
   }
-  validate346.errors = vErrors;
+  validate351.errors = vErrors;
   return errors === 0;
 }
-const schema156 = {
+const schema158 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate348(data, {
+function validate353(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10666,7 +10810,7 @@ function validate348(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema156.enum
+        allowedValues: schema158.enum
       }
     };
     if (vErrors === null) {
@@ -10709,7 +10853,7 @@ function validate348(data, {
     }
     errors++;
   }
-  validate348.errors = vErrors;
+  validate353.errors = vErrors;
   return errors === 0;
 }
 const schema50 = {
@@ -10826,13 +10970,13 @@ function validate82(data, {
   validate82.errors = vErrors;
   return errors === 0;
 }
-const schema157 = {
+const schema159 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate353(data, {
+function validate358(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10891,10 +11035,10 @@ function validate353(data, {
       errors++;
     }
   }
-  validate353.errors = vErrors;
+  validate358.errors = vErrors;
   return errors === 0;
 }
-function validate345(data, {
+function validate350(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10984,24 +11128,24 @@ function validate345(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate346(data.type, {
+      if (!validate351(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
+        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate348(data.status, {
+      if (!validate353(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate348.errors : vErrors.concat(validate348.errors);
+        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
         errors = vErrors.length;
       }
     }
@@ -11039,13 +11183,13 @@ function validate345(data, {
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate353(data.observedGeneration, {
+      if (!validate358(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
         errors = vErrors.length;
       }
     }
@@ -11065,10 +11209,10 @@ function validate345(data, {
     }
     errors++;
   }
-  validate345.errors = vErrors;
+  validate350.errors = vErrors;
   return errors === 0;
 }
-function validate344(data, {
+function validate349(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11111,18 +11255,18 @@ function validate344(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate345(data[i0], {
+      if (!validate350(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate345.errors : vErrors.concat(validate345.errors);
+        vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate344.errors = vErrors;
+  validate349.errors = vErrors;
   return errors === 0;
 }
 const schema41 = {
@@ -11325,12 +11469,12 @@ function validate84(data, {
   validate84.errors = vErrors;
   return errors === 0;
 }
-const schema158 = {
+const schema160 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate365(data, {
+function validate370(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11372,10 +11516,10 @@ function validate365(data, {
       errors++;
     }
   }
-  validate365.errors = vErrors;
+  validate370.errors = vErrors;
   return errors === 0;
 }
-const schema159 = {
+const schema161 = {
   "type": "object",
   "properties": {
     "message": {
@@ -11402,12 +11546,12 @@ const schema159 = {
   },
   "nullable": true
 };
-const schema160 = {
+const schema162 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate368(data, {
+function validate373(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11449,7 +11593,7 @@ function validate368(data, {
       errors++;
     }
   }
-  validate368.errors = vErrors;
+  validate373.errors = vErrors;
   return errors === 0;
 }
 const schema45 = {
@@ -11519,7 +11663,7 @@ function validate78(data, {
   validate78.errors = vErrors;
   return errors === 0;
 }
-const schema161 = {
+const schema163 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -11527,7 +11671,7 @@ const schema161 = {
   },
   "nullable": true
 };
-const schema162 = {
+const schema164 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -11539,12 +11683,12 @@ const schema162 = {
     }
   }
 };
-const schema163 = {
+const schema165 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate376(data, {
+function validate381(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11558,7 +11702,7 @@ function validate376(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema163.enum
+        allowedValues: schema165.enum
       }
     };
     if (vErrors === null) {
@@ -11601,7 +11745,7 @@ function validate376(data, {
     }
     errors++;
   }
-  validate376.errors = vErrors;
+  validate381.errors = vErrors;
   return errors === 0;
 }
 const schema47 = {
@@ -11652,7 +11796,7 @@ function validate80(data, {
   validate80.errors = vErrors;
   return errors === 0;
 }
-function validate375(data, {
+function validate380(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11694,13 +11838,13 @@ function validate375(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate376(data.kind, {
+      if (!validate381(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate376.errors : vErrors.concat(validate376.errors);
+        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
         errors = vErrors.length;
       }
     }
@@ -11731,10 +11875,10 @@ function validate375(data, {
     }
     errors++;
   }
-  validate375.errors = vErrors;
+  validate380.errors = vErrors;
   return errors === 0;
 }
-function validate374(data, {
+function validate379(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11777,21 +11921,21 @@ function validate374(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate375(data[i0], {
+      if (!validate380(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
+        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate374.errors = vErrors;
+  validate379.errors = vErrors;
   return errors === 0;
 }
-const schema164 = {
+const schema166 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -11831,12 +11975,12 @@ const schema164 = {
   },
   "nullable": true
 };
-const schema165 = {
+const schema167 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate385(data, {
+function validate390(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11850,7 +11994,7 @@ function validate385(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema165.enum
+        allowedValues: schema167.enum
       }
     };
     if (vErrors === null) {
@@ -11893,7 +12037,7 @@ function validate385(data, {
     }
     errors++;
   }
-  validate385.errors = vErrors;
+  validate390.errors = vErrors;
   return errors === 0;
 }
 const schema48 = {
@@ -11995,7 +12139,7 @@ function validate85(data, {
   validate85.errors = vErrors;
   return errors === 0;
 }
-const schema166 = {
+const schema168 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -12003,7 +12147,7 @@ const schema166 = {
   },
   "nullable": true
 };
-const schema167 = {
+const schema169 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -12030,11 +12174,11 @@ const schema167 = {
     }
   }
 };
-const schema168 = {
+const schema170 = {
   "type": "string",
   "maxLength": 128
 };
-function validate395(data, {
+function validate400(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12075,15 +12219,15 @@ function validate395(data, {
     }
     errors++;
   }
-  validate395.errors = vErrors;
+  validate400.errors = vErrors;
   return errors === 0;
 }
-const schema169 = {
+const schema171 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate397(data, {
+function validate402(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12097,7 +12241,7 @@ function validate397(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema169.enum
+        allowedValues: schema171.enum
       }
     };
     if (vErrors === null) {
@@ -12140,7 +12284,7 @@ function validate397(data, {
     }
     errors++;
   }
-  validate397.errors = vErrors;
+  validate402.errors = vErrors;
   return errors === 0;
 }
 const schema53 = {
@@ -12192,7 +12336,7 @@ function validate86(data, {
   validate86.errors = vErrors;
   return errors === 0;
 }
-function validate394(data, {
+function validate399(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12250,24 +12394,24 @@ function validate394(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate395(data.gate, {
+      if (!validate400(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate395.errors : vErrors.concat(validate395.errors);
+        vErrors = vErrors === null ? validate400.errors : vErrors.concat(validate400.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate397(data.verdict, {
+      if (!validate402(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate397.errors : vErrors.concat(validate397.errors);
+        vErrors = vErrors === null ? validate402.errors : vErrors.concat(validate402.errors);
         errors = vErrors.length;
       }
     }
@@ -12342,10 +12486,10 @@ function validate394(data, {
     }
     errors++;
   }
-  validate394.errors = vErrors;
+  validate399.errors = vErrors;
   return errors === 0;
 }
-function validate393(data, {
+function validate398(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12388,21 +12532,21 @@ function validate393(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate394(data[i0], {
+      if (!validate399(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate394.errors : vErrors.concat(validate394.errors);
+        vErrors = vErrors === null ? validate399.errors : vErrors.concat(validate399.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate393.errors = vErrors;
+  validate398.errors = vErrors;
   return errors === 0;
 }
-function validate381(data, {
+function validate386(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12557,13 +12701,13 @@ function validate381(data, {
       }
     }
     if (data.state !== undefined) {
-      if (!validate385(data.state, {
+      if (!validate390(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate385.errors : vErrors.concat(validate385.errors);
+        vErrors = vErrors === null ? validate390.errors : vErrors.concat(validate390.errors);
         errors = vErrors.length;
       }
     }
@@ -12634,21 +12778,21 @@ function validate381(data, {
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate393(data.measurements, {
+      if (!validate398(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate393.errors : vErrors.concat(validate393.errors);
+        vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate381.errors = vErrors;
+  validate386.errors = vErrors;
   return errors === 0;
 }
-function validate367(data, {
+function validate372(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12674,13 +12818,13 @@ function validate367(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate368(data.message, {
+      if (!validate373(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
+        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
         errors = vErrors.length;
       }
     }
@@ -12729,32 +12873,32 @@ function validate367(data, {
       }
     }
     if (data.routes !== undefined) {
-      if (!validate374(data.routes, {
+      if (!validate379(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate374.errors : vErrors.concat(validate374.errors);
+        vErrors = vErrors === null ? validate379.errors : vErrors.concat(validate379.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate381(data.canary, {
+      if (!validate386(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+        vErrors = vErrors === null ? validate386.errors : vErrors.concat(validate386.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate367.errors = vErrors;
+  validate372.errors = vErrors;
   return errors === 0;
 }
-const schema170 = {
+const schema172 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -12785,12 +12929,12 @@ const schema170 = {
   },
   "nullable": true
 };
-const schema171 = {
+const schema173 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate410(data, {
+function validate415(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12804,7 +12948,7 @@ function validate410(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema171.enum
+        allowedValues: schema173.enum
       }
     };
     if (vErrors === null) {
@@ -12847,10 +12991,10 @@ function validate410(data, {
     }
     errors++;
   }
-  validate410.errors = vErrors;
+  validate415.errors = vErrors;
   return errors === 0;
 }
-function validate408(data, {
+function validate413(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12967,13 +13111,13 @@ function validate408(data, {
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate410(data.verdict, {
+      if (!validate415(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate410.errors : vErrors.concat(validate410.errors);
+        vErrors = vErrors === null ? validate415.errors : vErrors.concat(validate415.errors);
         errors = vErrors.length;
       }
     }
@@ -13044,10 +13188,10 @@ function validate408(data, {
       }
     }
   }
-  validate408.errors = vErrors;
+  validate413.errors = vErrors;
   return errors === 0;
 }
-const schema172 = {
+const schema174 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -13078,12 +13222,12 @@ const schema172 = {
   },
   "nullable": true
 };
-const schema173 = {
+const schema175 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate422(data, {
+function validate427(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13097,7 +13241,7 @@ function validate422(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema173.enum
+        allowedValues: schema175.enum
       }
     };
     if (vErrors === null) {
@@ -13140,15 +13284,15 @@ function validate422(data, {
     }
     errors++;
   }
-  validate422.errors = vErrors;
+  validate427.errors = vErrors;
   return errors === 0;
 }
-const schema174 = {
+const schema176 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate427(data, {
+function validate432(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13190,10 +13334,10 @@ function validate427(data, {
       errors++;
     }
   }
-  validate427.errors = vErrors;
+  validate432.errors = vErrors;
   return errors === 0;
 }
-function validate419(data, {
+function validate424(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13305,13 +13449,13 @@ function validate419(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate422(data.trigger, {
+      if (!validate427(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate422.errors : vErrors.concat(validate422.errors);
+        vErrors = vErrors === null ? validate427.errors : vErrors.concat(validate427.errors);
         errors = vErrors.length;
       }
     }
@@ -13349,13 +13493,13 @@ function validate419(data, {
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate427(data.fieldManager, {
+      if (!validate432(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate427.errors : vErrors.concat(validate427.errors);
+        vErrors = vErrors === null ? validate432.errors : vErrors.concat(validate432.errors);
         errors = vErrors.length;
       }
     }
@@ -13371,10 +13515,10 @@ function validate419(data, {
       }
     }
   }
-  validate419.errors = vErrors;
+  validate424.errors = vErrors;
   return errors === 0;
 }
-const schema175 = {
+const schema177 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -13392,7 +13536,7 @@ const schema175 = {
   },
   "nullable": true
 };
-function validate432(data, {
+function validate437(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13462,10 +13606,10 @@ function validate432(data, {
       }
     }
   }
-  validate432.errors = vErrors;
+  validate437.errors = vErrors;
   return errors === 0;
 }
-const schema176 = {
+const schema178 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -13473,7 +13617,7 @@ const schema176 = {
   },
   "nullable": true
 };
-const schema177 = {
+const schema179 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -13494,7 +13638,7 @@ const schema177 = {
     }
   }
 };
-function validate439(data, {
+function validate444(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13622,10 +13766,10 @@ function validate439(data, {
     }
     errors++;
   }
-  validate439.errors = vErrors;
+  validate444.errors = vErrors;
   return errors === 0;
 }
-function validate438(data, {
+function validate443(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13668,21 +13812,21 @@ function validate438(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate439(data[i0], {
+      if (!validate444(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate439.errors : vErrors.concat(validate439.errors);
+        vErrors = vErrors === null ? validate444.errors : vErrors.concat(validate444.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate438.errors = vErrors;
+  validate443.errors = vErrors;
   return errors === 0;
 }
-function validate342(data, {
+function validate347(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13719,13 +13863,13 @@ function validate342(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate344(data.conditions, {
+      if (!validate349(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
+        vErrors = vErrors === null ? validate349.errors : vErrors.concat(validate349.errors);
         errors = vErrors.length;
       }
     }
@@ -13818,46 +13962,46 @@ function validate342(data, {
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate365(data.resolvedUri, {
+      if (!validate370(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
+        vErrors = vErrors === null ? validate370.errors : vErrors.concat(validate370.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate367(data.rollout, {
+      if (!validate372(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate367.errors : vErrors.concat(validate367.errors);
+        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate408(data.preflight, {
+      if (!validate413(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate408.errors : vErrors.concat(validate408.errors);
+        vErrors = vErrors === null ? validate413.errors : vErrors.concat(validate413.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate419(data.rollback, {
+      if (!validate424(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate419.errors : vErrors.concat(validate419.errors);
+        vErrors = vErrors === null ? validate424.errors : vErrors.concat(validate424.errors);
         errors = vErrors.length;
       }
     }
@@ -13873,29 +14017,29 @@ function validate342(data, {
       }
     }
     if (data.commands !== undefined) {
-      if (!validate432(data.commands, {
+      if (!validate437(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate432.errors : vErrors.concat(validate432.errors);
+        vErrors = vErrors === null ? validate437.errors : vErrors.concat(validate437.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate438(data.history, {
+      if (!validate443(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate438.errors : vErrors.concat(validate438.errors);
+        vErrors = vErrors === null ? validate443.errors : vErrors.concat(validate443.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate342.errors = vErrors;
+  validate347.errors = vErrors;
   return errors === 0;
 }
 function validate87(data, {
@@ -14001,13 +14145,13 @@ function validate87(data, {
       }
     }
     if (data.status !== undefined) {
-      if (!validate342(data.status, {
+      if (!validate347(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate342.errors : vErrors.concat(validate342.errors);
+        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
         errors = vErrors.length;
       }
     }
