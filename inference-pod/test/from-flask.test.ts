@@ -31,7 +31,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'handler.mjs'), block('js'));
   const model = join(folder, 'model.onnx');
   await copyFile(exampleModel('iris', '1').path, model);
-  const python = await pythonWith(join(import.meta.dirname, 'clients/flask.txt'));
+  const python = await pythonWith(join(import.meta.dirname, 'clients/tasks.txt'));
   const port = await freePort();
   const args = ['--chdir', folder, '--bind', `127.0.0.1:${port}`, '--workers', '1', '--threads', '8'];
   const quickly = ['--graceful-timeout', '1', '--no-control-socket'];
