@@ -11,6 +11,7 @@ const model = {
   digest: `sha256:${'a'.repeat(64)}`,
   signature,
   resolvedUri: 'oci://registry.example/iris@sha256:1',
+  movedTo: 'oci://registry.example/iris@sha256:2',
   goldenSet: 'Passed',
 };
 const counters = { requests: 1, refused: 0, failed: 0, abandoned: 0 };
@@ -27,11 +28,11 @@ test('what a pod of ours tells is read, and nothing else of it', () => {
   expect(parseLinkAnswer({ ...figures, more: 'x', model: { ...model, more: 'x' } })).toEqual(figures);
   expect(parseLinkAnswer({ ...greeting, kind: 'greeting' })).toEqual({ ...greeting, kind: 'greeting' });
   expect(parseLinkAnswer({ ...greeting, kind: 'refused', refusal: 'Late' })).toMatchObject({ refusal: 'Late' });
-  const unchecked = { ...model, goldenSet: undefined, resolvedUri: undefined };
+  const unchecked = { ...model, goldenSet: undefined, resolvedUri: undefined, movedTo: undefined };
   expect(parseLinkAnswer({ ...figures, model: unchecked })).toEqual({ ...figures, model: unchecked });
-  const later = { ...model, goldenSet: 'AsAnImageToCome', resolvedUri: null };
+  const later = { ...model, goldenSet: 'AsAnImageToCome', resolvedUri: null, movedTo: 1 };
   expect(parseLinkAnswer({ ...figures, model: later })).toEqual({ ...figures, model: unchecked });
-  const endless = { ...model, goldenSet: 'Other', resolvedUri: 'x'.repeat(2049) };
+  const endless = { ...model, goldenSet: 'Other', resolvedUri: 'x'.repeat(2049), movedTo: 'x'.repeat(2049) };
   expect(parseLinkAnswer({ ...figures, model: endless })).toEqual({ ...figures, model: unchecked });
   expect(parseLinkAnswer({ ...figures, model: null, table: null })).toMatchObject({
     model: undefined,

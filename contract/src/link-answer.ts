@@ -64,7 +64,16 @@ function figures(answer: Fields): PodFigures {
   };
 }
 
-function linkedModel({ name, version, digest, signature, resolvedUri, signedBy, goldenSet }: Fields): LinkedModel {
+function linkedModel({
+  name,
+  version,
+  digest,
+  signature,
+  resolvedUri,
+  movedTo,
+  signedBy,
+  goldenSet,
+}: Fields): LinkedModel {
   const bytes = text(digest, 'digest');
   if (!/^sha256:[a-f0-9]{64}$/.test(bytes)) throw wrong('digest');
   return {
@@ -73,11 +82,16 @@ function linkedModel({ name, version, digest, signature, resolvedUri, signedBy, 
     digest: bytes,
     signature: parseModelSignature(signature),
     // One that is too long to be kept is of no use.
-    resolvedUri: typeof resolvedUri === 'string' && resolvedUri.length <= most.uri ? resolvedUri : undefined,
+    resolvedUri: uriOf(resolvedUri),
+    movedTo: uriOf(movedTo),
     signedBy: typeof signedBy === 'string' && /^[a-f0-9]{64}$/.test(signedBy) ? signedBy : undefined,
     // A verdict that a later image may tell is none that is known here.
     goldenSet: goldenVerdicts.find((verdict) => verdict === goldenSet),
   };
+}
+
+function uriOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value.length <= most.uri ? value : undefined;
 }
 
 function tableOf({ sequence, table }: Fields): { readonly sequence: number; readonly table: Table } {

@@ -107,6 +107,8 @@ export interface LinkedModel {
   readonly signature: ModelSignature;
   /** What its URI led to, where that may move; undefined where it does not, or nothing is known of it. */
   readonly resolvedUri: string | undefined;
+  /** What its URI leads to by now, where that is something else; undefined as long as nothing is known of it. */
+  readonly movedTo: string | undefined;
   /** The fingerprint of the key that has signed it, in 64 hexadecimal digits; undefined where the pod has checked no signature. */
   readonly signedBy: string | undefined;
   /** Whether it answers as the golden set says; undefined when the pod has checked none. */

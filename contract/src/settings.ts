@@ -34,6 +34,7 @@ export const environment = {
   port: 'SLIPWAY_PORT',
   grpcPort: 'SLIPWAY_GRPC_PORT',
   controlPort: 'SLIPWAY_CONTROL_PORT',
+  sourceCheckSeconds: 'SLIPWAY_SOURCE_CHECK_SECONDS',
   drainSeconds: 'SLIPWAY_DRAIN_SECONDS',
   maxInFlight: 'SLIPWAY_MAX_IN_FLIGHT',
   maxBodyBytes: 'SLIPWAY_MAX_BODY_BYTES',
@@ -80,6 +81,8 @@ export const paths = {
 
 export const defaults = {
   threads: 1,
+  /** Six hours: registries count who asks. */
+  sourceCheckSeconds: 21_600,
   drainSeconds: 10,
   maxInFlight: 256,
   requestTimeoutMilliseconds: 30_000,

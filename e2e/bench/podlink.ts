@@ -28,6 +28,7 @@ const model = {
   digest: `sha256:${'a'.repeat(64)}`,
   signature: { inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, 4] }], outputs: [] },
   resolvedUri: undefined,
+  movedTo: undefined,
   signedBy: undefined,
   goldenSet: undefined,
 };

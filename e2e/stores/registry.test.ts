@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { failToStartIn, startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
+import { eventually } from '../eventually.ts';
 import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
 import { digestOf, pushArtifact, pushIndex } from './pushed-artifact.ts';
 
@@ -151,6 +152,28 @@ describe('a model comes from an OCI registry', () => {
     const uri = `oci://${open}/models/collected:1`;
     const failure = await failToStartIn({}, '--model-uri', uri, '--model-name', 'iris', ...known);
     expect(failure.terminationMessage).toMatchObject({ reason: 'ModelNotFound' });
+  });
+
+  test('and is told to have moved by a pod that goes on with what it has', async () => {
+    await push('models/moving', '1', { 'model.onnx': bytes });
+    const args = ['--model-uri', `oci://${closed}/models/moving:1`, '--model-name', 'iris'];
+    const pod = await startPodIn({}, ...args, '--source-check-seconds', '1', ...(await work.secretOf(dockerConfig())));
+    try {
+      const digest = await push('models/moving', '1', { 'model.onnx': Buffer.from('something else') });
+      const movedTo = `oci://${closed}/models/moving@${digest}`;
+      const told = () => pod.logs.filter((line) => line['movedTo'] === movedTo);
+      await eventually(
+        async () => told().length,
+        (lines) => lines > 0,
+        { seconds: 30 },
+      );
+      expect((await fetch(`${pod.url}/v2/health/ready`)).status).toBe(200);
+      // Once is enough.
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+      expect(told()).toHaveLength(1);
+    } finally {
+      await pod.stop();
+    }
   });
 
   test('with a password, where the registry asks for that', async () => {

@@ -234,6 +234,15 @@ const program = new Command('inference-pod')
   )
   .option('--host <address>', 'the address to listen on; default: all')
   .addOption(
+    option(
+      '--source-check-seconds <n>',
+      'ask so often what a tag, a branch or an alias in the URI leads to; 0: never',
+      environment.sourceCheckSeconds,
+    )
+      .argParser(integer(0, 31_536_000))
+      .default(defaults.sourceCheckSeconds),
+  )
+  .addOption(
     option('--drain-seconds <n>', 'go on accepting for so long after SIGTERM', environment.drainSeconds)
       .argParser(integer(0, 3600))
       .default(defaults.drainSeconds),

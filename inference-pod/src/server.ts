@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LinkedModel } from '../../contract/src/link.ts';
+import { mayMove } from '../../contract/src/resolved-uri.ts';
 import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { Handler } from './handler/handler.ts';
@@ -11,6 +12,7 @@ import { Credentials } from './model/credentials.ts';
 import { type FetchOptions, fetchModel } from './model/fetch.ts';
 import { knownUri } from './model/known-uri.ts';
 import { localeVariables } from './model/locale.ts';
+import { watchSource } from './model/moved-source.ts';
 import { signerOf } from './model/signature.ts';
 import { StartupError } from './model/startup-error.ts';
 import { shorten } from './protocol/json-reader.ts';
@@ -67,6 +69,8 @@ export interface ServerSettings {
   readonly batchMaxDelayMilliseconds: number;
   readonly requestTimeoutMilliseconds: number;
   readonly fetchTimeoutSeconds: number;
+  /** After which it is asked again what a name in the model's URI leads to; 0: never. */
+  readonly sourceCheckSeconds: number;
   readonly maxBodyBytes: number;
   readonly maxAnswerBytes: number;
   /** A file of requests with the answers that are expected; undefined: none is checked. */
@@ -315,8 +319,9 @@ function filesOf(handler: HandlerUse | undefined): readonly string[] {
 
 function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   if (model === undefined) return undefined;
-  const { report, scheduler, resolvedUri, signedBy, goldenSet } = model;
-  return { ...report, signature: scheduler.model.signature, resolvedUri, signedBy, goldenSet };
+  const { report, scheduler, resolvedUri, movedTo, signedBy, goldenSet } = model;
+  const { signature } = scheduler.model;
+  return { ...report, signature, resolvedUri, movedTo: movedTo(), signedBy, goldenSet };
 }
 
 async function loadModel(
@@ -404,5 +409,28 @@ async function loadModel(
     log[level]({ batching: inWords(scheduler.batching) }, 'requests that come together');
   }
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
-  return { scheduler, handler, report: { ...model, digest: `sha256:${sha256}` }, resolvedUri, signedBy, goldenSet };
+  const movedTo = followMoves(settings, credentials, resolvedUri, log, signal);
+  const report = { ...model, digest: `sha256:${sha256}` };
+  return { scheduler, handler, report, resolvedUri, movedTo, signedBy, goldenSet };
+}
+
+/** @returns tells what a name in the model's URI leads to by now, where that is something else */
+function followMoves(
+  { modelUri, sourceCheckSeconds }: ServerSettings,
+  credentials: Credentials,
+  resolvedUri: string | undefined,
+  log: Logger,
+  signal: AbortSignal,
+): () => string | undefined {
+  if (resolvedUri === undefined || sourceCheckSeconds === 0 || !mayMove(modelUri)) return () => undefined;
+  let movedTo: string | undefined;
+  const source = { uri: modelUri, resolvedUri, credentials, everySeconds: sourceCheckSeconds };
+  const onTold: Parameters<typeof watchSource>[1] = (told) => {
+    if ('failure' in told) return log.warn({ reason: told.failure }, 'the store does not tell what the URI leads to');
+    if (told.movedTo !== undefined && told.movedTo !== movedTo)
+      log.warn({ resolvedUri, movedTo: told.movedTo }, 'the URI leads to something else now, which is not followed');
+    movedTo = told.movedTo;
+  };
+  void watchSource(source, onTold, signal);
+  return () => movedTo;
 }

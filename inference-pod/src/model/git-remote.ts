@@ -36,6 +36,7 @@ export function gitRemote({ scheme, repository: place, revision, path }: GitFile
       };
     },
     resolvedUri: () => (commit === undefined ? undefined : uriAt(commit)),
+    resolve: async (context) => uriAt(await repository.commitOf(revision, context)),
     explain: (answer) => repository.explain(answer),
   };
 }

@@ -23,18 +23,24 @@ export function hubRemote(
   credentials: Credentials,
 ): Remote {
   let commit = isCommit.test(revision) ? revision : undefined;
+  const endpoint = () => endpointOf(credentials, 'HF_ENDPOINT') ?? hub;
+  const headers = (): Readonly<Record<string, string>> => {
+    const token = credentials.get('HF_TOKEN');
+    return token === undefined ? {} : { authorization: `Bearer ${token}` };
+  };
+  const ask = (context: RequestContext) =>
+    commitOf(`${endpoint()}/api/models/${repository}/revision/${encoded(revision)}`, headers(), context);
+  const uriAt = (at: string | undefined) => (at === undefined ? undefined : `hf://${repository}@${at}/${path}`);
   return {
     name: `hf://${repository}@${encoded(revision)}/${path}`,
     async request(context) {
-      const endpoint = endpointOf(credentials, 'HF_ENDPOINT') ?? hub;
-      const token = credentials.get('HF_TOKEN');
-      const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
       // Once it is known, it is the same for all tries.
-      commit ??= await commitOf(`${endpoint}/api/models/${repository}/revision/${encoded(revision)}`, headers, context);
-      const at = commit ?? revision;
-      return { url: new URL(`${endpoint}/${repository}/resolve/${encoded(at)}/${encodedPath(path)}`), headers };
+      commit ??= await ask(context);
+      const at = encoded(commit ?? revision);
+      return { url: new URL(`${endpoint()}/${repository}/resolve/${at}/${encodedPath(path)}`), headers: headers() };
     },
-    resolvedUri: () => (commit === undefined ? undefined : `hf://${repository}@${commit}/${path}`),
+    resolvedUri: () => uriAt(commit),
+    resolve: async (context) => uriAt(await ask(context)),
     explain: (answer) => explained(answer, credentials),
   };
 }

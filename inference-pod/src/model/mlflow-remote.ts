@@ -31,13 +31,15 @@ export function mlflowRemote(
   const server = new TrackingServer(credentials);
   const nameOf = (of: RegisteredModel['reference']) =>
     `mlflow://${encoded(model)}${of.kind === 'alias' ? `@${encoded(of.alias)}` : `/${of.version}`}/${path}`;
+  const ask = (context: RequestContext) =>
+    server.versionOf(model, reference.kind === 'alias' ? reference.alias : '', context);
   let version = reference.kind === 'version' ? reference.version : undefined;
   let artifacts: string | undefined;
   let store: Remote | undefined;
   return {
     name: nameOf(reference),
     async request(context) {
-      version ??= await server.versionOf(model, reference.kind === 'alias' ? reference.alias : '', context);
+      version ??= await ask(context);
       artifacts ??= await server.artifactsOf(model, version, context);
       const served = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(artifacts)?.[1];
       if (served !== undefined)
@@ -46,6 +48,7 @@ export function mlflowRemote(
       return store.request(context);
     },
     resolvedUri: () => (version === undefined ? undefined : nameOf({ kind: 'version', version })),
+    resolve: async (context) => nameOf({ kind: 'version', version: await ask(context) }),
     explain: (answer) => (store === undefined ? explained(answer) : store.explain?.(answer)),
   };
 }

@@ -31,6 +31,7 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
   const separator = reference.startsWith('sha256:') ? '@' : ':';
   const file = path === undefined ? '' : `/${path}`;
   const name = `oci://${registry}/${repository}${separator}${reference}${file}`;
+  const uriAt = (digest: string) => `oci://${registry}/${repository}@${digest}${file}`;
   let place: Place | undefined;
   let resolved: string | undefined;
   return {
@@ -40,7 +41,7 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
       if (place === undefined) {
         const manifest = await manifestOf(session, reference, context, name);
         place = placeOf(manifest.layers, path, name);
-        resolved = `oci://${registry}/${repository}@${manifest.digest}${file}`;
+        resolved = uriAt(manifest.digest);
       }
       if (place.kind === 'layer') return { ...blobOf(session, place.digest), sha256: hexOf(place.digest) };
       const { digests, path: inImage } = place;
@@ -50,6 +51,7 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
       };
     },
     resolvedUri: () => resolved,
+    resolve: async (context) => uriAt((await manifestOf(session, reference, context, name)).digest),
     explain: (answer) => explained(answer, registry),
     isAnotherTryBetter: (answer) => session.learns(answer),
   };

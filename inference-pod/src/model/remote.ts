@@ -14,6 +14,13 @@ export interface Remote {
   request(context: RequestContext): Promise<RemoteRequest>;
   /** What the URI has led to, where it may move, for whoever wants the same bytes again; undefined until that is known. */
   resolvedUri?(): string | undefined;
+  /**
+   * Asks what the URI leads to now, where it may move, and for nothing of the model.
+   *
+   * @returns undefined where the store does not tell
+   * @throws what asking throws
+   */
+  resolve?(context: RequestContext): Promise<string | undefined>;
   /** What an answer other than the model means; undefined where it is as with any store. */
   explain?(answer: RefusedAnswer): Explanation | undefined;
   /** Whether the next request will be another one because of an answer. */

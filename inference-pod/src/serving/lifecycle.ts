@@ -11,6 +11,8 @@ export interface ServedModel {
   readonly report: ModelReport;
   /** What its URI has led to, where that may move. */
   readonly resolvedUri: string | undefined;
+  /** Of the same, what is told of it while it serves. */
+  readonly movedTo: () => string | undefined;
   /** The fingerprint of the key that has signed it; undefined where no signature was asked for. */
   readonly signedBy: string | undefined;
   /** Undefined when there is no golden set. */

@@ -9,7 +9,7 @@ const pinned = `oci://registry.example/iris@sha256:${'a'.repeat(64)}/model.onnx`
 
 const other = pinned.replace(/a{64}/, 'c'.repeat(64));
 
-const linked = (resolvedUri: string | undefined): LinkState => {
+const linked = (resolvedUri: string | undefined, movedTo?: string): LinkState => {
   const digest = `sha256:${'b'.repeat(64)}`;
   const model = {
     name: 'iris',
@@ -17,6 +17,7 @@ const linked = (resolvedUri: string | undefined): LinkState => {
     digest,
     signature: { inputs: [], outputs: [] },
     resolvedUri,
+    movedTo,
     signedBy: undefined,
     goldenSet: undefined,
   };
@@ -51,6 +52,25 @@ describe('what a tag has led to', () => {
     expect(loaded).toMatchObject({ reason: 'Resolved', message: expect.stringContaining(`${uri} led to ${pinned}`) });
     // However it moves, nothing follows.
     expect(kinds(pass(telling(state, other)))).not.toContain('keep-resolved-uri');
+  });
+
+  test('is said to have moved once a pod has been told so, and not followed', () => {
+    const before = settle(telling(served(), pinned, pinned)).state;
+    const told = (...links: readonly LinkState[]) => {
+      const state = telling(before, ...links.map(() => pinned));
+      return settle({ ...state, links: new Map(links.map((link, index) => [`iris-${index}`, link])) }).state;
+    };
+    const loadedOf = ({ model }: Observed) => model.status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+    const moved = told(linked(pinned), linked(pinned, other));
+    expect(loadedOf(moved)).toMatchObject({ status: 'True', reason: 'Moved' });
+    expect(loadedOf(moved)?.message).toContain(`led to ${pinned}, which goes on serving, and leads to ${other} by now`);
+    expect(moved.model.status?.resolvedUri).toBe(pinned);
+    // What leads elsewhere is believed by nobody, nor what is still the same.
+    for (const nothing of [undefined, pinned, uri, 'oci://evil.example/iris@sha256:1', 'https://evil.example'])
+      expect(loadedOf(told(linked(pinned, nothing)))?.reason).toBe('Resolved');
+    // A leader that has asked nobody yet does not take it back.
+    const links = new Map(Array.from(moved.links.keys(), (name) => [name, { kind: 'pending' } as const]));
+    expect(loadedOf(settle({ ...moved, links }).state)?.reason).toBe('Moved');
   });
 
   test('stays with its revision, whatever comes after it, and an undo has it', () => {

@@ -24,6 +24,7 @@ const linked = (inputName: string): LinkState => {
     digest: `sha256:${'a'.repeat(64)}`,
     signature,
     resolvedUri: undefined,
+    movedTo: undefined,
     signedBy: undefined,
     goldenSet: undefined,
   };

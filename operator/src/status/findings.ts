@@ -1,4 +1,5 @@
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
+import { isResolved } from '../../../contract/src/resolved-uri.ts';
 import { environment } from '../../../contract/src/settings.ts';
 import { fingerprintOf, signingKeyOf } from '../../../contract/src/signed-model.ts';
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
@@ -16,7 +17,7 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
   if (problem !== undefined && startupFailureReasons.some((reason) => reason === problem.reason)) {
     return found('False', problem.reason, problem.message);
   }
-  const { sha256, uri } = current.data.inputs.model;
+  const { uri } = current.data.inputs.model;
   const digests = reportedDigests(observed, current.metadata.name);
   if (digests.size > 1) {
     const groups = Array.from(digests, ([digest, pods]) => `${pods.join(', ')} loaded ${digest}`);
@@ -32,21 +33,51 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
   }
   const unchecked = unsignedFinding(observed, current) ?? goldenFinding(observed, current);
   if (unchecked !== undefined) return unchecked;
+  return loadedFinding(observed, current);
+}
+
+/** Of a model that is loaded and has passed what it has to, how sure it is to be the same bytes next time. */
+function loadedFinding(observed: Observed, current: Revision): Finding {
+  const { sha256, uri } = current.data.inputs.model;
   const resolved = resolvedUri(current);
   const signed = isToldSigned(observed, current) ? `, signed by the key ${fingerprintInWords(current)}` : '';
-  if (sha256 === undefined && resolved !== undefined)
-    return found(
-      'True',
-      'Resolved',
-      `the model is loaded${signed}; ${uri} led to ${resolved}, which a rollback brings back`,
-    );
-  return sha256 === undefined
+  const moved = resolved === undefined ? undefined : movedFinding(observed, current, resolved, signed);
+  if (moved !== undefined) return moved;
+  if (sha256 !== undefined)
+    return found('True', 'Verified', `the model is loaded${signed}, and its sha256 is ${sha256}`);
+  return resolved === undefined
     ? found(
         'True',
         'Unpinned',
         `the model is loaded${signed}; without spec.model.sha256 nothing guarantees that a rollback brings the same bytes`,
       )
-    : found('True', 'Verified', `the model is loaded${signed}, and its sha256 is ${sha256}`);
+    : found(
+        'True',
+        'Resolved',
+        `the model is loaded${signed}; ${uri} led to ${resolved}, which a rollback brings back`,
+      );
+}
+
+/** What pods that ask again have been told. They ask seldom, and not together. */
+function movedFinding(observed: Observed, current: Revision, resolved: string, signed: string): Finding | undefined {
+  const { uri } = current.data.inputs.model;
+  const states = linksOf(observed, current);
+  const [movedTo] = states
+    .map(({ state }) => (state.kind === 'linked' ? state.figures.model?.movedTo : undefined))
+    // A pod may run any image: what it tells leads to no other place.
+    .filter((told) => told !== undefined && told !== resolved && isResolved(uri, told))
+    .toSorted();
+  if (movedTo !== undefined) {
+    const message = `the model is loaded${signed}; ${uri} led to ${resolved}, which goes on serving, and leads to ${movedTo} by now: another spec.model.version follows it`;
+    return found('True', 'Moved', message);
+  }
+  // As of the golden set: who was not called yet, or cannot be reached, has not changed.
+  const { status } = observed.model;
+  const before = status?.conditions?.find(({ type }) => type === 'ModelLoaded');
+  const isUnknown = states.some(({ state }) => state.kind !== 'linked');
+  return isUnknown && before?.reason === 'Moved' && status?.currentRevision === current.metadata.name
+    ? found('True', before.reason, before.message)
+    : undefined;
 }
 
 /** As pods tell it; one that is no key has let none start. */

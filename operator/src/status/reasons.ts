@@ -39,6 +39,7 @@ export const conditionReasons = {
   // ModelLoaded
   Verified: 'the model is loaded, and its digest is the one of the spec',
   Resolved: 'the model is loaded, and what its tag or branch led to is kept',
+  Moved: 'the model is loaded, and its tag or branch leads to something else by now',
   Unpinned: 'the model is loaded, and nothing guarantees the same bytes next time',
   Loading: 'no pod serves yet, and one tells how far it is with loading the model',
   GoldenSetDiffers: 'the model is loaded and serves, for the revision was healthy once, and fails its golden set',

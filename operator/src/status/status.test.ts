@@ -43,6 +43,7 @@ describe('the conditions', () => {
         digest: `sha256:${'a'.repeat(64)}`,
         signature,
         resolvedUri: undefined,
+        movedTo: undefined,
         signedBy: undefined,
         goldenSet: verdict,
       };
@@ -105,6 +106,7 @@ describe('the conditions', () => {
         digest: `sha256:${'a'.repeat(64)}`,
         signature: { inputs: [], outputs: [] },
         resolvedUri: undefined,
+        movedTo: undefined,
         signedBy,
         goldenSet: undefined,
       };
