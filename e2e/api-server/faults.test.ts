@@ -34,6 +34,8 @@ interface Life {
   readonly end: object;
   readonly counts: Readonly<Record<string, number>>;
   readonly writes: readonly AnsweredWrite[];
+  /** Whether the fault has happened: there may be fewer writes than in the undisturbed run. */
+  readonly hasHappened: boolean;
 }
 
 const client = testClient();
@@ -89,7 +91,7 @@ async function live(
     await newest().quiet();
     const end = await settledEnd(user, expected);
     const writes = operators.flatMap(({ proxy }) => proxy.writes).slice(before);
-    return { end, counts: madeAndDeleted(writes), writes };
+    return { end, counts: madeAndDeleted(writes), writes, hasHappened: armed?.fired === true };
   } finally {
     await newest().stop();
     void client.call('DELETE', `/api/v1/namespaces/${namespace}`, { body: {} });
@@ -232,19 +234,24 @@ describe('whatever goes wrong at a write', () => {
         .map(([, one]) => one);
     });
     const failures: string[] = [];
+    let happened = 0;
     await inParallel(cases, parallel, async ({ scenario, fault, write }) => {
       const { end, counts } = references.get(scenario.name) as Life;
       const title = `${scenario.name}: ${fault} at write ${write}`;
       try {
         const life = await live(scenario, { fault, write }, end);
+        if (life.hasHappened) happened += 1;
         expect(life.end).toEqual(end);
         expect(life.counts).toEqual(counts);
       } catch (error) {
         failures.push(`${title}\n${error instanceof Error ? error.message : String(error)}`);
       }
     });
-    process.stderr.write(`faults: ${cases.length} cases of ${scenarios.length} scenarios, SLIPWAY_SEED=${seed}\n`);
+    process.stderr.write(
+      `faults: ${cases.length} cases of ${scenarios.length} scenarios, ${happened} happened, SLIPWAY_SEED=${seed}\n`,
+    );
     expect(failures.join('\n\n')).toBe('');
+    expect(happened).toBeGreaterThan(cases.length / 2);
     expect(cases.length).toBeGreaterThan(scenarios.length);
   }, 3_600_000);
 });

@@ -35,7 +35,7 @@ interface Measured {
 
 /**
  * Requests a second on one core: of a handler, and of the service in Flask that the documentation moves over, both as they stand there. One
- * after the other in each round; of each the best round is told.
+ * after the other in each round; each figure is the best of all rounds.
  */
 export async function benchHandler({
   seconds,

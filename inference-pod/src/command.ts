@@ -151,7 +151,7 @@ const program = new Command('inference-pod')
   .addOption(
     option(
       '--max-tokens <n>',
-      'longer texts are cut; default: as tokenizer.json says, or 512',
+      'longer texts are cut, or refused by TokenClassification; default: as tokenizer.json says, or 512',
       environment.taskMaxTokens,
     ).argParser(integer(1, 131_072)),
   )

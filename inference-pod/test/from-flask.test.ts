@@ -60,7 +60,7 @@ afterAll(async () => {
 });
 
 const flower = { sepal_length: 5.1, sepal_width: 3.5, petal_length: 1.4, petal_width: 0.2 };
-const large = { sepal_length: '6.3', sepal_width: 2.9, petal_length: 5.6, petal_width: 1.8 };
+const large = { sepal_length: 6.3, sepal_width: 2.9, petal_length: 5.6, petal_width: 2 };
 
 async function ask(url: string, body: string) {
   const headers = { 'content-type': 'application/json' };
@@ -74,7 +74,11 @@ test.each<[string, object]>([
     'a flower, measured in millimetres',
     { sepal_length: 51, sepal_width: 35, petal_length: 14, petal_width: 2, unit: 'mm' },
   ],
-  ['another, with a number in a string', large],
+  ['another', large],
+  ...[null, '', [], [5], 'abc', '5.6', '0x10', true, {}].map((value): [string, object] => [
+    `one whose measure is ${JSON.stringify(value)}`,
+    { ...large, petal_length: value },
+  ]),
   ['one that lacks a measure', { ...flower, petal_width: undefined }],
   ['nothing', {}],
 ])('%s is answered as before', async (_, body) => {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -30,7 +30,47 @@ const argumentsOf = (path: string, ...more: string[]) => [
   ...['--model', join(path, 'onnx/model.onnx'), '--model-name', 'names', '--task', 'TokenClassification', ...more],
 ];
 
+/** Tokenizers as real models have them, by what theirs says otherwise. */
+const variants: Readonly<Record<string, { readonly of: string; readonly changes: object }>> = {
+  'one that strips': {
+    of: 'unigram',
+    changes: {
+      normalizer: {
+        type: 'Sequence',
+        normalizers: [{ type: 'Strip', strip_left: true, strip_right: true }, { type: 'NFKC' }],
+      },
+    },
+  },
+  'one that puts a space before the text': {
+    of: 'bpe',
+    changes: {
+      pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    },
+  },
+  'one that leaves letters as they are': {
+    of: 'wordpiece',
+    changes: {
+      normalizer: {
+        type: 'BertNormalizer',
+        clean_text: true,
+        handle_chinese_chars: true,
+        strip_accents: null,
+        lowercase: false,
+      },
+    },
+  },
+};
+
+async function variant(name: string): Promise<string> {
+  const { of, changes } = variants[name] ?? { of: name, changes: {} };
+  const path = await repository(of);
+  const file = join(path, 'tokenizer.json');
+  await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, 'utf8')), ...changes }));
+  return path;
+}
+
 test.each([
+  ...Object.keys(variants).flatMap((name) => [[name, 'Simple', 512] as const]),
   ['wordpiece', 'Simple', 512],
   ['wordpiece', 'First', 24],
   ['bpe', 'Simple', 2048],
@@ -40,7 +80,7 @@ test.each([
 ] as const)(
   'texts are taken apart by %s and put together by %s as Python does',
   async (tokenizer, strategy, most) => {
-    const path = await repository(tokenizer);
+    const path = await variant(tokenizer);
     const pod = await startPod(...argumentsOf(path, '--aggregation', strategy, '--max-tokens', String(most)));
     try {
       const args = [pod.url, path, textModel('tagger'), strategy, String(most)];
@@ -56,6 +96,27 @@ test.each([
   },
   120_000,
 );
+
+test('spaces of which one is made are no hindrance', async () => {
+  const path = await repository('unigram');
+  const file = join(path, 'tokenizer.json');
+  const spaces = { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' };
+  const definition = { ...JSON.parse(await readFile(file, 'utf8')), normalizer: spaces };
+  await writeFile(file, JSON.stringify(definition));
+  const pod = await startPod(...argumentsOf(path));
+  try {
+    const of = async (input: string) =>
+      (await post(`${pod.url}/v1/entities`, { model: 'names', input })).json.data[0].entities;
+    const [one, many] = [await of('the fox and ships'), await of('the    fox  and ships')];
+    expect(many.map(({ label, score }: { label: string; score: number }) => [label, score])).toEqual(
+      one.map(({ label, score }: { label: string; score: number }) => [label, score]),
+    );
+    const last = many.at(-1);
+    expect(last.text).toBe(one.at(-1).text.replace('the fox', 'the    fox').replace('fox and', 'fox  and'));
+  } finally {
+    await pod.stop();
+  }
+});
 
 describe('a pod that finds what texts name', () => {
   let pod: RunningPod;
@@ -85,6 +146,20 @@ describe('a pod that finds what texts name', () => {
     expect(stdout).toMatch(/^\[(\('\w+', '[\w ]+', \d+, \d+\)(, )?)+\]\n$/);
   });
 
+  test('answers others while it takes many texts apart', async () => {
+    const text = 'The quick brown fox jumps over the lazy dog, '.repeat(2);
+    const many = ask({ input: Array(2000).fill(text.slice(0, 80)) });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    let during = 0;
+    let isDone = false;
+    void many.finally(() => {
+      isDone = true;
+    });
+    for (; !isDone; during++) expect((await ask({ input: 'a fox' })).status).toBe(200);
+    expect((await many).status).toBe(200);
+    expect(during).toBeGreaterThan(2);
+  });
+
   test('leaves out what is less sure', async () => {
     const input = 'The quick brown fox jumps over the lazy dog';
     const all = (await ask({ input })).json.data[0].entities;
@@ -100,6 +175,7 @@ describe('a pod that finds what texts name', () => {
     ['an empty text', { input: [''] }, "'input[0]' is empty"],
     ['a threshold that is none', { input: 'a', threshold: 2 }, "'threshold' must be a number from 0 to 1"],
     ['a text that would be cut', { input: ['a', 'fox '.repeat(30)] }, "the tokenizer cannot take 'input[1]': it has"],
+    ['marks without end', { input: `a${'\u0301'.repeat(300)}` }, "'input' has more than 256 marks on one character"],
     ['too many texts', { input: Array(2049).fill('a') }, 'more entries than 2048'],
   ])('refuses %s', async (_, body, message) => {
     const { status, json } = await ask(body);

@@ -54,11 +54,17 @@ export function readText(reader: JsonReader, field: string): string {
   if (reader.peek() !== 'string') throw badRequest(`'${field}' must be a string, not ${reader.describe()}`);
   const text = reader.string();
   if (text === '') throw badRequest(`'${field}' is empty: it must have a character at least`);
+  if (endlessMarks.test(text))
+    throw badRequest(`'${field}' has more than ${mostMarks} marks on one character: no model has seen any such`);
   const characters = charactersOf(text);
   if (characters > mostCharacters)
     throw badRequest(`'${field}' has ${characters} characters: at most ${mostCharacters} are taken, split it`);
   return text;
 }
+
+/** Marks are put into an order when text is normalized, which takes a time that grows with the square of their number. */
+const mostMarks = 256;
+const endlessMarks = new RegExp(`\\p{M}{${mostMarks + 1}}`, 'u');
 
 /** Tokenizers take signs apart: one may become eighteen. */
 function charactersOf(text: string): number {

@@ -43,6 +43,14 @@ test.each<[readonly string[], readonly (readonly [string, number, number])[]]>([
     ],
   ],
   [['B-a-b', 'I-a-b'], [['a-b', 0, 2]]],
+  [
+    ['B-PER', 'E-PER', 'O', 'S-LOC', 'S-LOC'],
+    [
+      ['PER', 0, 2],
+      ['LOC', 3, 4],
+      ['LOC', 4, 5],
+    ],
+  ],
 ])('%j names %j', (labels, entities) => {
   expect(namesOf(labels)).toEqual(entities);
 });

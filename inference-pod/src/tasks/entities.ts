@@ -20,7 +20,7 @@ const outside = 'O';
 
 /**
  * Puts tokens together to what they name, as the pipeline of `transformers` does with its strategies `simple` and `first`: those that follow
- * one another and have the same label, unless one begins anew (`B-`). With First, each word has the label of its first token.
+ * one another and have the same label, unless one begins anew (`B-`), and where labels tell the end and what is alone (`E-`, `S-`), by these as well. With First, each word has the label of its first token.
  */
 export function entitiesOf(tokens: readonly LabelledToken[], aggregation: Aggregation): readonly Entity[] {
   const parts = aggregation === 'First' ? wordsOf(tokens) : tokens;
@@ -43,8 +43,8 @@ export function entitiesOf(tokens: readonly LabelledToken[], aggregation: Aggreg
 }
 
 function kindOf(label: string): { readonly isFirst: boolean; readonly kind: string } {
-  const [, scheme, kind] = /^([BI])-(.+)$/s.exec(label) ?? [];
-  return { isFirst: scheme === 'B', kind: kind ?? label };
+  const [, scheme = '', kind] = /^([BIESLU])-(.+)$/s.exec(label) ?? [];
+  return { isFirst: 'BSU'.includes(scheme) && scheme !== '', kind: kind ?? label };
 }
 
 function wordsOf(tokens: readonly LabelledToken[]): readonly LabelledToken[] {

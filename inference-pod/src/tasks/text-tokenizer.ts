@@ -2,7 +2,7 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { UnusableModel } from './model-outputs.ts';
 import type { TokenRow, Tokens } from './text-model.ts';
 import { type FollowedTokenizer, TokenPlacer } from './token-placer.ts';
-import { LostPlace, type PlacedToken } from './token-spans.ts';
+import type { PlacedToken } from './token-spans.ts';
 
 /** What models of sentences were trained with, where nobody says. */
 const usualMaxTokens = 512;
@@ -188,18 +188,14 @@ export class TextTokenizer {
    * @throws UnreadableText, also for a text that would have to be cut
    */
   placed(text: string): PlacedTokens {
-    const ids = this.#ids(text, true);
-    if (ids.length > this.maxTokens)
-      throw new UnreadableText(`it has ${ids.length} tokens, and the model takes ${this.maxTokens} at once: split it`);
-    try {
-      const tokens = this.#placer?.place(text) ?? [];
-      const from = this.#prefix.length;
-      if (from + tokens.length + this.#suffix.length !== ids.length) throw new LostPlace('it has other special tokens');
-      return { ids, from, tokens };
-    } catch (error) {
-      if (!(error instanceof LostPlace)) throw error;
-      throw new UnreadableText(error.message, { cause: error });
+    const [prefix, suffix] = [this.#prefix, this.#suffix];
+    const room = this.maxTokens - prefix.length - suffix.length;
+    const { ids, placed } = this.#readable(() => this.#placer?.place(text, room) ?? { ids: [], placed: [] });
+    if (ids.length > room) {
+      const length = ids.length + prefix.length + suffix.length;
+      throw new UnreadableText(`it has ${length} tokens, and the model takes ${this.maxTokens} at once: split it`);
     }
+    return { ids: [...prefix, ...this.#known(ids), ...suffix], from: prefix.length, tokens: placed };
   }
 
   #probePair(): PairFrame {
@@ -227,12 +223,22 @@ export class TextTokenizer {
   }
 
   #ids(text: string, isFramed: boolean): readonly number[] {
+    return this.#known(this.#readable(() => this.#tokenizer.encode(text, { add_special_tokens: isFramed }).ids));
+  }
+
+  #readable<T>(read: () => T): T {
     try {
-      return this.#tokenizer.encode(text, { add_special_tokens: isFramed }).ids;
+      return read();
     } catch (error) {
       // A word of a hundred thousand characters is more than the stack of its recursion holds.
       throw new UnreadableText(error instanceof Error ? error.message : String(error), { cause: error });
     }
+  }
+
+  /** The library gives nothing for a word that is in no vocabulary and that no unknown token stands for. */
+  #known(ids: readonly number[]): readonly number[] {
+    if (ids.every(Number.isInteger)) return ids;
+    throw new UnreadableText('it has a word that the tokenizer has no token for');
   }
 
   /** Ids that are no more than the model takes. */

@@ -1,4 +1,4 @@
-import { LostPlace, type PlacedToken, placedIn, type Section, type TokenWriting } from './token-spans.ts';
+import { LostPlace, type Piece, type PlacedToken, placedIn, type Section, type TokenWriting } from './token-spans.ts';
 
 type Split = (words: readonly string[]) => readonly string[];
 
@@ -7,13 +7,18 @@ export interface FollowedTokenizer {
   normalizer: ((text: string) => string) | null;
   pre_tokenizer: ((text: string, options: unknown) => readonly string[]) | null;
   model: Split | null;
-  encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly tokens: readonly string[] };
+  encode(
+    text: string,
+    options: { readonly add_special_tokens: boolean },
+  ): {
+    readonly ids: readonly number[];
+    readonly tokens: readonly string[];
+  };
   get_added_tokens_decoder(): ReadonlyMap<number, { readonly content: string }>;
 }
 
 interface OpenSection extends Section {
-  readonly pieces: { readonly text: string; readonly words: readonly string[] }[];
-  readonly tokens: string[];
+  readonly pieces: Piece[];
 }
 
 /**
@@ -25,7 +30,6 @@ export class TokenPlacer {
   readonly #writing: TokenWriting;
   readonly #added: ReadonlySet<string>;
   readonly #normalize: (text: string) => string;
-  readonly #split: (word: string) => readonly string[];
   /** While a text is taken apart. */
   #sections: OpenSection[] | undefined;
 
@@ -37,12 +41,11 @@ export class TokenPlacer {
     const { normalizer, pre_tokenizer: preTokenizer, model } = tokenizer;
     if (model === null) throw new LostPlace('the tokenizer has no model');
     this.#normalize = normalizer ?? ((text) => text);
-    this.#split = (word) => model([word]);
     let piece: string | undefined;
     if (normalizer !== null)
       tokenizer.normalizer = (original) => {
         const normalized = normalizer(original);
-        this.#sections?.push({ original, normalized, pieces: [], tokens: [] });
+        this.#sections?.push({ original, normalized, pieces: [] });
         return normalized;
       };
     if (preTokenizer !== null)
@@ -50,39 +53,50 @@ export class TokenPlacer {
         piece = text;
         return preTokenizer(text, options);
       };
+    // Where it puts unknown tokens of several words together, words are not taken apart one by one.
+    const fuses = Reflect.get(model, 'fuse_unk') === true;
     const follow = (words: readonly string[]): readonly string[] => {
-      const tokens = model(words);
+      const sections = this.#sections;
+      if (sections === undefined) return model(words);
+      const split = words.map((text) => ({ text, tokens: model([text]) }));
       const text = (preTokenizer === null ? words[0] : piece) ?? '';
       // Without a normalizer, nobody says that a section begins.
-      if (normalizer === null) this.#sections?.push({ original: text, normalized: text, pieces: [], tokens: [] });
-      const section = this.#sections?.at(-1);
-      section?.pieces.push({ text, words });
-      section?.tokens.push(...tokens);
-      return tokens;
+      if (normalizer === null) sections.push({ original: text, normalized: text, pieces: [] });
+      sections.at(-1)?.pieces.push({ text, words: split });
+      return fuses ? model(words) : split.flatMap(({ tokens }) => tokens);
     };
     // The library reads its vocabulary from it as well.
     tokenizer.model = new Proxy(model, { apply: (_model, _self, [words]: [readonly string[]]) => follow(words) });
   }
 
   /**
-   * Where the tokens of a text are, in their order, without special ones around it.
+   * The ids of a text, without special ones around them, and where their tokens are.
    *
+   * @param most tokens that are placed; of more, only the ids are told
    * @throws LostPlace where that cannot be told
    */
-  place(text: string): readonly PlacedToken[] {
-    this.#sections = [];
-    const { tokens } = this.#tokenizer.encode(text, { add_special_tokens: false });
-    const sections = this.#sections;
-    this.#sections = undefined;
+  place(text: string, most: number): { readonly ids: readonly number[]; readonly placed: readonly PlacedToken[] } {
+    const { ids, tokens, sections } = this.#follow(text);
+    if (ids.length > most) return { ids, placed: [] };
     const walk = new Walk(text, tokens, this.#added);
     for (const section of sections) {
       walk.takeAdded(section.original);
       const start = walk.begin(section);
-      walk.placed.push(...placedIn(section, start, this.#writing, this.#normalize, this.#split));
+      for (const token of placedIn(section, start, this.#writing, this.#normalize)) walk.placed.push(token);
     }
     walk.takeAdded(undefined);
     if (walk.placed.length !== tokens.length) throw new LostPlace('it has tokens that are nowhere in it');
-    return walk.placed;
+    return { ids, placed: walk.placed };
+  }
+
+  #follow(text: string) {
+    const sections: OpenSection[] = [];
+    this.#sections = sections;
+    try {
+      return { ...this.#tokenizer.encode(text, { add_special_tokens: false }), sections };
+    } finally {
+      this.#sections = undefined;
+    }
   }
 }
 
@@ -115,12 +129,14 @@ class Walk {
   }
 
   /** @returns where a section begins */
-  begin({ original, tokens }: OpenSection): number {
+  begin({ original, pieces }: OpenSection): number {
     const start = this.#text.indexOf(original, this.#at);
     const isThere = start !== -1 && this.#text.slice(this.#at, start).trim() === '';
-    const from = this.placed.length;
-    if (!isThere || tokens.some((token, index) => this.#tokens[from + index] !== token))
-      throw new LostPlace('its parts are not where they should be');
+    let from = this.placed.length;
+    let isSame = isThere;
+    for (const { words } of pieces)
+      for (const { tokens } of words) for (const token of tokens) isSame &&= this.#tokens[from++] === token;
+    if (!isSame) throw new LostPlace('its parts are not where they should be');
     this.#at = start + original.length;
     return start;
   }
@@ -135,10 +151,14 @@ function writingOf(definition: unknown): TokenWriting {
   const model = memberOf(definition, 'model');
   const continuing = memberOf(model, 'continuing_subword_prefix');
   const unknown = memberOf(model, 'unk_token');
+  const ending = memberOf(model, 'end_of_word_suffix');
+  const before = memberOf(definition, 'pre_tokenizer');
   const isWordPiece = memberOf(model, 'type') === 'WordPiece';
   return {
-    isOfBytes: JSON.stringify(memberOf(definition, 'pre_tokenizer') ?? null).includes('"ByteLevel"'),
+    isOfBytes: JSON.stringify(before ?? null).includes('"ByteLevel"'),
     continuing: typeof continuing === 'string' ? continuing : isWordPiece ? '##' : '',
+    ending: typeof ending === 'string' ? ending : '',
+    hasSpaces: /"Metaspace"|\u2581/.test(JSON.stringify([before, memberOf(definition, 'normalizer')])),
     unknown: typeof unknown === 'string' ? unknown : undefined,
   };
 }

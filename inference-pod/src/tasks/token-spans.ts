@@ -1,4 +1,4 @@
-import { originsOf, type Span } from './normalized-text.ts';
+import { type Origins, originsOf, type Span } from './normalized-text.ts';
 
 /** What of a `tokenizer.json` says how tokens are written. */
 export interface TokenWriting {
@@ -6,6 +6,10 @@ export interface TokenWriting {
   readonly isOfBytes: boolean;
   /** What stands before the tokens of a word but the first. */
   readonly continuing: string;
+  /** What stands behind the last of a word. */
+  readonly ending: string;
+  /** Whether a sign of SentencePiece stands for a space. */
+  readonly hasSpaces: boolean;
   readonly unknown: string | undefined;
 }
 
@@ -20,7 +24,12 @@ export interface Section {
 
 export interface Piece {
   readonly text: string;
-  readonly words: readonly string[];
+  readonly words: readonly Word[];
+}
+
+export interface Word {
+  readonly text: string;
+  readonly tokens: readonly string[];
 }
 
 /** A token, and where it is in the text. */
@@ -38,7 +47,6 @@ export class LostPlace extends Error {
  * Finds where the tokens of a section are.
  *
  * @param start of the section in the text
- * @param split what a word's tokens are
  * @throws LostPlace
  */
 export function placedIn(
@@ -46,40 +54,49 @@ export function placedIn(
   start: number,
   writing: TokenWriting,
   normalize: (text: string) => string,
-  split: (word: string) => readonly string[],
 ): readonly PlacedToken[] {
   const origins = originsOf(original, normalized, normalize);
   if (origins === undefined) throw new LostPlace('what its characters become depends on what is beside them');
+  const placed: PlacedToken[] = [];
   let from = 0;
-  return pieces.flatMap(({ text, words }) => {
+  for (const { text, words } of pieces) {
     const at = normalized.indexOf(text, from);
     if (at === -1) throw new LostPlace('it is split otherwise than it stands');
     from = at + text.length;
-    const cursor = writing.isOfBytes ? new ByteCursor(text) : new CharacterCursor(text);
-    const tokens = words.flatMap((word) => tokensOf(word, split(word), cursor, writing));
-    return tokens.map(({ units, beginsWord }) => {
-      const own = units.flatMap((unit) => (unit === undefined ? [] : origins.slice(at + unit.start, at + unit.end)));
-      const span = own.reduce<Span | undefined>(around, undefined);
-      return { ...(span === undefined ? putIn(start, origins[at]) : trimmed(original, span, start)), beginsWord };
-    });
-  });
+    const cursor = writing.isOfBytes ? new ByteCursor(text) : new CharacterCursor(text, writing);
+    for (const word of words)
+      for (const { units, beginsWord } of tokensOf(word, cursor, writing)) {
+        const span = around(units, origins, at) ?? { start: origins.starts[at] ?? 0, end: origins.ends[at] ?? 0 };
+        placed.push({ ...trimmed(original, span, start), beginsWord });
+      }
+  }
+  return placed;
 }
 
-/** What the tokenizer has put in stands for what comes next. */
-function putIn(start: number, next: Span | undefined): Span {
-  return { start: start + (next?.start ?? 0), end: start + (next?.end ?? 0) };
+/** @returns undefined for what the tokenizer has put in, and which stands for what comes next */
+function around(units: readonly (Span | undefined)[], { starts, ends }: Origins, offset: number): Span | undefined {
+  let start = Number.POSITIVE_INFINITY;
+  let end = -1;
+  for (const unit of units) {
+    if (unit === undefined) continue;
+    for (let at = offset + unit.start; at < offset + unit.end; at++) {
+      start = Math.min(start, starts[at] ?? start);
+      end = Math.max(end, ends[at] ?? end);
+    }
+  }
+  return end === -1 ? undefined : { start, end };
 }
 
-const around = (span: Span | undefined, { start, end }: Span): Span =>
-  span === undefined ? { start, end } : { start: Math.min(span.start, start), end: Math.max(span.end, end) };
+const blankBefore = /^\p{White_Space}+/u;
+const blankAfter = /\p{White_Space}+$/u;
 
 /** The space before a word is a part of its token in some, and of nothing in others. */
 function trimmed(original: string, { start, end }: Span, offset: number): Span {
-  const [, before = '', text = '', after = ''] =
-    /^(\p{White_Space}*)(.*?)(\p{White_Space}*)$/su.exec(original.slice(start, end)) ?? [];
-  return text === ''
-    ? { start: offset + start, end: offset + end }
-    : { start: offset + start + before.length, end: offset + end - after.length };
+  const text = original.slice(start, end);
+  const before = blankBefore.exec(text)?.[0].length ?? 0;
+  if (before === text.length) return { start: offset + start, end: offset + end };
+  const after = blankAfter.exec(text)?.[0].length ?? 0;
+  return { start: offset + start + before, end: offset + end - after };
 }
 
 interface PlacedUnits {
@@ -88,32 +105,33 @@ interface PlacedUnits {
   readonly beginsWord: boolean;
 }
 
-function tokensOf(
-  word: string,
-  tokens: readonly string[],
-  cursor: Cursor,
-  { continuing, unknown, isOfBytes }: TokenWriting,
-): readonly PlacedUnits[] {
-  const units = Array.from(word, (character) => ({ character, place: cursor.take(character) }));
-  const written = tokens.map((token, at) =>
-    at > 0 && continuing !== '' && token.startsWith(continuing) ? token.slice(continuing.length) : token,
-  );
-  const lengths = written.map((token, at) =>
-    tokens[at] === unknown && token !== word ? undefined : Array.from(token).length,
-  );
-  const known = lengths.reduce<number>((sum, length) => sum + (length ?? 0), 0);
-  const unknowns = lengths.filter((length) => length === undefined).length;
-  const left = units.length - known;
-  if (unknowns > 1 || left < 0 || (unknowns === 0 && left !== 0))
-    throw new LostPlace('its tokens are not its characters');
+function tokensOf({ text, tokens }: Word, cursor: Cursor, writing: TokenWriting): readonly PlacedUnits[] {
+  const characters = Array.from(text);
+  const places = characters.map((character) => cursor.take(character));
+  const lengths = lengthsOf(tokens, characters, writing);
   let from = 0;
   return lengths.map((length) => {
-    const to = from + (length ?? left);
-    const own = units.slice(from, to);
-    const beginsWord = from === 0 || (!isOfBytes && own[0]?.character === space);
-    from = to;
-    return { units: own.map(({ place }) => place), beginsWord };
+    const own = places.slice(from, from + length);
+    const beginsWord = from === 0 || (writing.hasSpaces && characters[from] === space);
+    from += length;
+    return { units: own, beginsWord };
   });
+}
+
+/** How many characters of its word each token is. */
+function lengthsOf(tokens: readonly string[], characters: readonly string[], writing: TokenWriting): readonly number[] {
+  const { continuing, ending, unknown } = writing;
+  const known = tokens.map((token, at) => {
+    if (token === unknown && token !== characters.join('')) return undefined;
+    const bare = at > 0 && continuing !== '' && token.startsWith(continuing) ? token.slice(continuing.length) : token;
+    return Array.from(ending !== '' && bare.endsWith(ending) ? bare.slice(0, -ending.length) : bare).length;
+  });
+  const left = characters.length - known.reduce<number>((sum, length) => sum + (length ?? 0), 0);
+  const unknowns = known.filter((length) => length === undefined).length;
+  // One is of all that no other is of; of several, each is of one character.
+  const isTold = unknowns === 0 ? left === 0 : unknowns === 1 ? left >= 0 : left === unknowns;
+  if (!isTold) throw new LostPlace('its tokens are not its characters');
+  return known.map((length) => length ?? (unknowns === 1 ? left : 1));
 }
 
 /** What stands for a space in the tokens of SentencePiece. */
@@ -131,24 +149,22 @@ interface Cursor {
 
 class CharacterCursor implements Cursor {
   readonly #text: string;
+  readonly #hasSpaces: boolean;
   #at = 0;
 
-  constructor(text: string) {
+  constructor(text: string, { hasSpaces }: TokenWriting) {
     this.#text = text;
+    this.#hasSpaces = hasSpaces;
   }
 
   take(character: string): Span | undefined {
-    const next = this.#text.slice(this.#at);
-    if (character === space && !next.startsWith(space)) {
-      if (!next.startsWith(' ')) return undefined;
-      return this.#advance(1);
-    }
+    if (this.#text.startsWith(character, this.#at)) return this.#advance(character.length);
+    if (this.#hasSpaces && character === space) return this.#text[this.#at] === ' ' ? this.#advance(1) : undefined;
     // What is between words is in none.
+    const next = this.#text.slice(this.#at);
     const blank = next.length - next.trimStart().length;
-    if (!next.startsWith(character)) {
-      if (blank === 0 || !next.startsWith(character, blank)) throw new LostPlace('its words are not its characters');
-      this.#at += blank;
-    }
+    if (blank === 0 || !next.startsWith(character, blank)) throw new LostPlace('its words are not its characters');
+    this.#at += blank;
     return this.#advance(character.length);
   }
 

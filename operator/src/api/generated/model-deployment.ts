@@ -141,7 +141,7 @@ export interface IModelDeployment {
          */
         "aggregation"?: "Simple" | "First";
         /**
-         * The tokens of a text, or of two together, at most, with the special ones; longer texts are cut. What tokenizer.json says when absent, or 512.
+         * The tokens of a text at most, with the special ones; longer texts are refused. What tokenizer.json says when absent, or 512.
          */
         "maxTokens"?: number;
       };
