@@ -146,20 +146,6 @@ describe('a pod that finds what texts name', () => {
     expect(stdout).toMatch(/^\[(\('\w+', '[\w ]+', \d+, \d+\)(, )?)+\]\n$/);
   });
 
-  test('answers others while it takes many texts apart', async () => {
-    const text = 'The quick brown fox jumps over the lazy dog, '.repeat(2);
-    const many = ask({ input: Array(2000).fill(text.slice(0, 80)) });
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    let during = 0;
-    let isDone = false;
-    void many.finally(() => {
-      isDone = true;
-    });
-    for (; !isDone; during++) expect((await ask({ input: 'a fox' })).status).toBe(200);
-    expect((await many).status).toBe(200);
-    expect(during).toBeGreaterThan(2);
-  });
-
   test('leaves out what is less sure', async () => {
     const input = 'The quick brown fox jumps over the lazy dog';
     const all = (await ask({ input })).json.data[0].entities;

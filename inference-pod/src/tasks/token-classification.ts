@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { decodeEntities, encodeEntities, type FoundEntity } from '../protocol/entities.ts';
 import { type Answering, refuseLarger, type TextTools } from './answering.ts';
 import { encoded } from './encoded-text.ts';
@@ -9,9 +8,6 @@ import { softmax } from './scores.ts';
 import type { TokenClassificationTask } from './task.ts';
 import { tokensOf } from './text-classification.ts';
 import { type ReadRows, TextModel } from './text-model.ts';
-import type { PlacedTokens } from './text-tokenizer.ts';
-
-const mostMillisecondsInARow = 20;
 
 /** Of an entity in JSON, beside its text and its label. */
 const mostBytesOfEntity = 96;
@@ -31,16 +27,10 @@ export function tokenClassification(
   tokenizer.followPlaces();
   return async (body, progress) => {
     const { input, threshold } = decodeEntities(body, name);
-    const texts: (PlacedTokens & { readonly text: string })[] = [];
-    let since = performance.now();
-    for (const [index, text] of input.entries()) {
+    const texts = input.map((text, index) => {
       progress.goOn();
-      texts.push({ text, ...encoded(`input[${index}]`, () => tokenizer.placed(text)) });
-      // Others have their turn.
-      if (performance.now() - since < mostMillisecondsInARow) continue;
-      await setImmediate();
-      since = performance.now();
-    }
+      return { text, ...encoded(`input[${index}]`, () => tokenizer.placed(text)) };
+    });
     const rows = texts.map(({ ids }) => ({ length: ids.length, tokens: () => ({ ids, types: undefined }) }));
     const best = await model.run(rows, progress);
     let bytes = 0;
