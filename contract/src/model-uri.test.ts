@@ -86,6 +86,16 @@ test.each([
   ['hf://org/iris/model.onnx', 'is not hf://ORG/NAME@REVISION/PATH'],
   ['hf://org/iris@..%2f..%2fother/model.onnx', 'has a step . or .. in it: name the model as it is stored'],
   ['hf://org/iris@%/model.onnx', 'has a name in it that is not percent-encoded rightly'],
+  [
+    'oci://r.example/iris:1//opt/m.onnx',
+    'has an empty step in its path: name the file from the root on, without a slash before it',
+  ],
+  [
+    'git+https://g.example/iris@v1//m.onnx',
+    'has an empty step in its path: name the file from the root on, without a slash before it',
+  ],
+  ['oci://r.example:99999/iris:1', 'names no host that there can be'],
+  ['git+https://1.2.3.4.5/iris@v1/m.onnx', 'names no host that there can be'],
   ['git+https://git.example/iris.git/m.onnx', 'is not git+https://HOST/REPOSITORY@REVISION/PATH'],
   ['git+https://user:secret@git.example/iris@v1/m.onnx', 'is not git+https://HOST/REPOSITORY@REVISION/PATH'],
   ['git+https://git.example/a/%2e%2e/iris@v1/m.onnx', 'is not git+https://HOST/REPOSITORY@REVISION/PATH'],

@@ -110,7 +110,8 @@ function readArtifact(uri: string): ModelUri {
   const form = 'oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST';
   const found = partsOf(uri, pattern, form);
   const { registry = '', tag = '', digest, path } = found;
-  const file = path === undefined ? {} : { path: withoutSteps(path, uri) };
+  if (!URL.canParse(`https://${registry}`)) throw new InvalidModelUri(uri, 'names no host that there can be');
+  const file = path === undefined ? {} : { path: withoutEmptySteps(path, uri) };
   return { scheme: 'oci', registry, repository: found['repository'] ?? '', reference: digest ?? tag, ...file };
 }
 
@@ -132,7 +133,8 @@ function readGit(uri: string, scheme: 'git+https' | 'git+http'): ModelUri {
   );
   const form = `${scheme}://HOST/REPOSITORY@REVISION/PATH`;
   const { repository = '', revision = '', path = '' } = partsOf(uri, pattern, form);
-  const parts = { repository: withoutSteps(repository, uri), path: withoutSteps(path, uri) };
+  if (!URL.canParse(`https://${repository}`)) throw new InvalidModelUri(uri, 'names no host that there can be');
+  const parts = { repository: withoutSteps(repository, uri), path: withoutEmptySteps(path, uri) };
   return { scheme, revision: revisionOf(revision, uri), ...parts };
 }
 
@@ -245,6 +247,16 @@ function withoutSteps(path: string, uri: string): string {
   if (path.split('/').some((segment) => segment === '.' || segment === '..'))
     throw new InvalidModelUri(uri, 'has a step . or .. in it: name the model as it is stored');
   return path;
+}
+
+/** Of folders that are told by their names, none is called ''. */
+function withoutEmptySteps(path: string, uri: string): string {
+  if (path.split('/').includes(''))
+    throw new InvalidModelUri(
+      uri,
+      'has an empty step in its path: name the file from the root on, without a slash before it',
+    );
+  return withoutSteps(path, uri);
 }
 
 function decoded(name: string, uri: string): string {

@@ -145,6 +145,11 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.model.uri', 'must be git+https://HOST/REPOSITORY@REVISION/PATH'],
     ],
     [
+      'a file of an image with a slash before it',
+      withUri('oci://registry.example/iris:1//models/m.onnx'),
+      ['spec.model.uri', "must not hold an empty step ('//')"],
+    ],
+    [
       'a repository of Git with a password',
       withUri('git+https://user:secret@git.example/iris.git@v1/m.onnx'),
       ['spec.model.uri', 'without a user'],

@@ -34,6 +34,11 @@ let meddle: {
   readonly request?: (body: string) => string;
   readonly cutAfter?: number;
   readonly isAnnounced?: true;
+  /** Knows no objects but those of SHA-1, and ends at what it does not know. */
+  readonly isOld?: true;
+  /** How many questions are answered with nothing. */
+  silences?: number;
+  readonly large?: object;
 } = {};
 beforeEach(() => {
   meddle = {};
@@ -62,12 +67,25 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   if (headers.authorization !== authorization && !url.startsWith('/open/'))
     return void response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
   if (url.endsWith('/info/lfs/objects/batch')) return await answerBatch(request, response);
+  if (url.startsWith('/picky/'))
+    return void response.writeHead(headers.accept === 'application/vnd.git-lfs' ? 200 : 404).end(bytes);
   if (url.startsWith('/large/')) return void response.end(bytes);
   if (meddle.isAnnounced === true && request.method === 'GET') announce(response);
+  if (meddle.silences !== undefined && request.method === 'POST' && meddle.silences-- > 0) return void response.end();
+  if (meddle.isOld === true) return await answerAsOld(request, response);
   if (meddle.request !== undefined && request.method === 'POST')
     return serveGit(work.folder, request, response, meddle.request(await textOf(request)));
   if (meddle.cutAfter !== undefined && request.method === 'POST') cut(response, meddle.cutAfter);
   return serveGit(work.folder, request, response);
+}
+
+async function answerAsOld(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = request.method === 'POST' ? await textOf(request) : undefined;
+  if (body?.includes('object-format') === true) return void response.end();
+  const write = response.write.bind(response);
+  response.write = (chunk: Buffer) =>
+    write(Buffer.from(chunk.toString('latin1').replace(/[0-9a-f]{4}object-format=sha1\n/, ''), 'latin1'));
+  serveGit(work.folder, request, response, body);
 }
 
 /** As GitHub does it. */
@@ -108,6 +126,7 @@ async function answerBatch(request: IncomingMessage, response: ServerResponse): 
     question.transfers.includes('basic');
   const [{ oid, size }] = question.objects;
   const object = () => {
+    if (meddle.large !== undefined) return meddle.large;
     if (!isOfSpecification || oid === missing) return { error: { code: 404, message: 'Object does not exist' } };
     // What repositories of these names have is told in these ways.
     const href = request.url?.startsWith('/own.git/') ? `${server.url}/large/${oid}` : `${store.url}/${oid}`;
@@ -223,8 +242,9 @@ describe('a model comes from a repository of Git', () => {
     await work.expectLoaded(at('models/iris.git', 'v1', 'onnx/model.onnx'), secret);
   });
 
-  test('that has moved to another address', async () => {
+  test('that has moved to another address, with what is in Git LFS', async () => {
     await work.expectLoaded(at('moved/models/iris.git', 'v1', 'onnx/model.onnx'), secret);
+    await work.expectLoaded(at('moved/models/iris.git', commits.large, 'onnx/model.onnx'), secret);
   });
 
   test('of Git LFS, whose store is not shown the password', async () => {
@@ -236,6 +256,36 @@ describe('a model comes from a repository of Git', () => {
 
   test('of Git LFS on the server of the repository itself, which asks for the password', async () => {
     await work.expectLoaded(at('own.git', 'main', 'm.onnx'), secret);
+  });
+
+  test('of a server of before there were longer digests', async () => {
+    meddle = { isOld: true };
+    await work.expectLoaded(at('models/iris.git', 'v1', 'onnx/model.onnx'), secret);
+  });
+
+  test('of a server that answers with nothing, twice', async () => {
+    meddle = { silences: 2 };
+    await work.expectLoaded(at('models/iris.git', 'v1', 'onnx/model.onnx'), secret);
+  });
+
+  test('of Git LFS that says how it is to be asked', async () => {
+    const header = { Accept: 'application/vnd.git-lfs', 'Transfer-Encoding': 'x', Range: 'bytes=5-' };
+    meddle = { large: { actions: { download: { href: `${server.url}/picky/${sha256}`, header } } } };
+    await work.expectLoaded(at('models/iris.git', commits.large, 'onnx/model.onnx'), secret);
+  });
+
+  test.each([
+    [
+      'says what it was shown',
+      { code: 422, message: `no: ${authorization}, ${account.password}` },
+      'answered 422: no: ',
+    ],
+    ['says nothing that is understood', { message: {} }, 'answered with an error'],
+    ['does not let it be read', { code: 403 }, 'check username and password'],
+  ])('not of Git LFS that %s', async (_, error, message) => {
+    meddle = { large: { error } };
+    const uri = at('models/iris.git', commits.large, 'onnx/model.onnx');
+    await work.expectRefused(uri, secret, ['ModelFetchFailed', message]);
   });
 
   test.each([40, 300, 2000])('of a server that is cut off after %d bytes, once', async (cutAfter) => {

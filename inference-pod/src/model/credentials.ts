@@ -3,6 +3,11 @@ import { join } from 'node:path';
 import { messageOf } from './error-message.ts';
 import { StartupError } from './startup-error.ts';
 
+/** What is shorter would be found everywhere. */
+const leastSecret = 6;
+/** Addresses, regions and names are keys of a Secret as well, and are told. */
+const isOfSecrets = /password|token|key|secret|authorization/i;
+
 /**
  * What a store asks for, by the names that environment variables usually have: of the Secret that is mounted, and of the
  * pod's own environment, where service accounts of clouds leave it.
@@ -10,10 +15,21 @@ import { StartupError } from './startup-error.ts';
 export class Credentials {
   readonly #directory: string;
   readonly #environment: Readonly<Record<string, string | undefined>>;
+  readonly #secrets = new Set<string>();
 
   constructor(directory: string, environment: Readonly<Record<string, string | undefined>>) {
     this.#directory = directory;
     this.#environment = environment;
+  }
+
+  /** What was made of a key, and is as secret. */
+  keepSecret(text: string): void {
+    this.#secrets.add(text);
+  }
+
+  /** A text of somebody else, who may repeat what was shown to him. */
+  redacted(text: string): string {
+    return Array.from(this.#secrets).reduce((shown, secret) => shown.replaceAll(secret, '***'), text);
   }
 
   /** A Secret may be renewed, so it is read each time. */
@@ -30,7 +46,9 @@ export class Credentials {
   ofSecret(name: string): string | undefined {
     try {
       // An empty one is none, as it is in a shell.
-      return readFileSync(this.pathOf(name), 'utf8').trim() || undefined;
+      const value = readFileSync(this.pathOf(name), 'utf8').trim();
+      if (value.length >= leastSecret && isOfSecrets.test(name)) this.#secrets.add(value);
+      return value || undefined;
     } catch (error) {
       // There is no Secret, or it has no such key.
       if (isMissing(error)) return undefined;

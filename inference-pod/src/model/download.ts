@@ -130,7 +130,14 @@ async function attempt(
   const { response, request, url } = opened;
   if (request.content !== undefined) {
     state.sha256 = request.sha256;
-    return await readBody(remote, request.content(response.body), undefined, state, sink, options);
+    return await readBody(
+      remote,
+      request.content(response.body, { headers: {}, dispatcher, signal: options.signal }),
+      undefined,
+      state,
+      sink,
+      options,
+    );
   }
   const isPart = response.statusCode === 206;
   const total = isPart ? totalOfPart(opened, state.bytes, known) : numberOf(response.headers['content-length']);
@@ -227,7 +234,7 @@ async function open(
     if (signal.aborted || isLasting) throw error;
     throw new Passing(describe(error), undefined, { cause: error });
   };
-  const request = await inTime(remote.request(context), signal).catch(mayPass);
+  const request = await inTime((early) => remote.request({ ...context, signal: early }), remote, signal).catch(mayPass);
   const { posted } = request;
   const answer = posted === undefined ? getFollowing(request, context) : post(request, posted, context);
   const { response, url } = await answer.catch(mayPass);
@@ -241,8 +248,12 @@ async function open(
 /** Libraries that ask for tokens have limits of their own, or none. */
 const tokenMilliseconds = 60_000;
 
-async function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const end = AbortSignal.any([signal, AbortSignal.timeout(tokenMilliseconds)]);
+async function inTime<T>(
+  begin: (signal: AbortSignal) => Promise<T>,
+  { patienceMilliseconds = tokenMilliseconds }: Remote,
+  signal: AbortSignal,
+): Promise<T> {
+  const end = AbortSignal.any([signal, AbortSignal.timeout(patienceMilliseconds)]);
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () =>
     reject(
@@ -253,7 +264,7 @@ async function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   end.addEventListener('abort', onAbort, { once: true });
   try {
     if (end.aborted) onAbort();
-    return await Promise.race([work, promise]);
+    return await Promise.race([begin(end), promise]);
   } finally {
     end.removeEventListener('abort', onAbort);
   }

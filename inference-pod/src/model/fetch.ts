@@ -4,6 +4,7 @@ import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../con
 import { fingerprintOf } from '../../../contract/src/signed-model.ts';
 import { archiveFormatOf } from './archive-format.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
+import type { Credentials } from './credentials.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
 import { bytesOf, digestOfFiles, type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
@@ -74,11 +75,17 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
     return { ...(await openedFolder(folder, model, options, signal)), isFetched: earlier === undefined };
   } catch (error) {
     for (const rest of [partial, unpacked]) await rm(rest, { recursive: true, force: true });
-    if (error instanceof StartupError) throw error;
+    if (error instanceof StartupError) throw redactedError(error, options.credentials);
     if (error instanceof InvalidModelUri)
       throw new StartupError('InvalidConfiguration', error.message, { cause: error });
-    throw fetchFailure(error, nameOfSource(source), options, signal);
+    throw redactedError(fetchFailure(error, nameOfSource(source), options, signal), options.credentials);
   }
+}
+
+/** A store may repeat what it was shown, and its words are told. */
+function redactedError(error: StartupError, credentials: Credentials): StartupError {
+  const message = credentials.redacted(error.message);
+  return message === error.message ? error : new StartupError(error.reason, message, { cause: error.cause });
 }
 
 const unpackedIn = (directory: string) => join(directory, 'unpacked');

@@ -2,15 +2,21 @@ import { StartupError } from './startup-error.ts';
 
 /** An object is a folder or a commit here, of which none has as much. */
 const mostBytes = 64 * 2 ** 20;
+/** What differences may cost: a byte may be an instruction, and many of them keep a process from everything else. */
+export interface DeltaBudget {
+  instructions: number;
+}
+
 /** What a length of 0 stands for. */
 const lengthOfZero = 0x10000;
 
 /**
  * Makes an object of another and what is different (gitformat-pack, "Deltified representation").
  *
- * @throws StartupError ModelFetchFailed for what does not fit together
+ * @param budget of all of a pack, from which what it takes is taken
+ * @throws StartupError ModelFetchFailed for what does not fit together, or takes more than there is
  */
-export function patched(base: Buffer, delta: Buffer): Buffer {
+export function patched(base: Buffer, delta: Buffer, budget: DeltaBudget): Buffer {
   const reader = new DeltaReader(delta);
   if (reader.size() !== base.length) throw unlikeDelta();
   const size = reader.size();
@@ -18,6 +24,8 @@ export function patched(base: Buffer, delta: Buffer): Buffer {
   const whole = Buffer.alloc(size);
   let at = 0;
   while (!reader.isAtEnd) {
+    budget.instructions -= 1;
+    if (budget.instructions < 0) throw unlikeDelta();
     const piece = reader.piece(base);
     if (at + piece.length > size) throw unlikeDelta();
     piece.copy(whole, at);

@@ -1,4 +1,6 @@
+import { shownText } from './git-packets.ts';
 import { membersOf, parsedJson, textOf } from './json-members.ts';
+import { passingAnswer } from './passing-failure.ts';
 import { askSmall } from './redirects.ts';
 import { type RemoteRequest, type RequestContext, shown } from './remote.ts';
 import { StartupError } from './startup-error.ts';
@@ -18,8 +20,9 @@ export const leastFileBytes = 1024;
 export function pointerOf(text: string): LfsPointer | undefined {
   if (!text.startsWith('version https://git-lfs.github.com/spec/')) return undefined;
   const [, sha256, size] =
-    /^version https:\/\/git-lfs\.github\.com\/spec\/v1\noid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n?$/.exec(text) ??
-    [];
+    /^version https:\/\/git-lfs\.github\.com\/spec\/v1\r?\noid sha256:([0-9a-f]{64})\r?\nsize (\d{1,15})\s*$/.exec(
+      text,
+    ) ?? [];
   if (sha256 !== undefined) return { sha256, size: Number(size) };
   throw new StartupError(
     'ModelFetchFailed',
@@ -61,33 +64,47 @@ export async function lfsRequest(
   const objects = membersOf(parsedJson(body)).get('objects');
   const object = membersOf(Array.isArray(objects) ? objects[0] : undefined);
   const problem = membersOf(object.get('error'));
-  if (problem.size > 0) throw refusal(url, Number(problem.get('code')), String(problem.get('message') ?? ''));
+  if (problem.size > 0) throw refusal(url, Number(problem.get('code')), textOf(object.get('error'), 'message') ?? '');
   const action = membersOf(object.get('actions')).get('download');
   const href = textOf(action, 'href') ?? '';
   if (!URL.canParse(href) || !allowedFrom(url.protocol).includes(new URL(href).protocol))
     throw new StartupError('ModelFetchFailed', `Git LFS at ${shown(url)} does not tell where the model is to be had`);
   const target = new URL(href);
-  const own = target.origin === repository.origin ? authorization : {};
+  const isReady = membersOf(action).get('authenticated') === true || object.get('authenticated') === true;
+  const own = target.origin === repository.origin && !isReady ? authorization : {};
   return { url: target, headers: { ...own, ...headersOf(membersOf(action).get('header')) }, sha256 };
 }
 
 /** As with redirects, it never goes on without TLS where there was some. */
 const allowedFrom = (protocol: string): readonly string[] => (protocol === 'https:' ? ['https:'] : ['https:', 'http:']);
 
+/** Nothing of how the request itself is sent is the server's to say. */
+function isSendable(name: string, value: string): boolean {
+  const isOwn = /^(host|range|if-range|connection|content-.*|transfer-encoding|expect|te|upgrade)$/i.test(name);
+  return !isOwn && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && /^[\t\x20-\x7e]*$/.test(value);
+}
+
 function headersOf(told: unknown): Readonly<Record<string, string>> {
   const texts = Array.from(membersOf(told)).flatMap(([name, value]): [string, string][] =>
-    typeof value === 'string' ? [[name.toLowerCase(), value]] : [],
+    typeof value === 'string' && isSendable(name, value) ? [[name.toLowerCase(), value]] : [],
   );
   return Object.fromEntries(texts);
 }
 
-function refusal(url: URL, status: number, body: string): StartupError {
-  const what = `Git LFS at ${shown(url)} answered ${status}`;
+function refusal(url: URL, status: number, body: string): Error {
+  const what = `Git LFS at ${shown(url)} answered ${status || 'with an error'}`;
+  const passing = passingAnswer(status, {}, what);
+  if (passing !== undefined) return passing;
+  if (status === 401 || status === 403)
+    return new StartupError(
+      'ModelFetchFailed',
+      `${what}: check username and password of the Secret of spec.model.secretName, and what they may read`,
+    );
   if (status === 404 || status === 410)
     return new StartupError(
       'ModelNotFound',
       `${what}: it does not have the model, for which the repository has a pointer, or may not be asked by this account: push it (git lfs push --all origin), or check password of the Secret of spec.model.secretName`,
     );
-  const told = (textOf(parsedJson(body), 'message') ?? body).slice(0, 256);
+  const told = shownText(textOf(parsedJson(body), 'message') ?? body);
   return new StartupError('ModelFetchFailed', `${what}${told === '' ? '' : `: ${told}`}`);
 }

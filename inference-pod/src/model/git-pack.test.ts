@@ -168,6 +168,17 @@ describe('what is no pack', () => {
     );
   });
 
+  test('is refused whose difference is of a byte, millions of times', async () => {
+    const base = treeOf(3, 0);
+    const id = createHash('sha1').update(`tree ${base.length}\0`).update(base).digest();
+    const varint = (value: number): number[] => (value < 128 ? [value] : [128 | (value & 127), ...varint(value >>> 7)]);
+    const copies = Buffer.alloc(2 * 2_000_000, Buffer.from([0x90, 1]));
+    const delta = Buffer.concat([Buffer.from([...varint(base.length), ...varint(2_000_000)]), copies]);
+    const told = Buffer.from([0x80 | (7 << 4) | (delta.length & 15), ...varint(delta.length >> 4)]);
+    const pack = [header(2), entry(2, base.length, deflateSync(base)), told, id, deflateSync(delta)];
+    await expect(objectsOf(Buffer.concat(pack), 'sha1')).rejects.toThrow('a difference in it fits nothing');
+  });
+
   test('is refused, whatever of it has been changed', async () => {
     const pack = packOf(...Array.from({ length: 8 }, (_, changed) => idOf('tree', treeOf(30, changed))));
     const change = fc.tuple(fc.nat(pack.length - 1), fc.nat(255));
@@ -189,7 +200,7 @@ describe('a difference', () => {
     ['of a part, and something new', [10, 5, 0x91, 4, 3, 2, 0x61, 0x62], '456ab'],
     ['of nothing', [10, 0], ''],
   ])('%s is made good', (_, delta, whole) => {
-    expect(patched(base, Buffer.from(delta)).toString()).toBe(whole);
+    expect(patched(base, Buffer.from(delta), { instructions: 10 }).toString()).toBe(whole);
   });
 
   test.each<[string, readonly number[]]>([
@@ -202,8 +213,9 @@ describe('a difference', () => {
     ['has an instruction that nobody knows', [10, 1, 0]],
     ['has a size without end', [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]],
     ['makes more than a folder has', [10, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x90, 10]],
+    ['takes more than there is', [10, 11, ...Array(11).fill([1, 0x61]).flat()]],
     ['is empty', []],
   ])('is refused that %s', (_, delta) => {
-    expect(() => patched(base, Buffer.from(delta))).toThrow(StartupError);
+    expect(() => patched(base, Buffer.from(delta), { instructions: 10 })).toThrow(StartupError);
   });
 });

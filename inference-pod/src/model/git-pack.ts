@@ -3,7 +3,7 @@ import { pipeline, Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { createInflate, inflateSync } from 'node:zlib';
 import { describe } from './download.ts';
-import { patched } from './git-delta.ts';
+import { type DeltaBudget, patched } from './git-delta.ts';
 import { StartupError } from './startup-error.ts';
 
 /** What Git calls its objects by. */
@@ -12,6 +12,8 @@ export type HashName = 'sha1' | 'sha256';
 const idBytes = { sha1: 20, sha256: 32 };
 /** Folders come to little, and so do the small files that a server may send with them; large files are asked for alone. */
 const mostUnpackedBytes = 128 * 2 ** 20;
+/** Of the differences of a pack: a hundred for each of ten thousand folders. */
+const mostInstructions = 1_000_000;
 /** So many objects are read before whatever else waits has its turn. */
 const objectsInARow = 200;
 
@@ -38,12 +40,13 @@ interface Entry {
  *
  * @throws StartupError ModelFetchFailed for what is no pack, or unpacks to too much
  */
-export async function objectsOf(pack: Buffer, hash: HashName): Promise<GitObjects> {
+export async function objectsOf(pack: Buffer, hash: HashName, signal?: AbortSignal): Promise<GitObjects> {
   const objects = new ObjectsOfPack(hash);
   let at = headerBytes;
   let unpacked = 0;
   for (let left = countOf(pack); left > 0; left--) {
     if (left % objectsInARow === 0) await setImmediate();
+    signal?.throwIfAborted();
     const { type, size, from } = entryAt(pack, at);
     unpacked += size;
     if (unpacked > mostUnpackedBytes) throw tooMuch();
@@ -63,6 +66,7 @@ class ObjectsOfPack {
   readonly #types = new Map<string, number>();
   /** Of bases that have not come: those that never do are files. */
   readonly #waiting = new Map<string, Buffer[]>();
+  readonly #budget: DeltaBudget = { instructions: mostInstructions };
   #patchedBytes = 0;
 
   constructor(hash: HashName) {
@@ -93,7 +97,7 @@ class ObjectsOfPack {
   }
 
   #patched(base: Buffer, delta: Buffer): Buffer {
-    const whole = patched(base, delta);
+    const whole = patched(base, delta, this.#budget);
     this.#patchedBytes += whole.length;
     if (this.#patchedBytes > mostUnpackedBytes) throw tooMuch();
     return whole;

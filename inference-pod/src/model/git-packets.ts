@@ -63,6 +63,11 @@ export function textOfLine(bytes: Buffer): string {
   return bytes.toString().replace(/\n$/, '');
 }
 
+/** What a server says, for people. */
+export function shownText(text: string): string {
+  return text.slice(0, 256).replace(/[^\x20-\x7e]/g, '?');
+}
+
 export function unlikeGit(): StartupError {
   return new StartupError(
     'ModelFetchFailed',

@@ -8,6 +8,8 @@ import { encoded, type Remote, type RequestContext, shown } from './remote.ts';
 
 type GitFile = Extract<ModelUri, { readonly scheme: 'git+https' | 'git+http' }>;
 
+/** A server that cannot leave files out may send as much as is taken of them, slowly. */
+const patienceMilliseconds = 600_000;
 const isCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /**
@@ -17,15 +19,18 @@ const isCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 export function gitRemote({ scheme, repository: place, revision, path }: GitFile, credentials: Credentials): Remote {
   const repository = new GitRepository(new URL(`${scheme.slice('git+'.length)}://${place}`), credentials);
   const uriAt = (at: string) => `${scheme}://${place}@${encoded(at)}/${path}`;
-  let commit = isCommit.test(revision) ? revision : undefined;
+  let commit = isCommit.test(revision.toLowerCase()) ? revision.toLowerCase() : undefined;
   let file: { readonly id: string; readonly pointer: LfsPointer | undefined } | undefined;
   return {
     name: uriAt(revision),
+    patienceMilliseconds,
     async request(context) {
       commit ??= await repository.commitOf(revision, context);
       file ??= await fileOf(repository, commit, path, context);
-      if (file.pointer !== undefined)
-        return await lfsRequest(file.pointer, repository.url, repository.authorization, context);
+      if (file.pointer !== undefined) {
+        const { url, authorization } = await repository.place(context);
+        return await lfsRequest(file.pointer, url, authorization, context);
+      }
       const { id } = file;
       const hash = await repository.hash(context);
       return {
@@ -37,7 +42,7 @@ export function gitRemote({ scheme, repository: place, revision, path }: GitFile
     },
     resolvedUri: () => (commit === undefined ? undefined : uriAt(commit)),
     resolve: async (context) => uriAt(await repository.commitOf(revision, context)),
-    explain: (answer) => repository.explain(answer),
+    explain: (answer) => (file?.pointer === undefined ? repository.explain(answer) : undefined),
   };
 }
 

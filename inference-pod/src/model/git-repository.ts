@@ -6,10 +6,11 @@ import {
   type Packet,
   packetLine,
   packetsOf,
+  shownText,
   textOfLine,
   unlikeGit,
 } from './git-packets.ts';
-import { passingAnswer } from './passing-failure.ts';
+import { Passing, passingAnswer } from './passing-failure.ts';
 import { beginningOf, getFollowing, post, type Received } from './redirects.ts';
 import {
   type Explanation,
@@ -31,8 +32,8 @@ interface Server {
   /** Where it has said to be asked. */
   readonly url: URL;
   readonly hash: HashName;
-  /** Whether it can leave out the files. */
-  readonly canFilter: boolean;
+  /** What it says that it can do, by name. */
+  readonly capabilities: ReadonlyMap<string, string>;
 }
 
 /** A repository that is asked over HTTP by version 2 of Git's protocol (gitprotocol-http, gitprotocol-v2). */
@@ -51,7 +52,9 @@ export class GitRepository {
     const password = this.#credentials.ofSecret('password');
     if (password === undefined) return {};
     const username = this.#credentials.ofSecret('username') ?? 'git';
-    return { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
+    const encoded = Buffer.from(`${username}:${password}`).toString('base64');
+    this.#credentials.keepSecret(encoded);
+    return { authorization: `Basic ${encoded}` };
   }
 
   /**
@@ -74,10 +77,10 @@ export class GitRepository {
 
   /** The folders at a commit. */
   async objectsAt(commit: string, context: RequestContext): Promise<GitObjects> {
-    const { hash, canFilter } = await this.#known(context);
-    const filter = canFilter ? ['filter blob:none'] : [];
+    const { hash, capabilities } = await this.#known(context);
+    const filter = (capabilities.get('fetch') ?? '').split(' ').includes('filter') ? ['filter blob:none'] : [];
     const answer = await this.#asked('fetch', [`want ${commit}`, 'deepen 1', ...filter, 'done'], context);
-    return await objectsOf(await wholeOf(packOf(bodyOf(answer)), mostPackBytes), hash);
+    return await objectsOf(await wholeOf(packOf(bodyOf(answer)), mostPackBytes), hash, context.signal);
   }
 
   /** What asks for one file alone, by its id; its answer is for `packOf`. */
@@ -90,11 +93,19 @@ export class GitRepository {
     return packOf(bodyOf(await this.#asked('fetch', [`want ${id}`, 'done'], context)));
   }
 
+  /** Where it is asked, which is elsewhere once it has moved, and as whom. */
+  async place(context: RequestContext) {
+    const { url } = await this.#known(context);
+    return { url, authorization: url.origin === this.url.origin ? this.authorization : {} };
+  }
+
   async hash(context: RequestContext): Promise<HashName> {
     return (await this.#known(context)).hash;
   }
 
-  explain({ status }: Pick<RefusedAnswer, 'status'>): Explanation | undefined {
+  explain({ status, isElsewhere }: Pick<RefusedAnswer, 'status' | 'isElsewhere'>): Explanation | undefined {
+    // Whoever it is redirected to, or whoever keeps large files, knows of no account.
+    if (isElsewhere) return undefined;
     const isOfAccount = status === 401 || status === 403;
     if (!isOfAccount && status !== 404) return undefined;
     const who = this.#credentials.ofSecret('password') === undefined ? 'without a password' : 'for this account';
@@ -110,13 +121,13 @@ export class GitRepository {
     const { response } = await this.#asked('ls-refs', ['peel', ...prefixes], context);
     const listed = new Map<string, string>();
     for await (const packet of packetsOf(bounded(response.body, mostListedBytes))) {
-      if (packet.kind !== 'line') break;
+      if (packet.kind !== 'line') return listed;
       const line = textOfLine(packet.bytes);
       refuseError(line);
       const [, id, name, peeled] = /^([0-9a-f]{40,64}) (\S+)(?:.* peeled:([0-9a-f]{40,64}))?/.exec(line) ?? [];
       if (id !== undefined && name !== undefined) listed.set(name, peeled ?? id);
     }
-    return listed;
+    throw endedEarly();
   }
 
   async #asked(command: string, lines: readonly string[], context: RequestContext): Promise<Received> {
@@ -126,9 +137,11 @@ export class GitRepository {
     return answer;
   }
 
-  #requestOf({ url, hash }: Server, command: string, lines: readonly string[]) {
+  #requestOf({ url, hash, capabilities: known }: Server, command: string, lines: readonly string[]) {
     const isOwn = url.origin === this.url.origin;
-    const capabilities = [`command=${command}`, 'agent=slipway', `object-format=${hash}`];
+    // A server ends at what it does not know.
+    const told = [['agent', 'slipway'] as const, ['object-format', hash] as const].filter(([name]) => known.has(name));
+    const capabilities = [`command=${command}`, ...told.map(([name, value]) => `${name}=${value}`)];
     const content = [capabilities.map(packetLine), delimiterPacket, lines.map(packetLine), flushPacket].flat().join('');
     return {
       url: new URL(`${url.href}/git-upload-pack`),
@@ -155,7 +168,7 @@ export class GitRepository {
     if (format !== 'sha1' && format !== 'sha256') throw unlikeGit();
     // Where it was redirected, the rest is asked as well.
     const base = new URL(answer.url.pathname.replace(/\/info\/refs$/, ''), answer.url);
-    return { url: base, hash: format, canFilter: (capabilities.get('fetch') ?? '').split(' ').includes('filter') };
+    return { url: base, hash: format, capabilities };
   }
 
   async #refusal({ response, url }: Received): Promise<Error> {
@@ -164,7 +177,10 @@ export class GitRepository {
     const what = `the server of ${shown(url)} answered ${status}`;
     const passing = passingAnswer(status, headers, what);
     if (passing !== undefined) return passing;
-    const { isMissing, advice } = this.explain({ status }) ?? { isMissing: false, advice: 'check spec.model.uri' };
+    const { isMissing, advice } = this.explain({ status, isElsewhere: false }) ?? {
+      isMissing: false,
+      advice: 'check spec.model.uri',
+    };
     return new StartupError(isMissing ? 'ModelNotFound' : 'ModelFetchFailed', `${what}: ${advice}`);
   }
 }
@@ -176,13 +192,17 @@ async function advertised(body: AsyncIterable<Buffer>) {
   for await (const packet of packetsOf(bounded(body, mostListedBytes))) {
     const line = packet.kind === 'line' ? textOfLine(packet.bytes) : '';
     refuseError(line);
-    if (packet.kind !== 'line' && version !== '') break;
+    if (packet.kind !== 'line' && version !== '') return { version, capabilities };
     // Some say what they are asked for before they answer.
     if (line === '' || line.startsWith('# service=')) continue;
     if (version === '') version = line;
     else capabilities.set(line.replace(/=.*$/, ''), line.replace(/^[^=]*=?/, ''));
   }
-  return { version, capabilities };
+  throw endedEarly();
+}
+
+function endedEarly(): Passing {
+  return new Passing('the server of the repository has ended its answer before its end');
 }
 
 function tooOld(url: URL): StartupError {
@@ -197,7 +217,7 @@ const bodyOf = ({ response }: Received): AsyncIterable<Buffer> => response.body;
 /** What a server answers in the place of anything else. */
 function refuseError(line: string): void {
   if (!line.startsWith('ERR ')) return;
-  const told = line.slice('ERR '.length).slice(0, 256);
+  const told = shownText(line.slice('ERR '.length));
   throw new StartupError(
     /not our ref|not found|no such/i.test(told) ? 'ModelNotFound' : 'ModelFetchFailed',
     `the server of the repository refuses what it is asked: ${told}`,
@@ -220,9 +240,9 @@ export async function* packOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buf
     else if (packet.kind === 'flush') return;
     else if (packet.kind === 'line' && packet.bytes[0] === dataBand) yield packet.bytes.subarray(1);
     else if (packet.kind === 'line' && packet.bytes[0] === errorBand)
-      refuseError(`ERR ${textOfLine(packet.bytes.subarray(1))}`);
+      throw new Passing(`the server of the repository has failed: ${shownText(textOfLine(packet.bytes.subarray(1)))}`);
   }
-  if (!isPack) throw unlikeGit();
+  throw endedEarly();
 }
 
 function beginsPack(packet: Packet): boolean {

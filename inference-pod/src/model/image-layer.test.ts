@@ -81,6 +81,32 @@ describe('of a file, a layer', () => {
     expect(await read(tar('.'), path)).toEqual({ inLayer, bytes: Buffer.alloc(0) });
   });
 
+  test('that has another thing in the place of a folder has taken away what was in it', async () => {
+    mkdirSync(join(folder, 'replaced'));
+    writeFileSync(join(folder, 'replaced/file'), 'no folder');
+    symlinkSync('/data', join(folder, 'replaced/link'));
+    const layer = tar('replaced');
+    expect((await read(layer, 'replaced/file/models/a.onnx')).inLayer).toBe('Removed');
+    expect((await read(layer, 'replaced/a.onnx')).inLayer).toBe('Absent');
+    await expect(read(layer, 'replaced/link/a.onnx')).rejects.toThrow("'replaced/link' in the image is a SymbolicLink");
+  });
+
+  test('without what marks its end has what it has', async () => {
+    // A header, and the bytes in blocks.
+    const entries = 512 + 512 * Math.ceil(model.length / 512);
+    const layer = tar('models/a.onnx').subarray(0, entries);
+    expect(await read(layer, 'models/a.onnx')).toEqual({ inLayer: 'Present', bytes: model });
+  });
+
+  test.each(['gnu', 'posix'])('with a sparse file is refused, and not passed over (%s)', async (format) => {
+    const path = join(folder, `sparse-${format}.onnx`);
+    execFileSync('truncate', ['--size', '4M', path]);
+    execFileSync('sh', ['-c', `printf end >> ${path}`]);
+    const layer = tar('--sparse', `--format=${format}`, `sparse-${format}.onnx`);
+    await expect(read(layer, `sparse-${format}.onnx`)).rejects.toBeInstanceOf(StartupError);
+    expect((await read(layer, 'another.onnx')).inLayer).toBe('Absent');
+  });
+
   test('that takes away what is below has what it has itself', async () => {
     mkdirSync(join(folder, 'both'));
     writeFileSync(join(folder, 'both/a.onnx'), 'new');
@@ -108,7 +134,7 @@ describe('of a file, a layer', () => {
       () => tar('models/a.onnx').subarray(0, 5000),
       'models/a.onnx',
       'ModelFetchFailed',
-      'before its end',
+      'Truncated input',
     ],
     ['is something else', () => randomBytes(5000), 'a', 'ModelFetchFailed', 'is no tar'],
   ])('is refused that %s', async (_, layer, path, reason, problem) => {

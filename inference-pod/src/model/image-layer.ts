@@ -35,12 +35,14 @@ export async function* fileInLayer(
     }
   })();
   const removals = new Set(removalsOf(path));
+  const folders = new Set(foldersOf(path));
   let inLayer: InLayer = 'Absent';
-  for await (const told of layerEntries(hashed, (name) => name === path || removals.has(name))) {
+  for await (const told of layerEntries(hashed, { path, others: new Set([...removals, ...folders]) })) {
     if (Buffer.isBuffer(told)) yield told;
-    else if (told.name !== path) inLayer = inLayer === 'Present' ? inLayer : 'Removed';
-    else if (inLayer === 'Present') throw unlikeLayer(`it has '${shorten(path)}' twice`);
-    else inLayer = 'Present';
+    else if (told.name === path) {
+      if (inLayer === 'Present') throw unlikeLayer(`it has '${shorten(path)}' twice`);
+      inLayer = 'Present';
+    } else if (inLayer === 'Absent' && (removals.has(told.name) || told.type !== 'Directory')) inLayer = 'Removed';
   }
   const found = hash.digest('hex');
   if (found === sha256) return inLayer;
@@ -50,31 +52,52 @@ export async function* fileInLayer(
   );
 }
 
+/** The folders that a file is in, the innermost first. */
+function foldersOf(path: string): readonly string[] {
+  const steps = path.split('/');
+  return steps.slice(1).map((_, above) => steps.slice(0, steps.length - 1 - above).join('/'));
+}
+
 /** The names by which a layer takes away a file, or a folder that it is in. */
 function removalsOf(path: string): readonly string[] {
   const names: string[] = [];
-  for (let at = path; at !== '.'; at = posix.dirname(at)) {
+  for (const at of [path, ...foldersOf(path)]) {
     names.push(posix.join(posix.dirname(at), whiteout + posix.basename(at)));
     names.push(posix.join(posix.dirname(at), opaqueWhiteout));
   }
   return names;
 }
 
-/** The entries of a layer that are asked for, each by its name before its bytes. */
+interface ToldEntry {
+  readonly name: string;
+  readonly type: string;
+}
+
+/** The entries of a layer that are asked for, that of the file before its bytes. */
 async function* layerEntries(
   layer: AsyncIterable<Buffer>,
-  isWanted: (name: string) => boolean,
-): AsyncGenerator<Buffer | { readonly name: string }, void> {
+  { path, others }: { readonly path: string; readonly others: ReadonlySet<string> },
+): AsyncGenerator<Buffer | ToldEntry, void> {
   const parser = new Parser(parserOptions);
-  const told: (Buffer | { readonly name: string })[] = [];
+  const told: (Buffer | ToldEntry)[] = [];
   let failure: StartupError | undefined;
   let hasEnd = false;
   parser.on('entry', (entry: ReadEntry) => {
     const name = nameOf(entry);
-    if (!isWanted(name)) return entry.resume();
-    failure ??= refusalOf(entry);
-    told.push({ name });
-    return entry.on('data', (chunk: Buffer) => told.push(chunk));
+    const isFile = name === path;
+    if (isFile) failure ??= refusalOf(entry);
+    // A container would go on where the link leads.
+    if (others.has(name) && entry.type === 'SymbolicLink') failure ??= refusalOf(entry);
+    if (isFile || others.has(name)) told.push({ name, type: entry.type });
+    return isFile ? entry.on('data', (chunk: Buffer) => told.push(chunk)) : entry.resume();
+  });
+  parser.on('ignoredEntry', (entry: ReadEntry) => {
+    if (nameOf(entry) === path) failure ??= refusalOf(entry);
+  });
+  // A sparse file of this form is an entry of another name.
+  parser.on('meta', (header: string) => {
+    if (header.includes('GNU.sparse.') && header.includes(path))
+      failure ??= unlikeLayer(`'${shorten(path)}' in it is sparse: build the image with the file as it is`);
   });
   parser.on('error', (error) => {
     failure ??= unlikeLayer(describe(error), error);
@@ -88,7 +111,10 @@ async function* layerEntries(
     if (failure !== undefined) throw failure;
     yield* told.splice(0);
   }
-  if (!hasEnd) throw unlikeLayer('it ends before its end');
+  // Not everybody writes what marks the end; that all has come, its digest shows.
+  if (!hasEnd) parser.end();
+  if (failure !== undefined) throw failure;
+  yield* told.splice(0);
 }
 
 async function* unpacked(layer: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
@@ -106,7 +132,7 @@ async function* unpacked(layer: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
   yield* tarChunks(all, isGzip(first) ? 'tar.gz' : 'tar');
 }
 
-const nameOf = ({ path }: ReadEntry) => posix.normalize(path).replace(/^\/+|\/+$/g, '');
+const nameOf = ({ path }: Pick<ReadEntry, 'path'>) => posix.normalize(path).replace(/^\/+|\/+$/g, '');
 
 function refusalOf(entry: ReadEntry): StartupError | undefined {
   if (['File', 'OldFile', 'ContiguousFile'].includes(entry.type)) return undefined;

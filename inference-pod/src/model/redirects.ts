@@ -26,7 +26,7 @@ export async function getFollowing(
   let { url } = start;
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
     const own = url.origin === start.url.origin ? start.headers : {};
-    const response = await ask(url, { dispatcher, signal, headers: { ...own, ...more } });
+    const response = await ask(url, { dispatcher, signal, headers: { ...more, ...own } });
     const { location } = response.headers;
     if (response.statusCode < 300 || response.statusCode >= 400 || typeof location !== 'string')
       return { response, url };
@@ -141,7 +141,7 @@ export async function post(
 ): Promise<Received> {
   const options: Options = {
     method: 'POST',
-    headers: { ...headers, ...more, 'content-type': type },
+    headers: { ...more, ...headers, 'content-type': type },
     body: content,
     dispatcher,
     signal,

@@ -1,7 +1,7 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
 import { shorten } from '../protocol/json-reader.ts';
 import type { Credentials } from './credentials.ts';
-import { Passing } from './passing-failure.ts';
+import { Passing, passingAnswer } from './passing-failure.ts';
 import { beginningOf, getFollowing } from './redirects.ts';
 import { isDigest, type Layer, manifestOf } from './registry-manifest.ts';
 import { RegistrySession } from './registry-session.ts';
@@ -47,7 +47,7 @@ export function registryRemote(artifact: Artifact, credentials: Credentials): Re
       const { digests, path: inImage } = place;
       return {
         ...blobOf(session, digests[0]),
-        content: (uppermost) => fileInImage(uppermost, digests, inImage, session, context),
+        content: (uppermost, whole) => fileInImage(uppermost, digests, inImage, session, whole),
       };
     },
     resolvedUri: () => resolved,
@@ -127,10 +127,21 @@ async function layerBytes(
   digest: string,
   context: RequestContext,
 ): Promise<AsyncIterable<Buffer>> {
-  const { response, url } = await getFollowing(blobOf(session, digest), context);
-  if (response.statusCode === 200) return response.body;
-  await beginningOf(response);
-  throw new Passing(`the server of ${shown(url)} answered ${response.statusCode}`);
+  // Those above may have taken longer than a token lives.
+  await session.renew(context);
+  const blob = blobOf(session, digest);
+  const { response, url } = await getFollowing(blob, context);
+  const { statusCode: status, headers } = response;
+  if (status === 200) return response.body;
+  const answer = { status, headers, body: await beginningOf(response), isElsewhere: url.origin !== blob.url.origin };
+  const what = `the server of ${shown(url)} answered ${status}`;
+  const passing = session.learns(answer) ? new Passing(what) : passingAnswer(status, headers, what);
+  if (passing !== undefined) throw passing;
+  const { isMissing, advice } = explained(answer, blob.url.host) ?? {
+    isMissing: false,
+    advice: 'check spec.model.uri',
+  };
+  throw new StartupError(isMissing ? 'ModelNotFound' : 'ModelFetchFailed', `${what}: ${advice}`);
 }
 
 function explained({ status, body }: RefusedAnswer, registry: string): Explanation | undefined {

@@ -6,6 +6,8 @@ import { StartupError } from './startup-error.ts';
 export interface Remote {
   /** As it may be shown: without what may be secret. */
   readonly name: string;
+  /** How long what is asked before the model may take, in milliseconds; undefined for as long as a token. */
+  readonly patienceMilliseconds?: number;
   /**
    * What is asked for; made anew for each try, because signatures and tokens run out.
    *
@@ -66,7 +68,7 @@ export interface RemoteRequest {
   /** Sent by POST; asked for by GET where it is absent. */
   readonly posted?: Posted;
   /** The bytes of the model in an answer that has more than these; it always comes whole. */
-  content?(answer: AsyncIterable<Buffer>): AsyncIterable<Buffer>;
+  content?(answer: AsyncIterable<Buffer>, context: RequestContext): AsyncIterable<Buffer>;
 }
 
 /** A URL without what may be secret: redirects often lead to signed ones. */
