@@ -129,7 +129,7 @@ describe('a pod that takes texts', () => {
   test.each([
     ['a word', 'ab'.repeat(32_768)],
     ['spaces', ' '.repeat(65_536)],
-    ['accents', `a${'\u0301'.repeat(65_535)}`],
+    ['accents', `a${'\u0301'.repeat(255)}`.repeat(256)],
     ['ideographs', '模'.repeat(65_536)],
   ])('cuts %s of the most characters', async (_, text) => {
     const { status, json } = await ask({ input: [text, text] });
