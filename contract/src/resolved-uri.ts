@@ -3,8 +3,10 @@ import { InvalidModelUri, type ModelUri, parseModelUri } from './model-uri.ts';
 /** As long as a URI may be. */
 const mostResolved = 2048;
 
-/** A commit of Git. */
-const commit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+/** Whether a revision of a hub or of Git is a commit, which never moves. */
+export function isCommit(revision: string): boolean {
+  return /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(revision);
+}
 
 /** Whether a URI may lead to other bytes tomorrow because it has a name in it that moves: a tag, a branch or an alias. */
 export function mayMove(uri: string): boolean {
@@ -15,7 +17,7 @@ export function mayMove(uri: string): boolean {
     case 'hf':
     case 'git+https':
     case 'git+http':
-      return !commit.test(parts.revision);
+      return !isCommit(parts.revision);
     case 'mlflow':
       return parts.reference.kind === 'alias';
     default:

@@ -39,17 +39,23 @@ export const pod: Contender = {
   install:
     async () =>
     async ({ model, ports }) => ({
-      command: [
-        process.execPath,
-        // As the image has it.
-        ...['--max-semi-space-size=4', '--single-threaded-gc'],
-        join(repository, 'dist/inference-pod/src/main.js'),
-        ...['--model', model, '--model-name', 'model', '--host', '127.0.0.1', '--log-level', 'error'],
-        ...['--port', String(ports.http), '--grpc-port', String(ports.grpc), '--control-port', String(ports.control)],
-        ...['--drain-seconds', '0'],
-      ],
+      command: podCommand(model, ports),
     }),
 };
+
+/** The pod as it is built, with more of its options. */
+export function podCommand(model: string, ports: Ports, ...more: readonly string[]): readonly string[] {
+  return [
+    process.execPath,
+    // As the image has it.
+    ...['--max-semi-space-size=4', '--single-threaded-gc'],
+    join(repository, 'dist/inference-pod/src/main.js'),
+    ...['--model', model, '--model-name', 'model', '--host', '127.0.0.1', '--log-level', 'error'],
+    ...['--port', String(ports.http), '--grpc-port', String(ports.grpc), '--control-port', String(ports.control)],
+    ...['--drain-seconds', '0'],
+    ...more,
+  ];
+}
 
 export const limits: readonly Contender[] = [
   limit('same', 'limit: bare node:http, model in the same thread'),

@@ -5,6 +5,7 @@ import { pythonWith } from '../../inference-pod/test/clients/environment.ts';
 import { repository } from '../cluster/cache.ts';
 import { print, step } from '../cluster/progress.ts';
 import { load } from './client.ts';
+import { podCommand } from './contenders.ts';
 import { RunningServer, type ServerCommand } from './running-server.ts';
 
 const connectionCounts = [1, 8, 64] as const;
@@ -82,17 +83,7 @@ function podIn(directory: string): Contender {
   return {
     title: 'Slipway',
     readyPath: '/v2/health/ready',
-    command: {
-      command: [
-        process.execPath,
-        // As the image has it.
-        ...['--max-semi-space-size=4', '--single-threaded-gc'],
-        join(repository, 'dist/inference-pod/src/main.js'),
-        ...['--model', join(directory, 'model.onnx'), '--model-name', 'model', '--handler', 'Enabled'],
-        ...['--host', '127.0.0.1', '--log-level', 'error', '--drain-seconds', '0'],
-        ...['--port', String(ports.http), '--grpc-port', String(ports.grpc), '--control-port', String(ports.control)],
-      ],
-    },
+    command: { command: podCommand(join(directory, 'model.onnx'), ports, '--handler', 'Enabled') },
   };
 }
 

@@ -6,6 +6,7 @@ import { repository } from '../cluster/cache.ts';
 import { run } from '../cluster/command.ts';
 import { print, step } from '../cluster/progress.ts';
 import { load } from './client.ts';
+import { podCommand } from './contenders.ts';
 import { RunningServer, type ServerCommand } from './running-server.ts';
 
 const folder = join(import.meta.dirname, 'peers');
@@ -89,16 +90,11 @@ function podOf(model: string): Contender {
     title: 'Slipway',
     readyPath: '/v2/health/ready',
     command: {
-      command: [
-        process.execPath,
-        // As the image has it.
-        ...['--max-semi-space-size=4', '--single-threaded-gc'],
-        join(repository, 'dist/inference-pod/src/main.js'),
-        ...['--model', model, '--model-name', 'model', '--task', 'TextEmbedding', '--max-tokens', String(mostTokens)],
-        ...['--host', '127.0.0.1', '--log-level', 'error', '--drain-seconds', '0'],
-        ...['--batch-max-size', '16'],
-        ...['--port', String(ports.http), '--grpc-port', String(ports.grpc), '--control-port', String(ports.control)],
-      ],
+      command: podCommand(
+        model,
+        ports,
+        ...['--task', 'TextEmbedding', '--max-tokens', String(mostTokens), '--batch-max-size', '16'],
+      ),
     },
   };
 }

@@ -64,9 +64,11 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   }
   if (url.startsWith('/moved/'))
     return void response.writeHead(301, { location: `${server.url}${url.slice('/moved'.length)}` }).end();
-  if (headers.authorization !== authorization && !url.startsWith('/open/'))
+  if (headers.authorization !== authorization && !/^\/(open|signed)\//.test(url))
     return void response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
   if (url.endsWith('/info/lfs/objects/batch')) return await answerBatch(request, response);
+  if (url.startsWith('/signed/'))
+    return void response.end(headers.authorization === undefined ? bytes : 'two answers to who asks');
   if (url.startsWith('/picky/'))
     return void response.writeHead(headers.accept === 'application/vnd.git-lfs' ? 200 : 404).end(bytes);
   if (url.startsWith('/large/')) return void response.end(bytes);
@@ -271,6 +273,12 @@ describe('a model comes from a repository of Git', () => {
   test('of Git LFS that says how it is to be asked', async () => {
     const header = { Accept: 'application/vnd.git-lfs', 'Transfer-Encoding': 'x', Range: 'bytes=5-' };
     meddle = { large: { actions: { download: { href: `${server.url}/picky/${sha256}`, header } } } };
+    await work.expectLoaded(at('models/iris.git', commits.large, 'onnx/model.onnx'), secret);
+  });
+
+  test('of Git LFS that asks nobody who it is, and is not told', async () => {
+    const download = { href: `${server.url}/signed/${sha256}` };
+    meddle = { large: { authenticated: true, actions: { download } } };
     await work.expectLoaded(at('models/iris.git', commits.large, 'onnx/model.onnx'), secret);
   });
 

@@ -30,6 +30,10 @@ let thief: { readonly server: Server; readonly url: string };
 const shownToTheThief: unknown[] = [];
 let open: string;
 let closed: string;
+/** Tokens that are given, of which each is good for one blob if they are of an aging repository. */
+let tokensGiven = 0;
+let blobsAsked = 0;
+let halvedAsked = 0;
 /** How the registry asks who it is. */
 let scheme: 'Bearer' | 'Basic' | 'both' = 'Bearer';
 const scopes: (string | null)[] = [];
@@ -47,15 +51,30 @@ function answer({ url = '', headers }: IncomingMessage, response: ServerResponse
   if (pathname === '/token') {
     scopes.push(searchParams.get('scope'));
     if (headers.authorization !== `Basic ${account}`) return void response.writeHead(401).end('{}');
-    return void response.end(JSON.stringify({ token, expires_in: 60 }));
+    tokensGiven += 1;
+    return void response.end(JSON.stringify({ token: `${token}-${tokensGiven}`, expires_in: 60 }));
   }
-  if (headers.authorization !== (scheme === 'Basic' ? `Basic ${account}` : `Bearer ${token}`)) {
+  const isAging = pathname.startsWith('/v2/aging/');
+  const isRight =
+    scheme === 'Basic'
+      ? headers.authorization === `Basic ${account}`
+      : headers.authorization?.startsWith(`Bearer ${token}`) === true &&
+        (!isAging || headers.authorization === `Bearer ${token}-${tokensGiven}`);
+  if (isRight && isAging && pathname.includes('/blobs/')) {
+    // It has run out by the next one.
+    tokensGiven += 1;
+    blobsAsked += 1;
+  }
+  if (!isRight) {
     const bearer = `Bearer realm="${guard.url}/token",service="registry"`;
     const challenge = { Bearer: [bearer], Basic: ['Basic realm="registry"'], both: ['Basic realm="registry"', bearer] };
     return void response
       .writeHead(401, { 'www-authenticate': challenge[scheme] })
       .end('{"errors":[{"code":"UNAUTHORIZED"}]}');
   }
+  // One blob is there, and the next is not.
+  if (pathname.startsWith('/v2/halved/') && pathname.includes('/blobs/') && halvedAsked++ % 2 === 1)
+    return void response.writeHead(404).end('{"errors":[{"code":"BLOB_UNKNOWN"}]}');
   const [host = '', port = ''] = open.split(':');
   forward({ host, port, path: url, headers: { ...headers, host: open } }, (told) => {
     response.writeHead(told.statusCode ?? 500, told.headers);
@@ -324,6 +343,28 @@ describe('a model comes from an OCI registry', () => {
         [],
         ['ModelNotFound', "the image has no 'models/model.onnx' in its 2 layers"],
       );
+    });
+
+    test('although the token has run out by the time that one below is asked for', async () => {
+      const secret = await work.secretOf(dockerConfig());
+      const uri = await image('aging', { 'models/model.onnx': bytes }, { a: 'a' }, { b: 'b' });
+      await run(crane, ['copy', uri.replace('oci://', ''), `${open}/aging/image:1`]);
+      blobsAsked = 0;
+      await work.expectLoaded(`oci://${closed}/aging/image:1/models/model.onnx`, secret);
+      // Each layer once.
+      expect(blobsAsked).toBe(3);
+    });
+
+    test('not when a layer below is gone, which is told at once', async () => {
+      const uri = await image('halved', { 'models/model.onnx': bytes }, { c: 'c' });
+      await run(crane, ['copy', uri.replace('oci://', ''), `${open}/halved/image:1`]);
+      const secret = await work.secretOf(dockerConfig());
+      const asked = performance.now();
+      await work.expectRefused(`oci://${closed}/halved/image:1/models/model.onnx`, secret, [
+        'ModelNotFound',
+        'answered 404',
+      ]);
+      expect(performance.now() - asked).toBeLessThan(20_000);
     });
 
     test('not without a path, or with that of nothing', async () => {

@@ -81,7 +81,8 @@ class ObjectsOfPack {
       const id = digestOfObject(type, whole.length, this.#hash).update(whole).digest('hex');
       this.found.set(id, whole);
       this.#types.set(id, type);
-      added.push(...(this.#waiting.get(id) ?? []).map((delta) => this.#patched(whole, delta)));
+      // There may be more of them than a call takes arguments.
+      for (const delta of this.#waiting.get(id) ?? []) added.push(this.#patched(whole, delta));
       this.#waiting.delete(id);
     }
   }

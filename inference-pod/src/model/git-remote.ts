@@ -1,4 +1,5 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
+import { isCommit } from '../../../contract/src/resolved-uri.ts';
 import type { Credentials } from './credentials.ts';
 import { type LfsPointer, leastFileBytes, lfsRequest, pointerOf } from './git-lfs.ts';
 import { openBlob } from './git-pack.ts';
@@ -10,7 +11,6 @@ type GitFile = Extract<ModelUri, { readonly scheme: 'git+https' | 'git+http' }>;
 
 /** A server that cannot leave files out may send as much as is taken of them, slowly. */
 const patienceMilliseconds = 600_000;
-const isCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /**
  * A file of a Git repository at a commit, a tag or a branch, or what it stands for in Git LFS. Nothing is cloned: the folders at the commit
@@ -19,7 +19,7 @@ const isCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 export function gitRemote({ scheme, repository: place, revision, path }: GitFile, credentials: Credentials): Remote {
   const repository = new GitRepository(new URL(`${scheme.slice('git+'.length)}://${place}`), credentials);
   const uriAt = (at: string) => `${scheme}://${place}@${encoded(at)}/${path}`;
-  let commit = isCommit.test(revision.toLowerCase()) ? revision.toLowerCase() : undefined;
+  let commit = isCommit(revision.toLowerCase()) ? revision.toLowerCase() : undefined;
   let file: { readonly id: string; readonly pointer: LfsPointer | undefined } | undefined;
   return {
     name: uriAt(revision),

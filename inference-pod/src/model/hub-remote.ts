@@ -1,4 +1,5 @@
 import type { ModelUri } from '../../../contract/src/model-uri.ts';
+import { isCommit } from '../../../contract/src/resolved-uri.ts';
 import type { Credentials } from './credentials.ts';
 import { parsedJson, textOf } from './json-members.ts';
 import { askSmall } from './redirects.ts';
@@ -22,7 +23,7 @@ export function hubRemote(
   { repository, revision, path }: Extract<ModelUri, { readonly scheme: 'hf' }>,
   credentials: Credentials,
 ): Remote {
-  let commit = isCommit.test(revision) ? revision : undefined;
+  let commit = isCommit(revision) ? revision : undefined;
   const endpoint = () => endpointOf(credentials, 'HF_ENDPOINT') ?? hub;
   const headers = (): Readonly<Record<string, string>> => {
     const token = credentials.get('HF_TOKEN');
@@ -45,7 +46,6 @@ export function hubRemote(
   };
 }
 
-const isCommit = /^[0-9a-f]{40}$/;
 const mostBytes = 4 * 2 ** 20;
 
 /** What a branch or a tag leads to; undefined where the hub does not tell. */
@@ -56,7 +56,7 @@ async function commitOf(
 ): Promise<string | undefined> {
   const { status, body } = await askSmall({ url: new URL(url), headers }, { ...context, headers: {} }, mostBytes);
   const sha = status === 200 ? textOf(parsedJson(body), 'sha') : undefined;
-  return sha !== undefined && isCommit.test(sha) ? sha : undefined;
+  return sha !== undefined && isCommit(sha) ? sha : undefined;
 }
 
 /** What the hub means by its codes (of huggingface_hub: utils/_http.py, hf_raise_for_status). */

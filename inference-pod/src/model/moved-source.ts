@@ -35,7 +35,7 @@ export async function watchSource(
       const now = await leadsTo(uri, credentials, signal);
       onTold({ movedTo: now === resolvedUri ? undefined : now });
     } catch (error) {
-      if (!signal.aborted) onTold({ failure: describe(error) });
+      if (!signal.aborted) onTold({ failure: credentials.redacted(describe(error)) });
     }
   }
 }

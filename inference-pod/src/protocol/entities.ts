@@ -1,5 +1,5 @@
 import { badRequest } from './request-error.ts';
-import { readList, readShare, readText, readTextRequest, refuseLong, shortest, usageOf } from './text-request.ts';
+import { readShare, readTextRequest, readTexts, refuseLong, shortest, usageOf } from './text-request.ts';
 
 /** A request of `POST /v1/entities`. */
 export interface EntitiesRequest {
@@ -32,10 +32,7 @@ export function decodeEntities(body: Buffer, name: string): EntitiesRequest {
   let threshold = 0;
   readTextRequest(body, name, {
     input: (reader) => {
-      input =
-        reader.peek() === 'string'
-          ? [readText(reader, 'input')]
-          : readList(reader, 'input', 'strings, or a string', mostInputs, (element) => readText(reader, element));
+      input = readTexts(reader, 'input', mostInputs);
     },
     threshold: (reader) => {
       threshold = readShare(reader, 'threshold') ?? 0;

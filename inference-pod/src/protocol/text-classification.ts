@@ -4,6 +4,7 @@ import {
   readList,
   readText,
   readTextRequest,
+  readTexts,
   readWhole,
   refuseLong,
   shortest,
@@ -46,10 +47,7 @@ export function decodeClassification(body: Buffer, name: string, namesLabels: bo
   let top: number | undefined;
   readTextRequest(body, name, {
     input: (reader) => {
-      input =
-        reader.peek() === 'string'
-          ? [readText(reader, 'input')]
-          : readList(reader, 'input', 'strings, or a string', mostInputs, (element) => readText(reader, element));
+      input = readTexts(reader, 'input', mostInputs);
     },
     labels: (reader) => {
       labels = readList(reader, 'labels', 'strings', mostLabels, (element) => readText(reader, element));

@@ -106,6 +106,13 @@ export function readList<T>(
   return list;
 }
 
+/** One text or several, of which there are at most so many. */
+export function readTexts(reader: JsonReader, field: string, most: number): readonly string[] {
+  return reader.peek() === 'string'
+    ? [readText(reader, field)]
+    : readList(reader, field, 'strings, or a string', most, (element) => readText(reader, element));
+}
+
 /** Undefined for null. */
 export function readWhole(reader: JsonReader, field: string, most: number): number | undefined {
   if (isNull(reader)) return undefined;

@@ -12,6 +12,7 @@ import urllib.request
 import numpy
 import onnxruntime
 import openai
+from judged_texts import words
 from tokenizers import Tokenizer
 
 url, model_path, tokenizer_path, pooling, most = sys.argv[1:]
@@ -35,11 +36,6 @@ def expected(text: str) -> tuple[numpy.ndarray, int]:
 
 def texts() -> list[str]:
     chosen = random.Random(11)
-    words = (
-        "the quick brown fox naïve façade Straße ΑΒΓδ мир Ёлка 模型 日本語 한국어 مرحبا שלום हिन्दी ไทย 😀 👩‍👩‍👧 e\u0301 ﬁ ½ ① "
-        "don't can’t I'm 3.14 1e-9 2024-01-02 x=y*(z+1) http://a.b/c?d=e#f @user #tag C++ .NET <b>bold</b> a_b a-b A.B.C. "
-        "[CLS] [SEP] [PAD] [UNK] \u00ad soft\u200bbreak \ufeff reload underloading carrying"
-    ).split(" ")
     fixed = [
         " ", "  ", "\n", "\t a\r\n b ", "a", "A", "é", "é", "\u0000", "\u0001x", "a\u0300\u0301\u0302", "���",
         "a" * 99, "a" * 101, "a" * 5000, "word " * 3000, "模" * 700, "😀" * 300, ". . .", "...", "!?" * 200,
