@@ -179,10 +179,13 @@ function check(life: CanaryLife): void {
   const { state, status, canary, share } = life;
   const [stable, tried] = life.running;
   expect(life.decide().writes).toEqual([]);
-  expect(state.canaryAutoscaler === undefined || canary !== undefined).toBe(true);
-  // Two parties never want the same pods: the canary's are there for as long as the status tells of it, or of a route that a
-  // Gateway has not let go of.
-  if (status.rollout?.routes === undefined) expect(tried).toBe(canary?.revision);
+  // Two parties never want the same pods: the canary's, and the autoscaler that has them, are there for as long as the status tells
+  // of it, or of a route that a Gateway has not let go of.
+  if (status.rollout?.routes === undefined) {
+    expect(tried).toBe(canary?.revision);
+    expect(state.canaryAutoscaler === undefined || canary !== undefined).toBe(true);
+  }
+  expect(state.canaryAutoscaler === undefined || state.canaryDeployment !== undefined).toBe(true);
   if (canary !== undefined) {
     expect(status.rollback).toBeUndefined();
     expect(canary.revision).toBe(status.updateRevision);
