@@ -15,6 +15,7 @@ export default {
   projects: [
     project('contract', ['<rootDir>/contract']),
     project('inference-pod', ['<rootDir>/inference-pod']),
+    project('node-cache', ['<rootDir>/node-cache/src']),
     project('operator', ['<rootDir>/operator/src']),
     project('cli', ['<rootDir>/cli/src']),
     // Against a real API server, with the controllers of Kubernetes and no node.

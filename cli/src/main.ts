@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { UntrustedModel } from '../../contract/src/signed-model.ts';
+import { UntrustedModel } from '../../contract/src/untrusted-model.ts';
 import { completionScript } from './completion.ts';
 import { type Kubectl, KubectlError, kubectlWith, printable } from './kubectl.ts';
 import { type Rollout, readRollout } from './rollout.ts';
 import { historyLines, rolloutLines } from './rollout-view.ts';
-import { verified } from './verify.ts';
+import { type AskedSigner, verified } from './verify.ts';
 
 /** How often a rollout is looked at while it is watched. */
 const watchMilliseconds = 1000;
@@ -170,12 +170,29 @@ program
   .command('verify')
   .argument('<model>', 'its file')
   .argument('[beside...]', 'the files beside it that it has its data in')
-  .description('whether a key has signed a model, as the pods that serve it ask')
-  .requiredOption('--key <file>', 'the public key, in PEM')
+  .description('whether somebody has signed a model, as the pods that serve it ask')
+  .addOption(new Option('--key <file>', 'the public key, in PEM').conflicts(['subject', 'authorities', 'issuer']))
+  .option('--subject <name>', 'a name that the certificate of the signature is for')
+  .option('--authorities <file>', 'the certificates of those who may have issued it, in PEM')
+  .option('--issuer <text>', 'who has told the authority who that is, as Sigstore has it')
   .option('--signature <file>', "default: the model's with .sig")
-  .action(async (model: string, beside: string[], { key, signature }: { key: string; signature?: string }) => {
-    print([await verified(model, beside, key, signature ?? `${model}.sig`)]);
+  .action(async (model: string, beside: string[], options: VerifyOptions) => {
+    print([await verified(model, beside, signerAsked(options), options.signature ?? `${model}.sig`)]);
   });
+
+interface VerifyOptions {
+  readonly key?: string;
+  readonly subject?: string;
+  readonly authorities?: string;
+  readonly issuer?: string;
+  readonly signature?: string;
+}
+
+function signerAsked({ key, subject, authorities, issuer }: VerifyOptions): AskedSigner {
+  if (key !== undefined) return { keyFile: key };
+  if (subject !== undefined && authorities !== undefined) return { authoritiesFile: authorities, subject, issuer };
+  return program.error('error: say who has to have signed: --key, or --subject and --authorities');
+}
 
 program
   .command('completion')

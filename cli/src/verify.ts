@@ -3,16 +3,23 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, relative, resolve, sep } from 'node:path';
 import {
-  fingerprintOf,
+  type ModelSigner,
   mostSignatureBytes,
   type SignedFile,
+  signerInWords,
   signingKeyOf,
-  UntrustedModel,
   verifySignature,
 } from '../../contract/src/signed-model.ts';
+import { certificatesIn } from '../../contract/src/signer-certificate.ts';
+import { UntrustedModel } from '../../contract/src/untrusted-model.ts';
 
-/** Larger ones are no keys. */
+/** Larger ones are no keys, and no authorities. */
 const mostKeyBytes = 65_536;
+
+/** Who has to have signed: who has a key, or somebody to whom an authority has given a certificate. */
+export type AskedSigner =
+  | { readonly keyFile: string }
+  | { readonly authoritiesFile: string; readonly subject: string; readonly issuer: string | undefined };
 
 /**
  * Checks the signature of a model as a pod does.
@@ -24,17 +31,25 @@ const mostKeyBytes = 65_536;
 export async function verified(
   model: string,
   beside: readonly string[],
-  keyFile: string,
+  asked: AskedSigner,
   signatureFile: string,
 ): Promise<string> {
-  const key = signingKeyOf(await smallText(keyFile, mostKeyBytes));
+  const signer = await signerOf(asked);
   const signature = await smallText(signatureFile, mostSignatureBytes);
   const nameOf = (path: string) => relative(dirname(model), path).split(sep).join('/');
   const first = await signedFile(model, nameOf(model));
   const others = await Promise.all(beside.map((path) => signedFile(path, nameOf(path))));
-  await verifySignature(signature, key, [first, ...others]);
+  await verifySignature(signature, signer, [first, ...others]);
   const files = [first, ...others].map(({ name, sha256 }) => `${sha256}  ${name}`);
-  return [`signed by the key ${fingerprintOf(key)}:`, ...files].join('\n');
+  return [`signed by ${signerInWords(signer)}:`, ...files].join('\n');
+}
+
+async function signerOf(asked: AskedSigner): Promise<ModelSigner> {
+  if ('keyFile' in asked) return signingKeyOf(await smallText(asked.keyFile, mostKeyBytes));
+  const { authoritiesFile, subject, issuer } = asked;
+  const authorities = await smallText(authoritiesFile, mostKeyBytes);
+  certificatesIn(authorities);
+  return { subject, issuer, authorities };
 }
 
 async function signedFile(path: string, name: string): Promise<SignedFile> {

@@ -13,6 +13,8 @@ export const environment = {
   modelSha256: 'SLIPWAY_MODEL_SHA256',
   /** The public key, in PEM, that has to have signed the model, and the name of the signature's file beside it. */
   modelSignatureKey: 'SLIPWAY_MODEL_SIGNATURE_KEY',
+  /** Who has to have signed it with a certificate: a SignerIdentity as JSON. */
+  modelSignatureIdentity: 'SLIPWAY_MODEL_SIGNATURE_IDENTITY',
   modelSignatureFile: 'SLIPWAY_MODEL_SIGNATURE_FILE',
   modelMaxBytes: 'SLIPWAY_MODEL_MAX_BYTES',
   /** What the model is used for beside its tensors, and how. */
@@ -25,10 +27,14 @@ export const environment = {
   taskHypothesis: 'SLIPWAY_TASK_HYPOTHESIS',
   taskColumns: 'SLIPWAY_TASK_COLUMNS',
   taskMaxPixels: 'SLIPWAY_TASK_MAX_PIXELS',
+  /** Hosts that pictures may be fetched from, with commas between. */
+  taskPictureHosts: 'SLIPWAY_TASK_PICTURE_HOSTS',
   /** Whether the module handler.mjs beside the model is used: Enabled or Disabled; what it reads beside it, with commas between. */
   handler: 'SLIPWAY_HANDLER',
   handlerFiles: 'SLIPWAY_HANDLER_FILES',
   handlerTimeout: 'SLIPWAY_HANDLER_TIMEOUT_MILLISECONDS',
+  /** Where the container listens that the handler runs in; it runs in that of the model where this is absent. */
+  handlerSocket: 'SLIPWAY_HANDLER_SOCKET',
   revision: 'SLIPWAY_REVISION',
   threads: 'SLIPWAY_THREADS',
   port: 'SLIPWAY_PORT',
@@ -53,6 +59,9 @@ export const environment = {
   workDirectory: 'SLIPWAY_WORK_DIRECTORY',
   mountDirectory: 'SLIPWAY_MOUNT_DIRECTORY',
   credentialsDirectory: 'SLIPWAY_CREDENTIALS_DIRECTORY',
+  /** The cache of the node, and the file with the token that it takes. */
+  nodeCacheUrl: 'SLIPWAY_NODE_CACHE_URL',
+  nodeCacheTokenFile: 'SLIPWAY_NODE_CACHE_TOKEN_FILE',
   terminationLog: 'SLIPWAY_TERMINATION_LOG',
   /** The pod's own identity, which tables are addressed to. */
   podUid: 'SLIPWAY_POD_UID',
@@ -61,6 +70,8 @@ export const environment = {
   linkDirectory: 'SLIPWAY_LINK_DIRECTORY',
   /** '1': the pod ends once it has told the operator which model it has loaded. */
   preflight: 'SLIPWAY_PREFLIGHT',
+  /** '1': the pod ends once the cache of its node has the model. */
+  prefetch: 'SLIPWAY_PREFETCH',
   logLevel: 'SLIPWAY_LOG_LEVEL',
 } as const;
 
@@ -75,6 +86,11 @@ export const paths = {
   /** Where the ConfigMap NAME-link is mounted, and the Secret NAME-tls, if they are there. */
   linkDirectory: '/etc/slipway/link',
   tlsDirectory: '/etc/slipway/tls',
+  /** Of the container that a handler runs in, on a volume that it shares with that of the model. */
+  handlerDirectory: '/run/slipway/handler',
+  handlerSocket: '/run/slipway/handler/socket',
+  /** Where the token for the cache of the node is mounted. */
+  nodeCacheDirectory: '/etc/slipway/node-cache',
   /** Where the ConfigMap of the golden set is mounted. */
   goldenDirectory: '/etc/slipway/golden',
 } as const;

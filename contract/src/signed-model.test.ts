@@ -1,6 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
-import { fingerprintOf, type SignedFile, signingKeyOf, UntrustedModel, verifySignature } from './signed-model.ts';
+import { fingerprintOf, type SignedFile, signingKeyOf, verifySignature } from './signed-model.ts';
+import { UntrustedModel } from './untrusted-model.ts';
 
 const pairs = {
   'P-256': generateKeyPairSync('ec', { namedCurve: 'prime256v1' }),

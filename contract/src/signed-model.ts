@@ -1,8 +1,18 @@
-import { createHash, createPublicKey, createVerify, type KeyObject, verify } from 'node:crypto';
+import { createHash, createPublicKey, createVerify, KeyObject, verify } from 'node:crypto';
+import { certifiedKey, digestOfIdentity, type SignerIdentity } from './signer-certificate.ts';
+import { UntrustedModel } from './untrusted-model.ts';
 
-/** Bytes, or what is signed of them, are not as their signer left them, or the signature is none that can be checked. */
-export class UntrustedModel extends Error {
-  override readonly name = 'UntrustedModel';
+/** Who has to have signed: who has a key, or whoever an authority has given a certificate to. */
+export type ModelSigner = KeyObject | SignerIdentity;
+
+/** By which the operator knows whose signature a pod has checked: 64 hexadecimal digits. */
+export function digestOfSigner(signer: ModelSigner): string {
+  return signer instanceof KeyObject ? fingerprintOf(signer) : digestOfIdentity(signer);
+}
+
+/** In words. */
+export function signerInWords(signer: ModelSigner): string {
+  return signer instanceof KeyObject ? `the key ${fingerprintOf(signer)}` : signer.subject;
 }
 
 /** A file of a model as it was read. */
@@ -65,7 +75,8 @@ export function fingerprintOf(key: KeyObject): string {
 /**
  * Checks that a key has signed a model. Three forms are known: what `cosign sign-blob` writes, which is a signature of the
  * bytes in Base64; the same in a Sigstore bundle (`messageSignature`); and the bundle of the OpenSSF Model Signing specification
- * v1.0, a DSSE envelope of an in-toto statement that has the digests of all files. Whether it is in a transparency log is not asked.
+ * v1.0, a DSSE envelope of an in-toto statement that has the digests of all files. Bundles may have the certificate of who has signed. Whether it
+ * is in a transparency log is not asked.
  *
  * @param text the signature, in any of the forms
  * @param files the model itself first
@@ -73,10 +84,11 @@ export function fingerprintOf(key: KeyObject): string {
  */
 export async function verifySignature(
   text: string,
-  key: KeyObject,
+  signer: ModelSigner,
   files: readonly [SignedFile, ...SignedFile[]],
 ): Promise<void> {
   const form = formOf(text);
+  const key = signer instanceof KeyObject ? signer : await certifiedKey(form.chain, signer);
   switch (form.kind) {
     case 'bytes':
       return verifyBytes(form.signature, key, files);
@@ -85,26 +97,34 @@ export async function verifySignature(
   }
 }
 
-type Form =
-  | { readonly kind: 'bytes'; readonly signature: Buffer }
-  | {
-      readonly kind: 'statement';
-      readonly payload: Buffer;
-      readonly payloadType: string;
-      readonly signatures: readonly Buffer[];
-    };
+/** The certificate of who has signed, and what leads from it to an authority, in DER. */
+interface Certificates {
+  readonly chain: readonly Buffer[];
+}
+
+type Form = Certificates &
+  (
+    | { readonly kind: 'bytes'; readonly signature: Buffer }
+    | {
+        readonly kind: 'statement';
+        readonly payload: Buffer;
+        readonly payloadType: string;
+        readonly signatures: readonly Buffer[];
+      }
+  );
 
 function formOf(text: string): Form {
   const trimmed = text.trim();
-  if (!trimmed.startsWith('{')) return { kind: 'bytes', signature: base64Of(trimmed, 'the signature') };
+  if (!trimmed.startsWith('{')) return { kind: 'bytes', signature: base64Of(trimmed, 'the signature'), chain: [] };
   const bundle = recordOf(parsed(trimmed, 'the signature'), 'the signature');
   const { messageSignature, base64Signature, dsseEnvelope } = bundle;
+  const chain = chainOf(bundle['verificationMaterial']);
   // Of cosign before its third version.
   if (base64Signature !== undefined)
-    return { kind: 'bytes', signature: base64Of(base64Signature, 'base64Signature of the signature') };
+    return { kind: 'bytes', signature: base64Of(base64Signature, 'base64Signature of the signature'), chain };
   if (messageSignature !== undefined) {
     const { signature } = recordOf(messageSignature, 'messageSignature of the signature');
-    return { kind: 'bytes', signature: base64Of(signature, 'messageSignature.signature of the signature') };
+    return { kind: 'bytes', signature: base64Of(signature, 'messageSignature.signature of the signature'), chain };
   }
   if (dsseEnvelope === undefined)
     throw new UntrustedModel(
@@ -117,12 +137,28 @@ function formOf(text: string): Form {
     throw new UntrustedModel('dsseEnvelope of the signature has no payloadType or no signatures');
   return {
     kind: 'statement',
+    chain,
     payload: base64Of(payload, 'dsseEnvelope.payload of the signature'),
     payloadType,
     signatures: signatures.map((one: unknown) =>
       base64Of(recordOf(one, 'a signature of dsseEnvelope').sig, 'sig of dsseEnvelope'),
     ),
   };
+}
+
+/** In a Sigstore bundle: one certificate, or a chain of them; neither where it was signed with a key alone. */
+function chainOf(material: unknown): readonly Buffer[] {
+  if (material === undefined || material === null) return [];
+  const { certificate, x509CertificateChain } = recordOf(material, 'verificationMaterial of the signature');
+  const one = (value: unknown) =>
+    base64Of(
+      recordOf(value, 'a certificate of the signature')['rawBytes'],
+      'rawBytes of a certificate of the signature',
+    );
+  if (certificate !== undefined) return [one(certificate)];
+  if (x509CertificateChain === undefined) return [];
+  const { certificates } = recordOf(x509CertificateChain, 'x509CertificateChain of the signature');
+  return Array.isArray(certificates) ? certificates.map(one) : [];
 }
 
 async function verifyBytes(

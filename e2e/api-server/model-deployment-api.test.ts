@@ -15,6 +15,7 @@ beforeAll(async () => {
   namespace = await makeNamespace(client);
 });
 
+const certificate = '-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n';
 const model = { version: '1', uri: 'https://models.example/iris/1/model.onnx' };
 const signingKey = generateKeyPairSync('ed25519').publicKey.export({ format: 'pem', type: 'spki' }).toString();
 const cpu = { type: 'CPU', averageUtilization: 70 };
@@ -183,7 +184,7 @@ describe('bad manifests are refused with a message that names the field and the 
     [
       'a signature without a key',
       withModel({ signature: { file: 'x' } }),
-      ['spec.model.signature.publicKey', 'Required'],
+      ['spec.model.signature', 'set publicKey, or identity, and not both'],
     ],
     ...['../model.sig', '/model.sig', 'a//b', 'a b', './x'].map((file): [string, object, readonly string[]] => [
       `the signature file ${file}`,
@@ -211,11 +212,48 @@ describe('bad manifests are refused with a message that names the field and the 
       ];
     }),
     [
+      'hosts of pictures for texts',
+      { model, runtime: { task: 'TextClassification', classification: { pictureHosts: ['images.example.com'] } } },
+      ['spec.runtime.classification.pictureHosts', 'pictureHosts is of pictures alone'],
+    ],
+    ...['https://images.example.com', 'images.example.com:8080', 'a b', '*.*', 'Images.example.com'].map(
+      (host): [string, object, readonly string[]] => [
+        `${host} for a host of pictures`,
+        { model, runtime: { task: 'ObjectDetection', detection: { pictureHosts: [host] } } },
+        ['spec.runtime.detection.pictureHosts[0]', 'must be a host in lower case without scheme and port'],
+      ],
+    ),
+    [
       'pixels of a detector for a classifier',
       { model, runtime: { task: 'ImageClassification', detection: { maxPixels: 4096 } } },
       ['spec.runtime.detection', 'detection is of the task ObjectDetection alone'],
     ],
     ['columns for texts', { model, runtime: { handler: { files: ['../secret'] } } }, ['spec.runtime.handler.files[0]']],
+    [
+      'a key and an identity',
+      withModel({ signature: { publicKey: signingKey, identity: { subject: 'a', authorities: certificate } } }),
+      ['spec.model.signature', 'set publicKey, or identity, and not both'],
+    ],
+    [
+      'authorities that are none',
+      withModel({ signature: { identity: { subject: 'a', authorities: signingKey } } }),
+      ['spec.model.signature.identity.authorities', 'must be certificates in PEM'],
+    ],
+    [
+      'a cache without a digest',
+      { model: { version: '1', uri: model.uri }, runtime: { cache: 'Node' } },
+      ['spec.model.sha256 must be set for spec.runtime.cache Node'],
+    ],
+    [
+      'a fetch to nodes that have no cache',
+      { model: { ...model, sha256: 'a'.repeat(64) }, rollout: { prefetch: 'Nodes' } },
+      ['spec.runtime.cache must be Node for spec.rollout.prefetch Nodes'],
+    ],
+    [
+      'resources of a handler without a container',
+      { model, runtime: { handler: { resources: { limits: { memory: '64Mi' } } } } },
+      ['spec.runtime.handler.resources', 'set isolation to Container'],
+    ],
     [
       'a file of the handler that is named twice',
       { model, runtime: { handler: { files: ['a.json', 'a.json'] } } },
@@ -899,7 +937,14 @@ describe('good manifests are accepted', () => {
         requests: { cpu: '250m', memory: 268435456 },
         limits: { memory: '512Mi', 'example.com/accelerator': 1 },
       },
-      runtime: { image: 'registry.example/slipway:0.1.0', threads: 2 },
+      runtime: {
+        image: 'registry.example/slipway:0.1.0',
+        threads: 2,
+        cache: 'Node',
+        task: 'ObjectDetection',
+        detection: { maxPixels: 4096, pictureHosts: ['*', '*.example.com', 'images.example.com'] },
+        handler: { isolation: 'Container', resources: { requests: { cpu: 1 }, limits: { memory: '64Mi' } } },
+      },
       pod: {
         labels: { team: 'flowers', 'example.com/team': '' },
         annotations: { 'example.com/owner': 'somebody, somewhere' },
@@ -958,9 +1003,14 @@ describe('good manifests are accepted', () => {
         revisionHistoryLimit: 3,
         onFailure: 'Pause',
         externalUndo: 'Revert',
+        prefetch: 'Nodes',
       },
     };
     expect((await dryRun(manifest(spec))).spec).toEqual(spec);
+    const identity = { subject: 'a@example.com', issuer: 'https://a.example', authorities: certificate };
+    const signature = { identity };
+    const certified = { ...spec, model: { ...spec.model, signature } };
+    expect((await dryRun(manifest(certified))).spec).toEqual(certified);
     const gateway = { httpRoutes: ['iris', 'iris.v2'], grpcRoutes: ['iris'] };
     const blueGreen = { routing: 'Gateway', gateway, holdSeconds: 5, soakSeconds: 5 };
     const { canary: _, analysis: __, ...rest } = spec.rollout;

@@ -41,6 +41,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n',
     '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEB\n-----END PUBLIC KEY-----\n',
   ],
+  'identity.authorities': ['-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n'],
   'signature.file': ['model.sig', 'signatures/model.sig'],
   'model.maxBytes': ['500Mi', 1_000_000, '0.5Gi'],
   replicas: [0, 1, 2, 3],
@@ -69,6 +70,8 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'autoscaling.maxReplicas': [2, 5],
   'columns.name': ['age', 'town'],
   'columns.categories': [undefined, ['Ulm', 'Kiel']],
+  'classification.pictureHosts': [undefined, ['images.example.com'], ['*.example.com', '*']],
+  'detection.pictureHosts': [undefined, ['*']],
   'handler.files': [undefined, ['labels.json'], ['labels.json', 'words.txt']],
   'zeroShot.hypothesis': ['It is {}.', '{}?'],
   'triggers.averageValue': ['512Mi', 1_000_000],
@@ -106,8 +109,9 @@ interface Spec {
   replicas?: number;
   autoscaling?: { triggers: { type: string; averageUtilization?: number; averageValue?: unknown }[] };
   resources?: { requests?: Record<string, unknown> };
-  readonly model: { uri?: string; sha256?: string; secretName?: string };
+  readonly model: { uri?: string; sha256?: string; secretName?: string; signature?: object };
   readonly runtime?: Readonly<Record<string, unknown>>;
+  readonly rollout?: object;
 }
 
 /** Each task has options of its own. */
@@ -125,7 +129,7 @@ const taskOptions: Readonly<Record<string, string>> = {
 function runtimeOf(runtime: NonNullable<Spec['runtime']>): object {
   const kept = taskOptions[String(runtime['task'])];
   const others = Object.values(taskOptions).filter((name) => name !== kept);
-  const refused = runtime['task'] === 'ImageClassification' ? 'maxTokens' : 'maxPixels';
+  const refused = runtime['task'] === 'ImageClassification' ? ['maxTokens'] : ['maxPixels', 'pictureHosts'];
   return Object.fromEntries(
     Object.entries(runtime)
       .filter(([name]) => !others.includes(name))
@@ -133,19 +137,33 @@ function runtimeOf(runtime: NonNullable<Spec['runtime']>): object {
   );
 }
 
-function without(options: unknown, name: string): object {
-  return Object.fromEntries(Object.entries(Object(options)).filter(([each]) => each !== name));
+/** Of one, or not at all. */
+function signedOnce(signature: unknown): object {
+  if (signature === undefined) return {};
+  const { publicKey, identity, ...rest } = Object(signature);
+  if (identity !== undefined) return { signature: { identity, ...rest } };
+  return publicKey === undefined ? {} : { signature: { publicKey, ...rest } };
+}
+
+function without(options: unknown, names: readonly string[]): object {
+  return Object.fromEntries(Object.entries(Object(options)).filter(([each]) => !names.includes(each)));
 }
 
 /** What a person would not write, because the API refuses it with a message, is left out. */
-function consistent({ replicas, autoscaling, runtime, ...rest }: Spec): object {
-  const spec = runtime === undefined ? rest : { ...rest, runtime: runtimeOf(runtime) };
-  const { secretName, ...model } = spec.model;
+function consistent({ replicas, autoscaling, runtime, rollout, ...rest }: Spec): object {
+  const spec = {
+    ...rest,
+    ...(runtime === undefined ? {} : { runtime: runtimeOf(runtime) }),
+    ...(rollout === undefined
+      ? {}
+      : { rollout: runtime?.['cache'] === 'Node' ? rollout : without(rollout, ['prefetch']) }),
+  };
+  const { secretName, signature, ...model } = spec.model;
   const credentials =
     secretName !== undefined && /^(https?|s3|gs|azblob|oci|hf|git\+https?|mlflow):/.test(model.uri ?? '')
       ? { secretName }
       : {};
-  const pinned = { sha256: 'a'.repeat(64), ...model, ...credentials };
+  const pinned = { sha256: 'a'.repeat(64), ...model, ...credentials, ...signedOnce(signature) };
   // The number is always given: an update that removes autoscaling has to set it.
   if (autoscaling === undefined) return { ...spec, model: pinned, replicas: replicas ?? 1 };
   const triggers = autoscaling.triggers.map(({ type, averageUtilization = 80, averageValue = '1Gi' }) =>

@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { benchAnalysis } from './analysis.ts';
 import { benchHandler } from './handler.ts';
 import { benchMirroring } from './mirroring.ts';
+import { benchNodeCache } from './node-cache.ts';
 import { benchOperator } from './operator.ts';
 import { benchOverload } from './overload.ts';
 import { benchPod, caseNames, peerNames } from './pod.ts';
@@ -60,6 +61,12 @@ program
   .option('--seconds <n>', 'how long each is measured', count, 5)
   .option('--rounds <n>', 'how often; the best is told', count, 3)
   .action(benchHandler);
+program
+  .command('cache')
+  .description('the time until a model is loaded from the cache of a node, against its store and a volume')
+  .option('--megabytes <n>', 'of the model', count, 500)
+  .option('--rounds <n>', 'how often; the median is told', count, 5)
+  .action(benchNodeCache);
 program
   .command('overload')
   .description('what becomes of requests when twice as many come as the pod can bear')

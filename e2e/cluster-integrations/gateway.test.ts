@@ -12,9 +12,9 @@ import { ensureBinaries, moduleFolder } from '../cluster/binaries.ts';
 import { kubeconfigFile } from '../cluster/cluster.ts';
 import { run } from '../cluster/command.ts';
 import { gatewayApiFiles } from '../cluster/gateway-api.ts';
+import { setInChart } from '../scenarios/chart-setting.ts';
 import { eventually, exampleAnswers, type Scenario, startScenario } from '../scenarios/scenario.ts';
 import { type Background, startInBackground } from './background.ts';
-import { setInChart } from './chart-setting.ts';
 
 /** A canary whose requests a Gateway shares out: Contour reads the routes, and Envoy, on the host, does as they say. */
 const { inputs } = exampleAnswers('iris', '1');

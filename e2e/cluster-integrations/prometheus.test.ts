@@ -6,9 +6,9 @@ import { dump } from 'js-yaml';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { kubeconfigFile } from '../cluster/cluster.ts';
 import { network } from '../cluster/node.ts';
+import { setInChart } from '../scenarios/chart-setting.ts';
 import { eventually, exampleAnswers, type Scenario, startScenario } from '../scenarios/scenario.ts';
 import { type Background, startInBackground } from './background.ts';
-import { setInChart } from './chart-setting.ts';
 
 /** Gates that ask a Prometheus, which scrapes the pods as any would. */
 const port = 19_090;

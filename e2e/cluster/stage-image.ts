@@ -15,6 +15,9 @@ export interface Stage {
 /** The names that onnxruntime and images have for the architecture. */
 export type Architecture = 'x64' | 'arm64';
 
+/** The workspaces whose code is in the image. */
+const parts = ['contract', 'operator', 'inference-pod', 'node-cache'];
+
 /**
  * Puts together what the image holds: the built code, production dependencies, onnxruntime for one architecture, and
  * the Dockerfile. Nothing that compiles, and no package manager.
@@ -29,13 +32,13 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     const app = join(unfinished, 'app');
     await mkdir(app, { recursive: true });
     // The lockfile speaks of all workspaces, so npm wants to see all of them.
-    for (const name of ['contract', 'operator', 'handler', 'inference-pod', 'e2e']) {
+    for (const name of [...parts, 'handler', 'e2e']) {
       await mkdir(join(app, name), { recursive: true });
       await cp(join(repository, name, 'package.json'), join(app, name, 'package.json'));
     }
     for (const name of ['package.json', 'package-lock.json', '.npmrc'])
       await cp(join(repository, name), join(app, name));
-    const workspaces = ['--workspace', 'operator', '--workspace', 'inference-pod'];
+    const workspaces = parts.flatMap((name) => ['--workspace', name]);
     const platform = ['--os=linux', `--cpu=${architecture}`, '--libc=glibc'];
     await run(
       'npm',
@@ -46,7 +49,7 @@ export async function stageImage(architecture: Architecture): Promise<Stage> {
     for (const name of ['package-lock.json', '.npmrc', 'e2e', 'handler', 'node_modules/@slipway/handler'])
       await rm(join(app, name), { recursive: true });
     await prune(join(app, 'node_modules'), architecture);
-    for (const name of ['contract', 'operator', 'inference-pod']) {
+    for (const name of parts) {
       await cp(join(repository, 'dist', name, 'src'), join(app, name, 'src'), {
         recursive: true,
         filter: (path) => !/(\.d\.ts|\.map|\.test\.js|\/testing)$/.test(path),
@@ -88,10 +91,10 @@ async function digestOf(architecture: Architecture): Promise<string> {
     await add(join(repository, name));
   for (const name of (await readdir(join(repository, 'inference-pod/page'))).sort())
     await add(join(repository, 'inference-pod/page', name));
-  for (const name of ['contract/src', 'operator/src', 'inference-pod/src']) {
-    const files = await readdir(join(repository, 'dist', name), { recursive: true });
-    for (const file of files.filter((path) => path.endsWith('.js')).sort())
-      await add(join(repository, 'dist', name, file));
+  for (const name of parts) {
+    const folder = join(repository, 'dist', name, 'src');
+    const files = await readdir(folder, { recursive: true });
+    for (const file of files.filter((path) => path.endsWith('.js')).sort()) await add(join(folder, file));
   }
   return hash.digest('hex').slice(0, 12);
 }

@@ -64,6 +64,70 @@ test.each([
   expect((await failToStart(...(await pod(...file)))).terminationMessage).toMatchObject({ reason: 'ModelUntrusted' });
 });
 
+test('a folder that model_signing has signed with a certificate', async () => {
+  const { folder, key } = await begin('certified', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:prime256v1');
+  const at = (name: string) => join(work, `certified-${name}`);
+  const newKey = (file: string) =>
+    run('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', file]);
+  for (const name of ['root.key', 'between.key']) await newKey(at(name));
+  const authority = 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n';
+  const issue = async (name: string, keyFile: string, extensions: string, by: string | undefined) => {
+    await writeFile(at(`${name}.ext`), `${extensions}subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n`);
+    await run('openssl', ['req', '-new', '-key', keyFile, '-subj', `/CN=${name}`, '-out', at(`${name}.csr`)]);
+    const signer =
+      by === undefined ? ['-signkey', keyFile] : ['-CA', at(`${by}.pem`), '-CAkey', at(`${by}.key`), '-CAcreateserial'];
+    const args = ['x509', '-req', '-in', at(`${name}.csr`), ...signer, '-days', '30', '-extfile', at(`${name}.ext`)];
+    await run('openssl', [...args, '-out', at(`${name}.pem`)]);
+  };
+  await issue('root', at('root.key'), authority, undefined);
+  await issue('between', at('between.key'), authority, 'root');
+  const signing =
+    'keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\nsubjectAltName=email:trainer@example.com\n';
+  await issue('leaf', key, signing, 'between');
+  const signature = join(folder, 'nested.onnx.sig');
+  const chain = ['--signing_certificate', at('leaf.pem'), '--certificate_chain', at('between.pem')];
+  await run(python, [
+    '-m',
+    'model_signing',
+    'sign',
+    'certificate',
+    folder,
+    '--private_key',
+    key,
+    ...chain,
+    '--signature',
+    signature,
+  ]);
+  const identityOf = async (subject: string, root: string) =>
+    JSON.stringify({ subject, authorities: await readFile(root, 'utf8') });
+  const pod = async (subject: string, root = at('root.pem')) => [
+    ...['--model-uri', 'pvc://models/nested.onnx', '--mount-directory', folder, '--model-name', 'nested'],
+    ...['--model-signature-identity', await identityOf(subject, root)],
+  ];
+  const served = await startPod(...(await pod('trainer@example.com')));
+  await served.stop();
+  const refused = async (...args: Parameters<typeof pod>) =>
+    (await failToStart(...(await pod(...args)))).terminationMessage;
+  expect(await refused('somebody@example.com')).toMatchObject({
+    reason: 'ModelUntrusted',
+    message: expect.stringContaining('is for trainer@example.com, not for somebody@example.com'),
+  });
+  await newKey(at('stranger.key'));
+  await issue('stranger', at('stranger.key'), authority, undefined);
+  expect(await refused('trainer@example.com', at('stranger.pem'))).toMatchObject({ reason: 'ModelUntrusted' });
+  const paths = beside.map((name) => join(folder, name));
+  const asked = ['--subject', 'trainer@example.com', '--authorities', at('root.pem')];
+  const { stdout } = await run(process.execPath, [
+    '--no-warnings',
+    cli,
+    'verify',
+    join(folder, 'nested.onnx'),
+    ...paths,
+    ...asked,
+  ]);
+  expect(stdout).toMatch(/^signed by trainer@example\.com:\n[0-9a-f]{64} {2}nested\.onnx\n/);
+});
+
 test('a file that model_signing has signed by itself', async () => {
   const { folder, key, pod } = await begin('one', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:prime256v1');
   await cp(join(models, 'echo.onnx'), join(folder, 'nested.onnx'));

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { repository } from '../cluster/cache.ts';
-import type { Scenario } from '../scenarios/scenario.ts';
+import type { Scenario } from './scenario.ts';
 
 const namespace = ['-n', 'slipway-system'];
 

@@ -35,9 +35,20 @@ beforeAll(async () => {
   });
   await scenario.apply('penguins.yaml');
   await ask('flowers', { handler: { files: ['kinds.json'] } });
+  const hungry = `${handler.replace('export function preprocess', 'function asked')}
+    const kept = [];
+    export function preprocess(request) {
+      if (request.query.get('eat') !== null) for (;;) kept.push(Buffer.alloc(2 ** 20, 'a'));
+      return asked(request);
+    }`;
+  await putModel('boxed', {
+    'model.onnx': readFileSync(exampleModel('iris', '1').path),
+    'handler.mjs': Buffer.from(hungry),
+  });
+  await ask('boxed', { handler: { isolation: 'Container', resources: { limits: { memory: '160Mi' } } } });
   await ask('ranker', { task: 'Rerank', rerank: { scoring: 'Logits' } });
   await ask('animals', { task: 'ImageClassification', classification: { maxPixels: 10_000 } });
-  for (const name of ['penguins', 'ranker', 'animals', 'flowers']) await scenario.waitReady(name, 120);
+  for (const name of ['penguins', 'ranker', 'animals', 'flowers', 'boxed']) await scenario.waitReady(name, 120);
 }, 400_000);
 afterAll(() => scenario.end());
 
@@ -136,3 +147,22 @@ test("measures of a flower, by the model's own handler", async () => {
   const answer = await post('flowers', '/predict', { sepal: [5.1, 3.5], petal: [1.4, 0.2] });
   expect(answer).toEqual({ kind: 'setosa', sure: expect.any(Number), measures: 4 });
 });
+
+test('a handler in a container of its own ends that alone when it takes too much memory', async () => {
+  const flower = { sepal: [5.1, 3.5], petal: [1.4, 0.2] };
+  const named = { kind: 'setosa', sure: expect.any(Number), measures: 4 };
+  expect(await post('boxed', '/predict', flower)).toEqual(named);
+  await post('boxed', '/predict?eat', flower).catch(() => undefined);
+  const restarts = (statuses: string, container: string) =>
+    scenario.field(
+      'pods',
+      `{.items[?(@.metadata.labels.serving\\.slipway\\.dev/model-deployment=="boxed")].status.${statuses}[?(@.name=="${container}")].restartCount}`,
+    );
+  await eventually(
+    () => restarts('initContainerStatuses', 'handler'),
+    (count) => count === '1',
+  );
+  const answered = () => post('boxed', '/predict', flower).catch(() => undefined);
+  expect(await eventually(answered, (answer) => answer !== undefined)).toEqual(named);
+  expect(await restarts('containerStatuses', 'model')).toBe('0');
+}, 120_000);

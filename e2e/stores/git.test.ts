@@ -232,7 +232,7 @@ describe('a model comes from a repository of Git', () => {
     const args = ['--model-uri', at('models/iris.git', commits.second, 'onnx/model.onnx'), '--model-name', 'nested'];
     const pod = await startPodIn({}, ...args, ...secret);
     await pod.stop();
-    expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', fetched: true }));
+    expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', from: 'Store' }));
   });
 
   test('whose objects have the longer digests', async () => {

@@ -55,7 +55,7 @@ export class Workplace {
     const args = ['--model-uri', uri, '--model-name', 'iris', '--model-sha256', sha256, ...secret];
     const pod = await startPodIn({ environment }, ...args);
     await pod.stop();
-    expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', sha256, fetched: true }));
+    expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', sha256, from: 'Store' }));
     this.#expectSilent(pod.output());
   }
 

@@ -149,15 +149,15 @@ describe('a model comes from an OCI registry', () => {
     const told = await mkdtemp(join(work.folder, 'link-'));
     const uri = `oci://${open}/models/kept:1`;
     const args = ['--model-uri', uri, '--model-name', 'iris', '--work-directory', join(told, 'work')];
-    const isFetched = async (...more: string[]) => {
+    const from = async (...more: string[]) => {
       const pod = await startPodIn({}, ...args, ...more);
       await pod.stop();
-      return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+      return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['from'];
     };
-    expect(await isFetched()).toBe(true);
+    expect(await from()).toBe('Store');
     const known = { 'iris-1': `oci://${open}/models/kept@${digest}` };
     await writeFile(join(told, 'resolved-uris.json'), JSON.stringify(known));
-    expect(await isFetched('--revision', 'iris-1', '--link-directory', told)).toBe(false);
+    expect(await from('--revision', 'iris-1', '--link-directory', told)).toBe('EarlierContainer');
   });
 
   test('by its tag, when the manifest is gone that was known, and its bytes are', async () => {
@@ -330,7 +330,7 @@ describe('a model comes from an OCI registry', () => {
       const args = ['--model-uri', `${apart}/models/nested.onnx`, '--model-name', 'nested'];
       const pod = await startPodIn({}, ...args);
       await pod.stop();
-      expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', fetched: true }));
+      expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the model file is here', from: 'Store' }));
     });
 
     test.each([

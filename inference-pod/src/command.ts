@@ -6,6 +6,7 @@ import { shownUri } from '../../contract/src/model-uri.ts';
 import { ports } from '../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../contract/src/settings.ts';
 import type { StartupFailure } from '../../contract/src/startup-failure.ts';
+import { prefetch } from './fetch-for-pod.ts';
 import { messageOf } from './model/error-message.ts';
 import { StartupError } from './model/startup-error.ts';
 import type { Column } from './protocol/tables.ts';
@@ -31,6 +32,7 @@ interface Options
       | 'modelArchivePath'
       | 'modelSha256'
       | 'modelSignatureKey'
+      | 'modelSignatureIdentity'
       | 'modelSignatureFile'
       | 'task'
       | 'handler'
@@ -42,6 +44,7 @@ interface Options
       | 'goldenSet'
       | 'goldenSetPatienceSeconds'
       | 'goldenSetSha256'
+      | 'nodeCache'
     >,
     TaskOptions {
   readonly model?: string;
@@ -50,19 +53,24 @@ interface Options
   readonly modelArchivePath?: string;
   readonly modelSha256?: string;
   readonly modelSignatureKey?: string;
+  readonly modelSignatureIdentity?: string;
   readonly modelSignatureFile?: string;
   readonly revision?: string;
   readonly task?: Task['kind'];
   readonly handler: 'Enabled' | 'Disabled';
   readonly handlerFiles: readonly string[];
   readonly handlerTimeoutMilliseconds: number;
+  readonly handlerSocket?: string;
   readonly host?: string;
   readonly workDirectory?: string;
   readonly podUid?: string;
   readonly batchMaxSize?: number;
   readonly goldenSet?: string;
   readonly goldenSetSha256?: string;
+  readonly nodeCacheUrl?: string;
+  readonly nodeCacheTokenFile: string;
   readonly preflight?: string;
+  readonly prefetch?: string;
   readonly terminationLog?: string;
   readonly logLevel: string;
 }
@@ -85,6 +93,12 @@ const fileNames = (text: string) => {
   const names = text.split(',').filter((name) => name !== '');
   if (names.every((name) => /^[A-Za-z0-9][\w.-]*$/.test(name))) return names;
   throw new InvalidArgumentError('It must be names of files beside the model, with commas between.');
+};
+
+const hostNames = (text: string) => {
+  const names = text.split(',').filter((name) => name !== '');
+  if (names.every((name) => /^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/.test(name))) return names;
+  throw new InvalidArgumentError('It must be hosts without ports, such as images.example.com, *.example.com or *.');
 };
 
 const sha256 = (text: string) => {
@@ -131,6 +145,13 @@ const program = new Command('inference-pod')
       '--model-signature-key <pem>',
       'refuse a model that this public key has not signed',
       environment.modelSignatureKey,
+    ),
+  )
+  .addOption(
+    option(
+      '--model-signature-identity <json>',
+      'refuse a model that was not signed with a certificate of this subject, issuer and authorities',
+      environment.modelSignatureIdentity,
     ),
   )
   .addOption(
@@ -190,6 +211,15 @@ const program = new Command('inference-pod')
   )
   .addOption(
     option(
+      '--picture-hosts <list>',
+      'fetch pictures from these hosts, *.DOMAIN or * with commas between: ImageClassification, ObjectDetection',
+      environment.taskPictureHosts,
+    )
+      .argParser(hostNames)
+      .default([]),
+  )
+  .addOption(
+    option(
       '--aggregation <how>',
       'how labels of tokens become those of what they name: TokenClassification',
       environment.taskAggregation,
@@ -216,6 +246,13 @@ const program = new Command('inference-pod')
     option('--handler-timeout-milliseconds <n>', 'end it when a call takes longer', environment.handlerTimeout)
       .argParser(integer(1, 86_400_000))
       .default(defaults.handlerTimeoutMilliseconds),
+  )
+  .addOption(
+    option(
+      '--handler-socket <path>',
+      'where the container listens that it runs in; default: it runs in this one',
+      environment.handlerSocket,
+    ),
   )
   .addOption(option('--revision <name>', 'told in the header x-slipway-revision', environment.revision))
   .addOption(
@@ -312,6 +349,15 @@ const program = new Command('inference-pod')
       environment.credentialsDirectory,
     ).default(paths.credentialsDirectory),
   )
+  .addOption(
+    option('--node-cache-url <url>', 'ask it first for a model whose digest is given', environment.nodeCacheUrl),
+  )
+  .addOption(
+    option('--node-cache-token-file <file>', 'with the token that it takes', environment.nodeCacheTokenFile).default(
+      `${paths.nodeCacheDirectory}/token`,
+    ),
+  )
+  .addOption(option('--prefetch <1>', 'end once the cache of the node has the model', environment.prefetch))
   .addOption(option('--preflight <1>', 'end once the operator was told which model is loaded', environment.preflight))
   .addOption(option('--pod-uid <uid>', 'whom tables of the pod link are addressed to', environment.podUid))
   .addOption(
@@ -372,6 +418,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     modelArchivePath,
     modelSha256,
     modelSignatureKey,
+    modelSignatureIdentity,
     modelSignatureFile,
     task,
     maxTokens,
@@ -385,12 +432,16 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     handler,
     handlerFiles,
     handlerTimeoutMilliseconds,
+    handlerSocket,
     host,
     podUid,
     batchMaxSize,
     goldenSet,
     goldenSetSha256,
+    nodeCacheUrl,
+    nodeCacheTokenFile,
     preflight,
+    prefetch: isPrefetch,
     terminationLog,
     logLevel,
     ...rest
@@ -426,37 +477,48 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
   try {
     if (modelUri === undefined) throw new StartupError('InvalidConfiguration', 'no model is given: use --model FILE');
     const workDirectory = rest.workDirectory ?? temporaryDirectory();
+    const settings: ServerSettings = {
+      ...rest,
+      modelName: name,
+      modelUri,
+      modelArchivePath,
+      modelSha256,
+      modelSignatureKey,
+      modelSignatureIdentity,
+      modelSignatureFile,
+      task:
+        task === undefined
+          ? undefined
+          : taskOf(task, { maxTokens, pooling, normalization, scoring, aggregation, hypothesis, columns, maxPixels }),
+      handler:
+        handler === 'Enabled'
+          ? { files: handlerFiles, timeoutMilliseconds: handlerTimeoutMilliseconds, socketPath: handlerSocket }
+          : undefined,
+      revision,
+      host,
+      workDirectory,
+      podUid,
+      batchMaxSize,
+      goldenSet,
+      goldenSetSha256,
+      nodeCache: nodeCacheUrl === undefined ? undefined : { url: nodeCacheUrl, tokenFile: nodeCacheTokenFile },
+      // A container is started anew; a preflight pod is asked once.
+      goldenSetPatienceSeconds: preflight === '1' ? preflightPatienceSeconds : 0,
+    };
+    if (isPrefetch === '1') {
+      await prefetch(settings, log, whole.signal);
+      process.exit(0);
+    }
     server = await startServer(
-      {
-        ...rest,
-        modelName: name,
-        modelUri,
-        modelArchivePath,
-        modelSha256,
-        modelSignatureKey,
-        modelSignatureFile,
-        task:
-          task === undefined
-            ? undefined
-            : taskOf(task, { maxTokens, pooling, normalization, scoring, aggregation, hypothesis, columns, maxPixels }),
-        handler:
-          handler === 'Enabled' ? { files: handlerFiles, timeoutMilliseconds: handlerTimeoutMilliseconds } : undefined,
-        revision,
-        host,
-        workDirectory,
-        podUid,
-        batchMaxSize,
-        goldenSet,
-        goldenSetSha256,
-        // A container is started anew; a preflight pod is asked once.
-        goldenSetPatienceSeconds: preflight === '1' ? preflightPatienceSeconds : 0,
-      },
+      settings,
       log,
       {
         onTold: () => {
           if (preflight !== '1') return;
-          log.info('the model is told of: the preflight ends');
-          process.exit(0);
+          void (server?.offered ?? Promise.resolve()).then(() => {
+            log.info('the model is told of: the preflight ends');
+            process.exit(0);
+          });
         },
         onHopeless: (message) => end({ reason: 'ModelInvalid', message }),
       },

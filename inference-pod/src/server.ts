@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -6,15 +5,11 @@ import type { LinkedModel } from '../../contract/src/link.ts';
 import { mayMove } from '../../contract/src/resolved-uri.ts';
 import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
+import { fetchForPod, offerToCache } from './fetch-for-pod.ts';
 import { Handler } from './handler/handler.ts';
-import { handlerName } from './handler/handler-settings.ts';
 import { Credentials } from './model/credentials.ts';
-import { type FetchOptions, fetchModel } from './model/fetch.ts';
-import { knownUri } from './model/known-uri.ts';
-import { localeVariables } from './model/locale.ts';
 import { watchSource } from './model/moved-source.ts';
-import { signerOf } from './model/signature.ts';
-import { StartupError } from './model/startup-error.ts';
+import type { NodeCache } from './model/node-cache.ts';
 import { shorten } from './protocol/json-reader.ts';
 import type { ModelIdentity } from './protocol/open-inference.ts';
 import { createControlApp } from './serving/control-app.ts';
@@ -27,11 +22,12 @@ import { createInference } from './serving/inference-route.ts';
 import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
 import { createPodLink, type PodLink } from './serving/link.ts';
 import { close, type HttpServer, listen } from './serving/listener.ts';
+import { PictureAddresses } from './serving/picture-addresses.ts';
 import { createServingListener } from './serving/serving-listener.ts';
 import { taskRoutes } from './serving/task-routes.ts';
 import { tensorflowMethods } from './serving/tensorflow-service.ts';
 import { Transfers } from './serving/transfers.ts';
-import { companionsOf, type Task } from './tasks/task.ts';
+import type { Task } from './tasks/task.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Loading } from './telemetry/loading.ts';
 import { createTelemetry } from './telemetry/metrics.ts';
@@ -49,10 +45,14 @@ export interface ServerSettings {
   readonly modelSha256: string | undefined;
   /** The public key, in PEM, that has to have signed the model; undefined: nobody has to. */
   readonly modelSignatureKey: string | undefined;
+  /** A SignerIdentity as JSON, of whom the certificate has to be that has signed the model; undefined: nobody has to. */
+  readonly modelSignatureIdentity: string | undefined;
   readonly modelSignatureFile: string | undefined;
   readonly modelMaxBytes: number;
   /** What the model is used for beside its tensors; undefined for nothing. */
   readonly task: Task | undefined;
+  /** What pictures that requests name by their addresses may be fetched from; empty: nothing. */
+  readonly pictureHosts: readonly string[];
   /** How the module `handler.mjs` beside the model is used; undefined: it is not. */
   readonly handler: HandlerUse | undefined;
   readonly revision: string | undefined;
@@ -84,6 +84,8 @@ export interface ServerSettings {
   readonly workDirectory: string;
   readonly mountDirectory: string;
   readonly credentialsDirectory: string;
+  /** Undefined: none is asked. */
+  readonly nodeCache: NodeCache | undefined;
   /** Who this pod is, for the pod link; undefined outside a cluster. */
   readonly podUid: string | undefined;
   readonly linkDirectory: string;
@@ -94,6 +96,8 @@ export interface HandlerUse {
   readonly files: readonly string[];
   /** The longest that one call of it may take. */
   readonly timeoutMilliseconds: number;
+  /** Where the container listens that it runs in; undefined: it runs in this one. */
+  readonly socketPath: string | undefined;
 }
 
 export interface ServerEvents {
@@ -108,6 +112,8 @@ export interface InferenceServer {
   readonly port: number;
   readonly grpcPort: number;
   readonly controlPort: number;
+  /** Once the cache of the node has the model, or will not have it from here. */
+  readonly offered: Promise<void>;
   /**
    * Endpoints are withdrawn asynchronously, so requests go on arriving for a while: they are answered, each with
    * `Connection: close`, for `drainSeconds`; then nothing more is accepted and what was accepted is finished.
@@ -194,7 +200,7 @@ export async function startServer(
   });
 
   const start = performance.now();
-  const model = await loadModel(settings, log, events, loading, signal);
+  const { model, offered } = await loadModel(settings, log, events, loading, signal);
   loading.end();
   const { signature, memoryBytes } = model.scheduler.model;
   const measured = { seconds: (performance.now() - start) / 1000, memoryBytes, batching: model.scheduler.batching };
@@ -226,6 +232,7 @@ export async function startServer(
     port: portOf(servers.serving),
     grpcPort: servers.grpc.port,
     controlPort: portOf(servers.control),
+    offered,
     drain() {
       draining ??= drain();
       return draining;
@@ -265,7 +272,12 @@ async function openPorts(
   });
   const common = { model, lifecycle, transfers, log, telemetry, traffic };
   const accessLog = createAccessLog({ model: model.name, version: model.version, revision }, settings.accessLogPercent);
-  const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds });
+  const pictureAddresses = new PictureAddresses({
+    hosts: settings.pictureHosts,
+    maxBodyBytes,
+    mostUnderWay: settings.maxInFlight,
+  });
+  const infer = createInference({ ...common, maxBodyBytes, requestTimeoutMilliseconds, pictureAddresses });
   const app = createInferenceApp({
     ...common,
     infer,
@@ -313,10 +325,6 @@ function portOf(server: HttpServer): number {
   return (server.address() as AddressInfo).port;
 }
 
-function filesOf(handler: HandlerUse | undefined): readonly string[] {
-  return handler === undefined ? [] : [handlerName, ...handler.files];
-}
-
 function linkedModel({ model }: Lifecycle): LinkedModel | undefined {
   if (model === undefined) return undefined;
   const { report, scheduler, resolvedUri, movedTo, signedBy, goldenSet } = model;
@@ -330,33 +338,13 @@ async function loadModel(
   { onHopeless }: ServerEvents,
   loading: Loading,
   signal: AbortSignal,
-): Promise<ServedModel> {
-  await mkdir(settings.workDirectory, { recursive: true });
-  Object.assign(process.env, await localeVariables(settings.workDirectory, log));
+): Promise<{ readonly model: ServedModel; readonly offered: Promise<void> }> {
   const credentials = new Credentials(settings.credentialsDirectory, process.env);
-  const uri = await knownUri(settings);
-  const options: FetchOptions = {
-    directory: settings.workDirectory,
-    mountDirectory: settings.mountDirectory,
-    maxBytes: settings.modelMaxBytes,
-    archivePath: settings.modelArchivePath,
-    sha256: settings.modelSha256,
-    companions: Array.from(new Set([...companionsOf(settings.task), ...filesOf(settings.handler)])),
-    signer: signerOf(settings.modelSignatureKey, settings.modelSignatureFile),
-    credentials,
-    timeoutSeconds: settings.fetchTimeoutSeconds,
-    onProgress: (bytes, totalBytes) => loading.fetched(bytes, totalBytes),
-  };
-  const file = await fetchModel(uri, options).catch((error: unknown) => {
-    // Of bytes that are known, it does not matter where they are.
-    const mayBeElsewhere = uri !== settings.modelUri && settings.modelSha256 !== undefined;
-    if (!mayBeElsewhere || !(error instanceof StartupError) || error.reason !== 'ModelNotFound') throw error;
-    log.warn({ uri, reason: error.message }, 'what the URI led to before is gone');
-    return fetchModel(settings.modelUri, options);
-  });
+  const file = await fetchForPod(settings, credentials, log, (bytes, totalBytes) => loading.fetched(bytes, totalBytes));
+  const { kept, signedBy } = file;
+  const { sha256, resolvedUri } = kept;
+  const offered = offerToCache(settings, file, log, signal).then(() => undefined);
   loading.enter('opening');
-  const { bytes, sha256, isFetched, resolvedUri, signedBy } = file;
-  log.info({ bytes, sha256, fetched: isFetched, resolvedUri, signedBy }, 'the model file is here');
   const model = identityOf(settings);
   const limits = {
     mostTensorBytes: tensorBytesPerBodyByte * settings.maxBodyBytes,
@@ -392,6 +380,7 @@ async function loadModel(
           settings: { signature: scheduler.model.signature, ...limits },
           mostUnderWay: settings.maxInFlight,
           timeoutMilliseconds: settings.handler.timeoutMilliseconds,
+          socketPath: settings.handler.socketPath,
           log,
           onHopeless: (reason) => onHopeless(`the handler cannot be started anew: ${reason}`),
           signal,
@@ -411,7 +400,7 @@ async function loadModel(
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
   const movedTo = followMoves(settings, credentials, resolvedUri, log, signal);
   const report = { ...model, digest: `sha256:${sha256}` };
-  return { scheduler, handler, report, resolvedUri, movedTo, signedBy, goldenSet };
+  return { model: { scheduler, handler, report, resolvedUri, movedTo, signedBy, goldenSet }, offered };
 }
 
 /** @returns tells what a name in the model's URI leads to by now, where that is something else */

@@ -122,16 +122,16 @@ describe('a model is served from', () => {
     await pack('kept.tar.gz', nested);
     const work = await mkdtemp(join(folder, 'work-'));
     const args = argumentsOf('kept.tar.gz', '--work-directory', work);
-    const isFetched = () =>
+    const here = () =>
       servedWith(
         async (url, logs) => {
           await expectNested(url);
-          return logs.find((line) => 'fetched' in line);
+          return logs.find((line) => 'from' in line);
         },
         ...args,
       );
-    expect(await isFetched()).toMatchObject({ fetched: true });
-    expect(await isFetched()).toMatchObject({ fetched: false });
+    expect(await here()).toMatchObject({ from: 'Store' });
+    expect(await here()).toMatchObject({ from: 'EarlierContainer' });
   });
 });
 

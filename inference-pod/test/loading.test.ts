@@ -89,14 +89,14 @@ describe('a model with its data in files beside it', () => {
       '--work-directory',
       work,
     ];
-    const isFetched = async () => {
+    const from = async () => {
       const pod = await startPod(...args, '--model-name', 'nested');
       await pod.stop();
-      return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+      return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['from'];
     };
-    expect([await isFetched(), await isFetched()]).toEqual([true, false]);
+    expect([await from(), await from()]).toEqual(['Store', 'EarlierContainer']);
     await writeFile(join(work, 'model/weights/w 1.bin'), Buffer.alloc(16));
-    expect([await isFetched(), await isFetched()]).toEqual([true, false]);
+    expect([await from(), await from()]).toEqual(['Store', 'EarlierContainer']);
   });
 
   test.each([
@@ -286,15 +286,19 @@ describe('a model comes from', () => {
       const start = async (...more: string[]) => {
         const pod = await startPod(...uri, ...more);
         await pod.stop();
-        return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+        return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['from'];
       };
       const before = times();
-      expect([await start(), await start(), await start('--model-sha256', sha256)]).toEqual([true, false, false]);
+      expect([await start(), await start(), await start('--model-sha256', sha256)]).toEqual([
+        'Store',
+        'EarlierContainer',
+        'EarlierContainer',
+      ]);
       expect(times()).toBe(before + 1);
       await truncate(join(work, 'model/model.onnx'), 100);
-      expect(await start()).toBe(true);
+      expect(await start()).toBe('Store');
       await writeFile(join(work, 'model.json'), 'null');
-      expect(await start()).toBe(true);
+      expect(await start()).toBe('Store');
       // Of another digest, it is not what is asked for any more.
       const failure = await failToStart(...uri, '--model-sha256', '0'.repeat(64));
       expect(failure.terminationMessage).toMatchObject({ reason: 'ModelDigestMismatch' });

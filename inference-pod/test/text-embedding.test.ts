@@ -301,14 +301,14 @@ test('a copy without a tokenizer is none for a pod that needs one', async () => 
   const path = await repository('wordpiece');
   const uri = ['--model-uri', 'pvc://models/onnx/model.onnx', '--mount-directory', path, '--model-name', 'embedder'];
   const args = [...uri, '--work-directory', join(folder, 'kept')];
-  const isFetched = async (...more: string[]) => {
+  const from = async (...more: string[]) => {
     const pod = await startPod(...args, ...more);
     await pod.stop();
-    return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+    return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['from'];
   };
-  expect([await isFetched(), await isFetched()]).toEqual([true, false]);
+  expect([await from(), await from()]).toEqual(['Store', 'EarlierContainer']);
   const task = ['--task', 'TextEmbedding'];
-  expect([await isFetched(...task), await isFetched(...task)]).toEqual([true, false]);
+  expect([await from(...task), await from(...task)]).toEqual(['Store', 'EarlierContainer']);
 });
 
 test('a model that is no encoder of texts does not start', async () => {

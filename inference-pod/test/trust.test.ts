@@ -58,7 +58,7 @@ async function expectTrusted(...args: string[]) {
       .digest('hex');
     expect(pod.logs.find(({ msg }) => msg === 'the model file is here')).toMatchObject({ signedBy: fingerprint });
     expect((await get(`${pod.controlUrl}/model`)).status).toBe(200);
-    return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['fetched'];
+    return pod.logs.find(({ msg }) => msg === 'the model file is here')?.['from'];
   } finally {
     await pod.stop();
   }
@@ -115,9 +115,9 @@ describe('a model that has to be signed', () => {
   test('is copied once for all containers of a pod, and verified by each', async () => {
     await signBytes('echo.onnx');
     const args = argumentsOf('echo.onnx', signer, '--work-directory', work);
-    expect([await expectTrusted(...args), await expectTrusted(...args)]).toEqual([true, false]);
+    expect([await expectTrusted(...args), await expectTrusted(...args)]).toEqual(['Store', 'EarlierContainer']);
     await writeFile(join(work, 'model/.signature'), 'AAAA');
-    expect([await expectTrusted(...args), await expectTrusted(...args)]).toEqual([true, false]);
+    expect([await expectTrusted(...args), await expectTrusted(...args)]).toEqual(['Store', 'EarlierContainer']);
     expect(await refusal(...argumentsOf('echo.onnx', stranger, '--work-directory', work))).toMatchObject(
       untrusted('somebody else'),
     );

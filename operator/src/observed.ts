@@ -51,6 +51,8 @@ export interface LiveReplicaSet extends KubeObject {
 /** A pod, as far as its state matters. */
 export interface LivePod extends KubeObject {
   readonly ip: string | undefined;
+  /** Where it runs. */
+  readonly node: string | undefined;
   readonly phase: string | undefined;
   readonly conditions: readonly IPodCondition[];
   readonly containers: readonly IContainerStatus[];
@@ -91,6 +93,8 @@ export interface Observed {
   readonly routes: readonly RouteState[];
   /** Pods that are asked of a revision before it is rolled out. */
   readonly preflightPods: readonly LivePod[];
+  /** Pods that fetch the model of a revision to nodes before it is rolled out. */
+  readonly prefetchPods: readonly LivePod[];
   /** What is known of ready pods by the pod link, by the name of the pod. */
   readonly links: ReadonlyMap<string, LinkState>;
   /** What ready pods say of their model, by the name of the pod. */

@@ -18,3 +18,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/name: slipway
 app.kubernetes.io/component: operator
 {{- end -}}
+
+{{- define "slipway.nodeCache.selector" -}}
+app.kubernetes.io/name: slipway
+app.kubernetes.io/component: node-cache
+{{- end -}}
+
+{{- define "slipway.nodeCache.labels" -}}
+{{ include "slipway.nodeCache.selector" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}

@@ -1,17 +1,17 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { type Deadline, DeadlinePassed } from '../execution/deadline.ts';
 import { jobAfter, type Message, openedJob, writeHead } from '../execution/frames.ts';
 import { Overload } from '../execution/scheduler.ts';
-import { describeEnd, type ProcessEnd, WorkerProcess } from '../execution/worker-process.ts';
+import { describeEnd, type ProcessEnd } from '../execution/worker-process.ts';
 import { messageOf } from '../model/error-message.ts';
 import { StartupError } from '../model/startup-error.ts';
 import { RequestError } from '../protocol/request-error.ts';
 import { HandlerOutput } from './handler-output.ts';
 import { asks, type HandlerProcessSettings, handlerName, type RequestHead, tells } from './handler-settings.ts';
 import { answerIn, refusalIn } from './handler-told.ts';
+import { type HandlerWorker, startHandlerProcess } from './handler-worker.ts';
+import { RemoteWorker } from './remote-worker.ts';
 
 export interface HandlerOptions {
   /** Where `handler.mjs` is, and what else it may read. */
@@ -22,6 +22,8 @@ export interface HandlerOptions {
   /** Requests that may wait or be answered at once. */
   readonly mostUnderWay: number;
   readonly log: Logger;
+  /** Where the container that it runs in listens; undefined: it runs in this one. */
+  readonly socketPath: string | undefined;
   /** It cannot be started anew, again and again: the pod can do no more than to begin anew. */
   readonly onHopeless: (reason: string) => void;
   /** Ends the process. */
@@ -60,7 +62,7 @@ interface Call {
   readonly headerLength: number | undefined;
   readonly pieces: readonly Buffer[];
   /** The process that has what was kept for it; undefined where nothing was. */
-  readonly keeper: WorkerProcess | undefined;
+  readonly keeper: HandlerWorker | undefined;
   /** @returns whether anybody still waited */
   settle(outcome: Message | RequestError | undefined): boolean;
   /** Whether the client has gone. */
@@ -72,14 +74,6 @@ const firstRestartMilliseconds = 100;
 const lastRestartMilliseconds = 10_000;
 /** Of one that was loaded before, in a row. */
 const mostStarts = 5;
-/** Of a message, beside the tensors or the answer that it has. */
-const mostHeadBytes = 65_536;
-/** From source this file is handler.ts beside handler-process.ts; built, .js beside .js. */
-const main = new URL(import.meta.url.replace(/handler\.(ts|js)$/, 'handler-process.$1'));
-/** Where the program's own modules are. */
-const program = ['../..', '../../../contract', '../../../package.json'].map((path) =>
-  fileURLToPath(new URL(path, import.meta.url)),
-);
 
 /**
  * The handler of a model, seen from the serving process: one call is done after the other. One that hangs is ended with its process, which
@@ -88,7 +82,7 @@ const program = ['../..', '../../../contract', '../../../package.json'].map((pat
 export class Handler {
   readonly #options: HandlerOptions;
   readonly #queue: Call[] = [];
-  #worker: WorkerProcess | undefined;
+  #worker: HandlerWorker | undefined;
   #current: Call | undefined;
   #lastJob = openedJob;
   #restarts = 0;
@@ -96,7 +90,7 @@ export class Handler {
   #inModel = 0;
   #idle: (() => void)[] = [];
 
-  private constructor(options: HandlerOptions, worker: WorkerProcess) {
+  private constructor(options: HandlerOptions, worker: HandlerWorker) {
     this.#options = options;
     this.#adopt(worker);
   }
@@ -228,14 +222,14 @@ export class Handler {
     };
   }
 
-  #answered(call: Call, message: Message, worker: WorkerProcess): void {
+  #answered(call: Call, message: Message, worker: HandlerWorker): void {
     this.#current = undefined;
     // What was kept for an answer that nobody waits for would be kept for ever.
     if (!call.settle(message)) send(worker, { job: call.job, code: asks.forget, pieces: [] });
     this.#next();
   }
 
-  #adopt(worker: WorkerProcess): void {
+  #adopt(worker: HandlerWorker): void {
     this.#worker = worker;
     worker.onMessage = () => distrust(worker);
     void worker.ended.then((end) => void this.#ended(end));
@@ -268,7 +262,7 @@ export class Handler {
 }
 
 /** It has said what it was not asked: nothing that it says is believed any more. */
-function distrust(worker: WorkerProcess): void {
+function distrust(worker: HandlerWorker): void {
   worker.onMessage = () => undefined;
   worker.kill();
 }
@@ -295,7 +289,7 @@ function failed(reason: string): HandlerProblem {
 }
 
 function send(
-  worker: WorkerProcess,
+  worker: HandlerWorker,
   { job, code, headerLength, pieces }: Pick<Call, 'job' | 'code' | 'pieces'> & Partial<Call>,
 ): void {
   const bodyLength = pieces.reduce((sum, { length }) => sum + length, 0);
@@ -311,26 +305,13 @@ function send(
  *
  * @throws StartupError ModelInvalid; the signal's reason
  */
-async function started({ folder, settings, log, signal }: HandlerOptions): Promise<WorkerProcess> {
+async function started({ folder, settings, log, signal, socketPath }: HandlerOptions): Promise<HandlerWorker> {
+  const own = { ...settings, path: join(folder, handlerName) };
   const output = new HandlerOutput(log, () => performance.now());
-  const worker = new WorkerProcess(
-    {
-      main,
-      settings: { ...settings, path: join(folder, handlerName) } satisfies HandlerProcessSettings,
-      env: {},
-      nodeOptions: [
-        '--permission',
-        '--no-experimental-sqlite',
-        ...[...program, `${folder}/`].map((path) => `--allow-fs-read=${path}`),
-      ],
-      mostMessageBytes: mostHeadBytes + Math.max(settings.mostTensorBytes, settings.mostAnswerBytes),
-      onOutput: (text) => output.write(text),
-    },
-    signal,
-  );
-  // Where memory runs out, it goes before what serves.
-  const { pid } = worker.child;
-  if (pid !== undefined) await writeFile(`/proc/${pid}/oom_score_adj`, '1000').catch(() => undefined);
+  const worker =
+    socketPath === undefined
+      ? await startHandlerProcess(own, output, signal)
+      : await RemoteWorker.connect(socketPath, own, signal);
   const timer = setTimeout(() => worker.kill(), startMilliseconds);
   const told = new Promise<Message>((resolve) => {
     worker.onMessage = resolve;

@@ -16,6 +16,15 @@ export function refusedAddress(address: string): string | undefined {
   return isMetadata ? `${bare} is a cloud's metadata service` : undefined;
 }
 
+/** Says why nothing is fetched from an address for whoever asks: it is none that everybody can reach. */
+export function refusedForAnyone(address: string): string | undefined {
+  const refusal = refusedAddress(address);
+  if (refusal !== undefined) return refusal;
+  const bare = address.replace(/^\[|\]$/g, '');
+  const isPublic = ipaddr.isValid(bare) && withinTranslation(ipaddr.process(bare)).range() === 'unicast';
+  return isPublic ? undefined : `${bare} is no public address`;
+}
+
 /** The IPv4 address that a translator reaches by this one (RFC 6052, 6to4); others as they are. */
 function withinTranslation(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   const bytes = address.toByteArray();
@@ -41,11 +50,26 @@ function withinTranslation(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ip
 
 type LookupCallback = (error: Error | null, address: string | LookupAddress[], family?: number) => void;
 
-/** `dns.lookup` that fails for a name that resolves to a refused address: checked where the connection is made, so a name cannot change in between. */
-export function guardedLookup(hostname: string, options: LookupOptions, callback: LookupCallback): void {
+export type Lookup = (hostname: string, options: LookupOptions, callback: LookupCallback) => void;
+
+/** `dns.lookup` that fails for a name that resolves to what no model is fetched from. */
+export const guardedLookup: Lookup = (hostname, options, callback) =>
+  lookupRefusing(refusedAddress, hostname, options, callback);
+
+/** `dns.lookup` that fails for a name that resolves to what nothing is fetched from for whoever asks. */
+export const publicLookup: Lookup = (hostname, options, callback) =>
+  lookupRefusing(refusedForAnyone, hostname, options, callback);
+
+/** Checked where the connection is made, so a name cannot change in between. */
+function lookupRefusing(
+  refused: (address: string) => string | undefined,
+  hostname: string,
+  options: LookupOptions,
+  callback: LookupCallback,
+): void {
   lookup(hostname, { ...options, all: true }, (error, addresses) => {
     if (error !== null) return callback(error, []);
-    const refusal = addresses.map(({ address }) => refusedAddress(address)).find((reason) => reason !== undefined);
+    const refusal = addresses.map(({ address }) => refused(address)).find((reason) => reason !== undefined);
     if (refusal !== undefined) return callback(new Error(`${hostname} is refused: ${refusal}`), []);
     if (options.all === true) return callback(null, addresses);
     const [first] = addresses;
@@ -56,7 +80,7 @@ export function guardedLookup(hostname: string, options: LookupOptions, callback
 }
 
 /** Says why the host of a URL is refused when it is an address itself, for which no look-up is made. */
-export function refusedHost(url: URL): string | undefined {
+export function refusedHost(url: URL, refused = refusedAddress): string | undefined {
   const bare = url.hostname.replace(/^\[|\]$/g, '');
-  return isIP(bare) === 0 ? undefined : refusedAddress(bare);
+  return isIP(bare) === 0 ? undefined : refused(bare);
 }

@@ -1,14 +1,17 @@
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bytesOfFiles, digestOfFiles } from '../../../contract/src/model-bundle.ts';
 import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
-import { fingerprintOf } from '../../../contract/src/signed-model.ts';
+import { isResolved, mayMove } from '../../../contract/src/resolved-uri.ts';
+import { digestOfSigner } from '../../../contract/src/signed-model.ts';
 import { archiveFormatOf } from './archive-format.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import type { Credentials } from './credentials.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
-import { bytesOf, digestOfFiles, type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
+import { type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
 import { mlflowFileName, modelInFolder, mostBytesOfMlflowFile } from './mlflow-folder.ts';
+import { type NodeCache, offerModel, takeModel } from './node-cache.ts';
 import { Passing } from './passing-failure.ts';
 import { checkSignature, copySignature, isStillTrusted, type Signer, signatureName, signatureOf } from './signature.ts';
 import { type ModelSource, parseModelSource } from './source.ts';
@@ -27,6 +30,10 @@ export interface FetchOptions extends Pick<CopyOptions, 'maxBytes' | 'credential
   readonly companions?: readonly string[];
   /** Who has to have signed it; undefined for nobody. */
   readonly signer?: Signer | undefined;
+  /** The cache of the node, asked first for a model whose digest is known. */
+  readonly nodeCache?: NodeCache | undefined;
+  /** Told why the cache was no help. */
+  readonly onCacheFailure?: (reason: string) => void;
   /** After which it is given up. */
   readonly timeoutSeconds: number;
   /** Told as bytes come; the total is undefined where the store does not tell it. */
@@ -37,17 +44,15 @@ export interface ModelFile {
   readonly path: string;
   /** Where that and the files beside it are. */
   readonly folder: string;
-  /** Of all of its files, or of the archive that it is in. */
-  readonly bytes: number;
-  /** Of the bytes, in lower-case hexadecimal; of a model in several files, as `digestOfFiles` has it; of an archive, its own. */
-  readonly sha256: string;
-  /** What its URI has led to, where that may move. */
-  readonly resolvedUri: string | undefined;
-  /** The fingerprint of the key that has signed it; undefined where no signature was asked for. */
+  /** What was copied: all of its files, or the archive that it is in. */
+  readonly kept: KeptModel;
+  /** The digest of the one who has signed it, as `digestOfSigner` has it; undefined where no signature was asked for. */
   readonly signedBy: string | undefined;
-  /** Whether it was copied now: not by an earlier container of this pod. */
-  readonly isFetched: boolean;
+  readonly from: ModelOrigin;
 }
+
+/** Where its bytes were: in its store, in the cache of the node, or in the volume of this pod, by an earlier container. */
+export type ModelOrigin = 'Store' | 'NodeCache' | 'EarlierContainer';
 
 /** What the model itself is called in the work directory, whatever it is called where it comes from. */
 const modelPath = 'model.onnx';
@@ -62,7 +67,7 @@ const modelPath = 'model.onnx';
  */
 export async function fetchModel(uri: string, options: FetchOptions): Promise<ModelFile> {
   const source = parseModelSource(uri, options.mountDirectory, options.credentials);
-  const folder = join(options.directory, 'model');
+  const folder = keptIn(options.directory);
   const partial = `${folder}.partial`;
   const unpacked = unpackedIn(options.directory);
   // There is room for one of each.
@@ -71,8 +76,11 @@ export async function fetchModel(uri: string, options: FetchOptions): Promise<Mo
   const earlier = kept !== undefined && (await isStillTrusted(folder, kept, options.signer)) ? kept : undefined;
   const signal = AbortSignal.timeout(options.timeoutSeconds * 1000);
   try {
-    const model = earlier ?? (await fetchAnew(uri, source, { folder, partial }, options, signal));
-    return { ...(await openedFolder(folder, model, options, signal)), isFetched: earlier === undefined };
+    const { model, from } =
+      earlier === undefined
+        ? await fetchAnew(uri, source, { folder, partial }, options, signal)
+        : { model: earlier, from: 'EarlierContainer' as const };
+    return { ...(await openedFolder(folder, model, options, signal)), from };
   } catch (error) {
     for (const rest of [partial, unpacked]) await rm(rest, { recursive: true, force: true });
     if (error instanceof StartupError) throw redactedError(error, options.credentials);
@@ -88,6 +96,7 @@ function redactedError(error: StartupError, credentials: Credentials): StartupEr
   return message === error.message ? error : new StartupError(error.reason, message, { cause: error.cause });
 }
 
+const keptIn = (directory: string) => join(directory, 'model');
 const unpackedIn = (directory: string) => join(directory, 'unpacked');
 
 async function fetchAnew(
@@ -96,26 +105,95 @@ async function fetchAnew(
   { folder, partial }: { readonly folder: string; readonly partial: string },
   options: FetchOptions,
   signal: AbortSignal,
-): Promise<KeptModel> {
+): Promise<{ readonly model: KeptModel; readonly from: ModelOrigin }> {
   // The file that is copied may be the very one that was kept.
   if (source.kind !== 'file') await rm(folder, { recursive: true, force: true });
-  const located = await locate(uri, source, partial, options, signal);
-  const fetched = await fetchFiles(located, partial, options, signal);
+  const cached = await takeCached(uri, partial, options, signal);
+  const model = cached ?? (await fetchFromStore(uri, source, partial, options, signal));
   await rm(folder, { recursive: true, force: true });
   await rename(partial, folder);
-  await keepRecord(folder, source.origin, fetched);
-  return fetched;
+  await keepRecord(folder, source.origin, model);
+  return { model, from: cached === undefined ? 'Store' : 'NodeCache' };
+}
+
+async function fetchFromStore(
+  uri: string,
+  source: ModelSource,
+  partial: string,
+  options: FetchOptions,
+  signal: AbortSignal,
+): Promise<KeptModel> {
+  const located = await locate(uri, source, partial, options, signal);
+  return fetchFiles(located, partial, options, signal);
+}
+
+/** @returns undefined where the cache has no such model: it is in its store */
+async function takeCached(
+  uri: string,
+  partial: string,
+  { nodeCache, sha256, signer, companions = [], maxBytes, onProgress = () => undefined, ...options }: FetchOptions,
+  signal: AbortSignal,
+): Promise<KeptModel | undefined> {
+  if (nodeCache === undefined || sha256 === undefined) return undefined;
+  try {
+    const header = await takeModel(nodeCache, sha256, partial, signatureOf(partial), { maxBytes, onProgress, signal });
+    if (header === undefined) return undefined;
+    const { files } = header;
+    const resolvedUri = resolvedByOther(uri, header.resolvedUri);
+    const format = await archiveFormatOf(join(partial, modelPath));
+    const missing =
+      format === undefined ? companions.find((name) => !files.some(({ path }) => path === name)) : undefined;
+    if (missing !== undefined) throw new Error(`it has no ${missing} beside the model`);
+    if (signer !== undefined) await checkSignature(partial, files, signer);
+    return { files, sha256, resolvedUri, format };
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    options.onCacheFailure?.(describe(error));
+    return undefined;
+  }
+}
+
+/** @throws Error where who has fetched it asked by a name that has led elsewhere */
+function resolvedByOther(uri: string, resolvedUri: string | undefined): string | undefined {
+  if (!mayMove(uri)) return resolvedUri === uri ? uri : undefined;
+  if (resolvedUri !== undefined && isResolved(uri, resolvedUri)) return resolvedUri;
+  throw new Error('it does not know what the URI of this pod leads to');
+}
+
+/**
+ * Offers a model that was fetched from its store to the cache of the node.
+ *
+ * @returns whether the cache has taken it, and had not had it
+ * @throws Error where the cache is away, or does not take it
+ */
+export async function offerFetched(
+  nodeCache: NodeCache,
+  { files, sha256, resolvedUri }: KeptModel,
+  directory: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const folder = keptIn(directory);
+  const signature = await readFile(signatureOf(folder), 'utf8').catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
+  const header = {
+    files,
+    ...(resolvedUri === undefined ? {} : { resolvedUri }),
+    ...(signature === undefined ? {} : { signature }),
+  };
+  return offerModel(nodeCache, sha256, folder, header, signal);
 }
 
 /** What is to be loaded of a folder whose bytes are verified: of an archive, what is in it. */
 async function openedFolder(
   folder: string,
-  { files, sha256, resolvedUri, format }: KeptModel,
+  kept: KeptModel,
   { signer, archivePath, companions = [], directory, maxBytes }: FetchOptions,
   signal: AbortSignal,
-): Promise<Omit<ModelFile, 'isFetched'>> {
-  const signedBy = signer === undefined ? undefined : fingerprintOf(signer.key);
-  const bytes = bytesOf(files);
+): Promise<Omit<ModelFile, 'from'>> {
+  const { files, format } = kept;
+  const signedBy = signer === undefined ? undefined : digestOfSigner(signer.by);
   const path = join(folder, files[0].path);
   if (format === undefined) {
     if (archivePath !== undefined)
@@ -123,16 +201,16 @@ async function openedFolder(
         'InvalidConfiguration',
         'spec.model.archivePath is of an archive, and the model is in none',
       );
-    return { path, folder, bytes, sha256, resolvedUri, signedBy };
+    return { path, folder, kept, signedBy };
   }
   const { unpackModel } = await import('./archived-model.ts');
   const model = await unpackModel(path, format, unpackedIn(directory), {
     archivePath,
     companions,
-    maxBytes: maxBytes - bytes,
+    maxBytes: maxBytes - bytesOfFiles(files),
     signal,
   });
-  return { ...model, bytes, sha256, resolvedUri, signedBy };
+  return { ...model, kept, signedBy };
 }
 
 interface Located {
@@ -198,7 +276,7 @@ async function fetchFiles(
   const base = located.resolvedUri === undefined ? (resolvedUri ?? uri) : uri;
   const sourceOf = (besideUri: string) => parseModelSource(besideUri, mountDirectory, credentials);
   const copyBeside = async (besideUri: string, path: string): Promise<void> => {
-    files.push(await copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOf(files)));
+    files.push(await copy(sourceOf(besideUri), locationOf(besideUri), path, path, bytesOfFiles(files)));
   };
   const format = await archiveFormatOf(join(folder, modelPath));
   // What is in an archive needs nothing beside it.
@@ -281,4 +359,8 @@ function fetchFailure(error: unknown, from: string, options: FetchOptions, signa
 
 function isNoSpace(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+}
+
+function isMissing(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
 }

@@ -2,24 +2,19 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type BundledFile, bytesOfFiles, digestOfFiles } from '../../../contract/src/model-bundle.ts';
 import type { ArchiveFormat } from './archive-format.ts';
-import type { CopiedFile } from './copied-file.ts';
 
 /** A file of a model that was copied. */
-export interface KeptFile extends CopiedFile {
-  /** Where it is in the folder. */
-  readonly path: string;
-  /** Its name beside the model, or that of the model. */
-  readonly name: string;
-  /** Where it was in its store. */
-  readonly location: string;
-}
+export type KeptFile = BundledFile;
 
 /** A model that was copied whole. */
 export interface KeptModel {
   /** The model itself first. */
   readonly files: readonly [KeptFile, ...KeptFile[]];
+  /** Of the bytes, in lower-case hexadecimal; of a model in several files, as `digestOfFiles` has it; of an archive, its own. */
   readonly sha256: string;
+  /** What its URI has led to, where that may move. */
   readonly resolvedUri: string | undefined;
   /** Of the archive that it is in. */
   readonly format: ArchiveFormat | undefined;
@@ -33,19 +28,6 @@ interface KeptRecord {
   readonly resolvedUri?: string;
   readonly format?: ArchiveFormat;
   readonly files: readonly Pick<KeptFile, 'path' | 'name' | 'location'>[];
-}
-
-/**
- * The digest of a model that has several files: the SHA-256 of what `sha256sum` prints of them, in the order of their names. One
- * file alone has its own.
- *
- * @returns lower-case hexadecimal
- */
-export function digestOfFiles(files: readonly Pick<KeptFile, 'name' | 'sha256'>[]): string {
-  const [only, ...others] = files;
-  if (only !== undefined && others.length === 0) return only.sha256;
-  const sorted = files.toSorted((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
-  return digestOf(sorted.map(({ name, sha256 }) => `${sha256}  ${name}\n`).join(''));
 }
 
 function digestOf(text: string): string {
@@ -92,15 +74,11 @@ export async function keptModel(
     for (const file of others) files.push(await readKept(folder, file));
     const sha256 = digestOfFiles(files);
     const isSame = sha256 === record.sha256 && (asked === undefined || asked === sha256);
-    return isSame && bytesOf(files) <= maxBytes ? { files, sha256, resolvedUri, format } : undefined;
+    return isSame && bytesOfFiles(files) <= maxBytes ? { files, sha256, resolvedUri, format } : undefined;
   } catch {
     // It is not there, or not whole.
     return undefined;
   }
-}
-
-export function bytesOf(files: readonly CopiedFile[]): number {
-  return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 async function readKept(

@@ -1,14 +1,15 @@
-import type { KeyObject } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  type ModelSigner,
   mostSignatureBytes,
   type SignedFile,
   signingKeyOf,
-  UntrustedModel,
   verifySignature,
 } from '../../../contract/src/signed-model.ts';
+import { identityIn } from '../../../contract/src/signer-certificate.ts';
+import { UntrustedModel } from '../../../contract/src/untrusted-model.ts';
 import { type CopyOptions, copyFile } from './copied-file.ts';
 import type { KeptFile, KeptModel } from './kept-model.ts';
 import type { ModelSource } from './source.ts';
@@ -16,23 +17,32 @@ import { StartupError } from './startup-error.ts';
 
 /** Who has to have signed a model, and where the signature is. */
 export interface Signer {
-  readonly key: KeyObject;
+  readonly by: ModelSigner;
   /** Its name beside the model; that of the model with `.sig` behind it when undefined. */
   readonly file: string | undefined;
 }
 
-/**
- * @param key in PEM; undefined: nobody has to have signed
- * @throws StartupError InvalidConfiguration
- */
-export function signerOf(key: string | undefined, file: string | undefined): Signer | undefined {
-  if (key === undefined) return undefined;
+export interface SignerSettings {
+  /** The public key, in PEM, that has to have signed the model; undefined: none has to. */
+  readonly modelSignatureKey: string | undefined;
+  /** Who has to have signed it, with a certificate: a SignerIdentity as JSON; undefined: nobody has to. */
+  readonly modelSignatureIdentity: string | undefined;
+  readonly modelSignatureFile: string | undefined;
+}
+
+/** @throws StartupError InvalidConfiguration */
+export function signerOf({
+  modelSignatureKey: key,
+  modelSignatureIdentity: identity,
+  modelSignatureFile: file,
+}: SignerSettings): Signer | undefined {
   try {
-    return { key: signingKeyOf(key), file };
+    if (key !== undefined) return { by: signingKeyOf(key), file };
+    return identity === undefined ? undefined : { by: identityIn(identity), file };
   } catch (error) {
-    if (error instanceof UntrustedModel)
-      throw new StartupError('InvalidConfiguration', `${error.message}; correct spec.model.signature.publicKey`);
-    throw error;
+    if (!(error instanceof UntrustedModel)) throw error;
+    const field = key === undefined ? 'identity' : 'publicKey';
+    throw new StartupError('InvalidConfiguration', `${error.message}; correct spec.model.signature.${field}`);
   }
 }
 
@@ -63,7 +73,7 @@ export async function copySignature(
 export async function checkSignature(
   folder: string,
   files: readonly [KeptFile, ...KeptFile[]],
-  { key }: Signer,
+  { by }: Signer,
 ): Promise<void> {
   const signed = ({ path, name, location, sha256 }: KeptFile): SignedFile => ({
     name,
@@ -74,7 +84,7 @@ export async function checkSignature(
   const [model, ...others] = files;
   try {
     const text = await readFile(signatureOf(folder), 'utf8');
-    await verifySignature(text, key, [signed(model), ...others.map(signed)]);
+    await verifySignature(text, by, [signed(model), ...others.map(signed)]);
   } catch (error) {
     if (error instanceof UntrustedModel) throw new StartupError('ModelUntrusted', error.message, { cause: error });
     throw error;

@@ -28,6 +28,7 @@ import {
 } from './answer.ts';
 import { type Body, readBody } from './body.ts';
 import type { Lifecycle, ServedModel } from './lifecycle.ts';
+import type { PictureAddresses } from './picture-addresses.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
 export interface InferenceOptions {
@@ -39,6 +40,7 @@ export interface InferenceOptions {
   readonly log: Logger;
   readonly lifecycle: Lifecycle;
   readonly traffic: Traffic;
+  readonly pictureAddresses: PictureAddresses;
 }
 
 /** The forms of requests: those that the model's processes read, and what only a handler does. */
@@ -141,14 +143,16 @@ async function inferHere(
   body: Body,
   headerLength: number | undefined,
   deadline: Deadline,
-  { lifecycle, telemetry, log }: InferenceOptions,
+  { lifecycle, telemetry, log, ...options }: InferenceOptions,
 ): Promise<HttpAnswer | undefined> {
   const { request, response, form, stages, passing } = exchange;
   const start = performance.now();
   const made =
     form === 'handler'
       ? await byHandler(exchange, served, body, deadline)
-      : await byModel({ wire: form, body: body.bytes, headerLength }, served.scheduler, body, deadline, response);
+      : form === 'pictures'
+        ? await byPictures(exchange, served.scheduler, body, deadline, options)
+        : await byModel({ wire: form, body: body.bytes, headerLength }, served.scheduler, body, deadline, response);
   const milliseconds = performance.now() - start;
   if (made !== undefined) passing?.judge(outcomeOf(made.answer.status), milliseconds);
   if (made === undefined || response.destroyed) return undefined;
@@ -191,6 +195,31 @@ async function byModel(
   return answered.kind === 'answered'
     ? { answer: httpAnswer(answered), seconds }
     : { answer: new RequestError(answered.status, answered.message), seconds };
+}
+
+/** Pictures that the body names by their addresses are fetched first. */
+async function byPictures(
+  { response }: Exchange,
+  scheduler: Scheduler,
+  body: Body,
+  deadline: Deadline,
+  { pictureAddresses, transfers }: Pick<InferenceOptions, 'pictureAddresses' | 'transfers'>,
+): Promise<Made | undefined> {
+  const held = transfers.holding();
+  const gone = new AbortController();
+  const onClose = () => gone.abort();
+  response.once('close', onClose);
+  try {
+    const bytes = await pictureAddresses.fetched(body.bytes, deadline, held, gone.signal);
+    const call = { wire: 'pictures', body: bytes, headerLength: undefined } as const;
+    return await byModel(call, scheduler, body, deadline, response);
+  } catch (error) {
+    if (response.destroyed) return undefined;
+    throw error;
+  } finally {
+    response.off('close', onClose);
+    held.end();
+  }
 }
 
 async function byHandler(

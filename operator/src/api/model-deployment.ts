@@ -65,6 +65,7 @@ export const rolloutDefaults = {
   revisionHistoryLimit: 10,
   onFailure: 'Rollback',
   externalUndo: 'Adopt',
+  prefetch: 'None',
 } as const;
 
 /** How a new revision is tried beside the one that serves. */

@@ -1,10 +1,13 @@
 import { canaryPolicyOf, isTriedBeside, type ModelDeploymentStatus } from '../api/model-deployment.ts';
+import { annotations } from '../api/names.ts';
 import { canonical } from '../canonical.ts';
+import { renderPrefetchPod } from '../desired/prefetch-pod.ts';
 import { preflightName, renderPreflightPod } from '../desired/preflight-pod.ts';
-import type { LinkOrder, Observed } from '../observed.ts';
+import type { LinkOrder, LivePod, Observed } from '../observed.ts';
 import { millisecondsToLook } from '../rollout/canary.ts';
 import { notTaken } from '../rollout/canary-pods.ts';
 import { forgottenScaling } from '../rollout/forgotten-scaling.ts';
+import { afterPrefetch } from '../rollout/prefetch.ts';
 import { type Gate, gateOf, preflightPodOf } from '../rollout/preflight.ts';
 import { millisecondsToDeadline, type Progress, progressOf } from '../rollout/progress.ts';
 import { type Revision, revisionName } from '../rollout/revision.ts';
@@ -55,7 +58,7 @@ const unreadyRequeueMilliseconds = 10_000;
  * 5. the weights of routes, before what they send requests to goes;
  * 6. the children, in the order of `childKinds`; the evidence of an undo that is adopted goes now; what keeps their controllers
  *    from going on;
- * 7. the pod that is asked before a rollout;
+ * 7. the pods that are asked, or fetch the model, before a rollout;
  * 8. the mark of a revision that is healthy, its signature, and what its URI has led to;
  * 9. what is not needed any more.
  */
@@ -66,7 +69,8 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const recorded = revisions.find(({ metadata }) => metadata.name === name);
   const asked = recorded ?? unrecorded(observed, name, newest + 1, policy.defaultImage);
   const hasLink = policy.publicKeys !== undefined;
-  const gate = gateOf(observed, asked, preflightProblem(observed, asked, hasLink), now);
+  const asksFirst = gateOf(observed, asked, preflightProblem(observed, asked, hasLink), now);
+  const gate = afterPrefetch(observed, asked, asksFirst, now);
   // Until it may be rolled out, everything goes on as if the spec did not ask for it yet.
   const target = gate.kind === 'open' ? asked : gate.running;
   const wanted = wantedRevision(observed, target, now);
@@ -88,6 +92,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
     ...ofChildren.filter((write) => !first.includes(write)),
     ...scalingWrites(observed),
     ...preflightWrites(observed, asked, gate, hasLink),
+    ...prefetchWrites(observed, asked, gate),
     ...healthWrites(observed, wanted.revision, state, now),
     ...signatureWrites(observed, current),
     ...resolvedWrites(observed),
@@ -122,7 +127,9 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   ].map((event) => ({ occurrence: progress.startTime, ...event }));
   const requeue = [
     ...(isBlocked ? [conflictRequeueMilliseconds] : []),
-    ...(isToldOfAll(observed, state) && gate.kind !== 'checking' ? [] : [unreadyRequeueMilliseconds]),
+    ...(isToldOfAll(observed, state) && gate.kind !== 'checking' && gate.kind !== 'prefetching'
+      ? []
+      : [unreadyRequeueMilliseconds]),
     ...deadlineRequeue(observed, progress, state, now),
     ...damped.requeueAfterMilliseconds,
     ...[...children, ...routes].flatMap(({ requeueAfterMilliseconds = [] }) => requeueAfterMilliseconds),
@@ -239,6 +246,21 @@ function preflightWrites({ model, preflightPods }: Observed, asked: Revision, ga
             manifest: renderPreflightPod(model, asked.metadata.name, asked.data.template),
           },
         ]),
+  ];
+}
+
+/** The pods that fetch the model to nodes are made when their turn comes, and stay until all have ended: that they have is known by them. */
+function prefetchWrites({ model, prefetchPods }: Observed, asked: Revision, gate: Gate): Write[] {
+  const { name } = asked.metadata;
+  const next = gate.kind === 'prefetching' ? gate.next : [];
+  const isNeeded = ({ metadata }: LivePod) =>
+    gate.kind === 'prefetching' && metadata.annotations?.[annotations.revision] === name;
+  const gone = prefetchPods.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isNeeded(pod));
+  return [
+    ...next.map((node): Write => {
+      return { kind: 'create-prefetch', manifest: renderPrefetchPod(model, name, node, asked.data.template) };
+    }),
+    ...gone.map(({ metadata }): Write => ({ kind: 'delete-prefetch', name: metadata.name, uid: metadata.uid })),
   ];
 }
 

@@ -144,7 +144,8 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
         if (!write.isHalf) memory.routePatched(routeInWords(route), desiredOfRoute(weight), now());
         return;
       }
-      case 'create-preflight': {
+      case 'create-preflight':
+      case 'create-prefetch': {
         const path = pathOf(podResource, namespace);
         const made: KubeObject = await client
           .call<KubeObject>('POST', path, { body: write.manifest, query })
@@ -155,6 +156,7 @@ export function createExecutor(model: ModelDeployment, options: ExecuteOptions):
         return memory.ownWrites.wroteAt(caches.pods, made.metadata.resourceVersion);
       }
       case 'delete-preflight':
+      case 'delete-prefetch':
         return remove(pathOf(podResource, namespace, write.name), { uid: write.uid });
       case 'keep-signature':
         return patchRevision(write.name, { metadata: { annotations: { [annotations.signature]: write.signature } } });

@@ -1,5 +1,5 @@
 import type { IReplicaSet } from 'kubernetes-models/apps/v1';
-import type { IPodStatus } from 'kubernetes-models/v1';
+import type { IPodSpec, IPodStatus } from 'kubernetes-models/v1';
 import { annotations, fieldManager, labels } from '../api/names.ts';
 import { appliedFields, fieldsAt, isApplyOf, leafPaths, nest, unite, without } from '../kube/field-sets.ts';
 import { controllerOf, type FieldSet, type KubeObject, type ManagedFieldsEntry } from '../kube/objects.ts';
@@ -137,9 +137,12 @@ export function keptRevision(object: KubeObject): Revision | undefined {
   };
 }
 
-export function livePod(object: KubeObject & { readonly status?: IPodStatus }): LivePod {
+export function livePod(
+  object: KubeObject & { readonly spec?: Pick<IPodSpec, 'nodeName'>; readonly status?: IPodStatus },
+): LivePod {
   const { conditions = [], containerStatuses = [], podIP, phase } = object.status ?? {};
-  return { metadata: slim(object).metadata, ip: podIP, phase, conditions, containers: containerStatuses };
+  const node = object.spec?.nodeName;
+  return { metadata: slim(object).metadata, ip: podIP, node, phase, conditions, containers: containerStatuses };
 }
 
 /** Whether a pod serves, and can be called. */

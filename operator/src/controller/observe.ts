@@ -10,6 +10,7 @@ import {
 } from '../desired/children.ts';
 import { renderDisruptionBudget } from '../desired/disruption-budget.ts';
 import { identityLabels } from '../desired/metadata.ts';
+import { prefetchTrack } from '../desired/prefetch-pod.ts';
 import { preflightTrack } from '../desired/preflight-pod.ts';
 import { liveObject } from '../kube/live-object.ts';
 import { controllerOf, type KubeObject, keyOf, pathOf } from '../kube/objects.ts';
@@ -69,7 +70,9 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
   const canaryReplicaSets = replicaSetsOf(canaryDeployment, caches);
   const pods = podsOf(replicaSets, caches);
   const canaryPods = podsOf(canaryReplicaSets, caches);
-  const preflightPods = caches.pods.indexed(uid);
+  const ownPods = caches.pods.indexed(uid);
+  const prefetchPods = ownPods.filter((pod) => trackOf(pod) === prefetchTrack);
+  const preflightPods = ownPods.filter((pod) => !prefetchPods.includes(pod));
   const links = readLinks(model, [...pods, ...canaryPods, ...preflightPods], options);
   return {
     model,
@@ -88,6 +91,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     queries: observeQueries(model, options.queries),
     routes: await observeRoutes(model, options),
     preflightPods,
+    prefetchPods,
     links,
     reports: readReports(model, pods, links, options),
     loading: readLoading(model, [...pods, ...canaryPods], options),
@@ -265,8 +269,12 @@ function questionOf(model: ModelDeployment, { metadata, ip = '', containers }: L
 }
 
 /** A pod that was asked before a rollout ends once it has told. */
-function hasTold({ phase, metadata }: LivePod): boolean {
-  return phase === 'Succeeded' && metadata.labels?.[labels.track] === preflightTrack;
+function hasTold(pod: LivePod): boolean {
+  return pod.phase === 'Succeeded' && trackOf(pod) === preflightTrack;
+}
+
+function trackOf({ metadata }: LivePod): string | undefined {
+  return metadata.labels?.[labels.track];
 }
 
 /** What loads more quickly is not told of. */

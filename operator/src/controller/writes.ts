@@ -1,5 +1,6 @@
 import type { ModelDeploymentStatus, RouteReference } from '../api/model-deployment.ts';
 import type { ChildKind } from '../desired/children.ts';
+import type { PrefetchManifest } from '../desired/prefetch-pod.ts';
 import type { PreflightManifest } from '../desired/preflight-pod.ts';
 import type { Manifest } from '../kube/apply.ts';
 import type { EventRecord } from '../kube/events.ts';
@@ -47,6 +48,9 @@ export type Write =
   /** The pod that is asked before a rollout. */
   | { readonly kind: 'create-preflight'; readonly manifest: PreflightManifest }
   | { readonly kind: 'delete-preflight'; readonly name: string; readonly uid: string }
+  /** A pod that fetches the model to a node before a rollout. */
+  | { readonly kind: 'create-prefetch'; readonly manifest: PrefetchManifest }
+  | { readonly kind: 'delete-prefetch'; readonly name: string; readonly uid: string }
   /** Keeps what a pod has told of the model of a revision. */
   | { readonly kind: 'keep-signature'; readonly name: string; readonly signature: string }
   /** Keeps what the URI of a revision has led to. */

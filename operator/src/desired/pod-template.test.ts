@@ -63,6 +63,10 @@ describe('a pod template', () => {
       SLIPWAY_TASK: 'ImageClassification',
       SLIPWAY_TASK_MAX_PIXELS: '4096',
     });
+    const pictureHosts = ['images.example.com', '*.example.org'];
+    expect(render({ runtime: { task: 'ObjectDetection', detection: { pictureHosts } } }).env).toMatchObject({
+      SLIPWAY_TASK_PICTURE_HOSTS: 'images.example.com,*.example.org',
+    });
     const ofTokens = { task: 'TokenClassification', entities: { aggregation: 'First', maxTokens: 256 } } as const;
     expect(render({ runtime: ofTokens }).env).toMatchObject({
       SLIPWAY_TASK: 'TokenClassification',
@@ -91,6 +95,40 @@ describe('a pod template', () => {
       SLIPWAY_HANDLER_TIMEOUT_MILLISECONDS: '500',
     });
     expect(render().env).not.toHaveProperty('SLIPWAY_HANDLER');
+  });
+
+  test('has a container for the handler where that is asked for, which is given nothing else', () => {
+    expect(render({ runtime: { handler: {} } }).podSpec).not.toHaveProperty('initContainers');
+    const handler = { isolation: 'Container', resources: { limits: { memory: '48Mi' } } } as const;
+    const { env, podSpec } = render({ runtime: { handler } });
+    expect(env).toMatchObject({ SLIPWAY_HANDLER_SOCKET: '/run/slipway/handler/socket' });
+    const [container, ...others] = podSpec?.initContainers ?? [];
+    expect(others).toEqual([]);
+    expect(container).toMatchObject({
+      restartPolicy: 'Always',
+      resources: { requests: { cpu: '50m', memory: '48Mi' }, limits: { memory: '48Mi' } },
+      volumeMounts: [
+        { name: 'work', readOnly: true },
+        { name: 'handler', mountPath: '/run/slipway/handler' },
+      ],
+    });
+    expect(container?.env).toBeUndefined();
+  });
+
+  test('asks the cache of its node, with a token that is good for nothing else', () => {
+    expect(render().env).not.toHaveProperty('SLIPWAY_NODE_CACHE_URL');
+    const { env, podSpec, container } = render({ runtime: { cache: 'Node' } });
+    expect(env).toMatchObject({ SLIPWAY_NODE_CACHE_URL: 'http://slipway-node-cache.slipway-system.svc:8090' });
+    expect(podSpec?.automountServiceAccountToken).toBe(false);
+    expect(podSpec?.volumes).toContainEqual({
+      name: 'node-cache',
+      projected: {
+        sources: [{ serviceAccountToken: { audience: 'slipway-node-cache', expirationSeconds: 3600, path: 'token' } }],
+        defaultMode: 0o440,
+      },
+    });
+    const mount = { name: 'node-cache', mountPath: '/etc/slipway/node-cache', readOnly: true };
+    expect(container?.volumeMounts).toContainEqual(mount);
   });
 
   test('is hardened, and gets no token', () => {

@@ -1,6 +1,7 @@
 import type { IContainer, IPodSpec, IVolume } from 'kubernetes-models/v1';
 import { linkVersion } from '../../../contract/src/link.ts';
 import { parseModelUri } from '../../../contract/src/model-uri.ts';
+import { nodeCache } from '../../../contract/src/node-cache.ts';
 import { ports, routes } from '../../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../../contract/src/settings.ts';
 import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
@@ -58,6 +59,7 @@ function renderPodSpec(model: ModelDeployment, revision: string, defaultImage: s
     imagePullSecrets,
   } = pod;
   return {
+    ...(hasHandlerContainer(model) ? { initContainers: [renderHandlerContainer(model, defaultImage)] } : {}),
     containers: [renderContainer(model, revision, defaultImage)],
     volumes: renderVolumes(model),
     restartPolicy: 'Always',
@@ -127,12 +129,43 @@ function renderContainer(model: ModelDeployment, revision: string, defaultImage:
       ...(model.spec.validation?.goldenSet === undefined
         ? []
         : [{ name: 'golden', mountPath: paths.goldenDirectory, readOnly: true }]),
+      ...(hasHandlerContainer(model) ? [handlerMount] : []),
+      ...(usesNodeCache(model) ? [{ name: 'node-cache', mountPath: paths.nodeCacheDirectory, readOnly: true }] : []),
     ],
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      capabilities: { drop: ['ALL'] },
-      readOnlyRootFilesystem: true,
+    securityContext: containerSecurity,
+    terminationMessagePath: paths.terminationLog,
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+}
+
+const containerSecurity = {
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'] },
+  readOnlyRootFilesystem: true,
+};
+
+const handlerMount = { name: 'handler', mountPath: paths.handlerDirectory };
+const handlerRequests = { cpu: '50m', memory: '64Mi' } as const;
+
+function hasHandlerContainer({ spec }: ModelDeployment): boolean {
+  return spec.runtime?.handler?.isolation === 'Container';
+}
+
+/** One that starts before that of the model and ends after it, and has nothing of it but its files, to read. */
+function renderHandlerContainer({ spec }: ModelDeployment, defaultImage: string): IContainer {
+  const { requests, limits } = spec.runtime?.handler?.resources ?? {};
+  return {
+    name: 'handler',
+    image: spec.runtime?.image ?? defaultImage,
+    imagePullPolicy: 'IfNotPresent',
+    args: ['--max-semi-space-size=4', '--single-threaded-gc', 'inference-pod/src/handler-container.js'],
+    restartPolicy: 'Always',
+    resources: {
+      requests: { ...defaultsWithin(limits, handlerRequests), ...requests },
+      ...(limits === undefined ? {} : { limits: { ...limits } }),
     },
+    volumeMounts: [{ name: 'work', mountPath: paths.workDirectory, readOnly: true }, handlerMount],
+    securityContext: containerSecurity,
     terminationMessagePath: paths.terminationLog,
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
@@ -141,9 +174,12 @@ function renderContainer(model: ModelDeployment, revision: string, defaultImage:
 type ResourceAmounts = Readonly<Record<string, string | number>>;
 
 /** The default requests, none of them above its limit. */
-function defaultsWithin(limits: ResourceAmounts | undefined): ResourceAmounts {
+function defaultsWithin(
+  limits: ResourceAmounts | undefined,
+  requests: ResourceAmounts = defaultRequests,
+): ResourceAmounts {
   return Object.fromEntries(
-    Object.entries(defaultRequests).map(([resource, request]) => {
+    Object.entries(requests).map(([resource, request]) => {
       const limit = limits?.[resource];
       const above = limit !== undefined && (parseQuantity(request) ?? 0) > (parseQuantity(limit) ?? 0);
       return [resource, above ? limit : request];
@@ -163,6 +199,7 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.modelArchivePath, archivePath],
     [environment.modelSha256, sha256],
     [environment.modelSignatureKey, signature?.publicKey],
+    [environment.modelSignatureIdentity, identityOf(signature)],
     [environment.modelSignatureFile, signature?.file],
     [environment.modelMaxBytes, String(bytes)],
     [environment.revision, revision],
@@ -179,10 +216,18 @@ function renderSettings(model: ModelDeployment, revision: string) {
     ...handlerSettings(model.spec.runtime?.handler),
     [environment.goldenSet, goldenSet === undefined ? undefined : `${paths.goldenDirectory}/${goldenSet.key}`],
     [environment.goldenSetSha256, goldenSet?.sha256],
+    [environment.nodeCacheUrl, usesNodeCache(model) ? nodeCache.url : undefined],
     [environment.workDirectory, paths.workDirectory],
     [environment.terminationLog, paths.terminationLog],
   ];
   return settings.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value: environmentValue(value) }]));
+}
+
+/** In one order of its fields, whatever that of the spec is. */
+function identityOf(signature: ModelDeployment['spec']['model']['signature']): string | undefined {
+  if (signature?.identity === undefined) return undefined;
+  const { subject, issuer, authorities } = signature.identity;
+  return JSON.stringify({ subject, issuer, authorities } satisfies Record<string, unknown>);
 }
 
 /** Each task has options of its own: those of others are refused at the API server. */
@@ -192,6 +237,7 @@ function taskSettings(runtime: NonNullable<ModelDeployment['spec']['runtime']>) 
   return [
     [environment.taskMaxTokens, textOf(maxTokens)],
     [environment.taskMaxPixels, textOf((classification ?? detection)?.maxPixels)],
+    [environment.taskPictureHosts, (classification ?? detection)?.pictureHosts?.join(',')],
     [environment.taskPooling, embedding?.pooling],
     [environment.taskNormalization, embedding?.normalization],
     [environment.taskScoring, classification?.scoring ?? rerank?.scoring],
@@ -207,6 +253,7 @@ function handlerSettings(handler: NonNullable<ModelDeployment['spec']['runtime']
     [environment.handler, 'Enabled'],
     [environment.handlerFiles, handler.files?.join(',')],
     [environment.handlerTimeout, textOf(handler.timeoutMilliseconds)],
+    [environment.handlerSocket, handler.isolation === 'Container' ? paths.handlerSocket : undefined],
   ] as const;
 }
 
@@ -284,8 +331,23 @@ function renderVolumes(model: ModelDeployment): IVolume[] {
             },
           },
         ]),
+    ...(hasHandlerContainer(model) ? [{ name: 'handler', emptyDir: { sizeLimit: '1Mi' } }] : []),
+    ...(usesNodeCache(model) ? [nodeCacheVolume] : []),
   ];
 }
+
+function usesNodeCache({ spec }: ModelDeployment): boolean {
+  return spec.runtime?.cache === 'Node';
+}
+
+/** A token that says to the cache of which namespace a pod is, and is good for nothing else. */
+const nodeCacheVolume: IVolume = {
+  name: 'node-cache',
+  projected: {
+    sources: [{ serviceAccountToken: { audience: nodeCache.audience, expirationSeconds: 3600, path: 'token' } }],
+    defaultMode: 0o440,
+  },
+};
 
 /** The volume that a pvc:// or configmap:// model is on. */
 function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {

@@ -7,6 +7,7 @@ import { timestamp } from '../api/time.ts';
 import { preflightName } from '../desired/preflight-pod.ts';
 import type { LivePod, Observed } from '../observed.ts';
 import { contractBreaches } from './model-contract.ts';
+import type { Prefetch } from './prefetch.ts';
 import { inWords, isHealthy, type Revision } from './revision.ts';
 import { taskBreaches } from './task-contract.ts';
 
@@ -15,13 +16,25 @@ export type Preflight = NonNullable<ModelDeploymentStatus['preflight']>;
 /** Whether the revision that the spec asks for may be rolled out. */
 export type Gate =
   /** Nothing is to be checked, or it was, and well. */
-  | { readonly kind: 'open'; readonly preflight: Preflight | undefined }
+  | { readonly kind: 'open'; readonly preflight: Preflight | undefined; readonly prefetch?: Prefetch | undefined }
   /** A pod of it is being asked; `running` is the revision that goes on in the meantime. */
   | {
       readonly kind: 'checking';
       readonly running: Revision;
       readonly problem: string | undefined;
       readonly preflight: Preflight | undefined;
+    }
+  /** Its model is being fetched to the nodes; `running` is the revision that goes on in the meantime. */
+  | {
+      readonly kind: 'prefetching';
+      readonly running: Revision;
+      readonly preflight: Preflight | undefined;
+      readonly prefetch: Prefetch;
+      /** How many nodes there are, and how many of them are done. */
+      readonly nodes: number;
+      readonly ended: number;
+      /** Those that begin now. */
+      readonly next: readonly string[];
     }
   /** It may not. */
   | { readonly kind: 'closed'; readonly running: Revision; readonly preflight: Preflight };

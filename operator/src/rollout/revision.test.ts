@@ -27,11 +27,13 @@ describe('the name of a revision', () => {
       name({ model: { ...model, sha256: 'a' } }),
       name({ resources: { requests: { cpu: '1' } } }),
       name({ runtime: { threads: 2 } }),
+      name({ runtime: { handler: {} } }),
+      name({ runtime: { handler: { isolation: 'Container' } } }),
       name({ pod: { labels: { a: 'b' } } }),
       name({ validation: { goldenSet } }),
       name({ validation: { goldenSet: { ...goldenSet, sha256: 'b'.repeat(64) } } }),
     ];
-    expect(new Set([same, ...others]).size).toBe(8);
+    expect(new Set([same, ...others]).size).toBe(10);
     expect(name({ validation: { contract: 'Backward' } })).toBe(same);
     expect(name({ service: { tensorFlowServingPorts: 'Enabled' } })).toBe(same);
   });
@@ -46,6 +48,9 @@ describe('the name of a revision', () => {
       meant({ resources: { requests: { cpu: 1, memory: '1Gi' } }, model }),
     ];
     expect(others).toEqual([plain, plain, plain]);
+    const handled = (requests: Record<string, string | number>) =>
+      meant({ runtime: { handler: { isolation: 'Container', resources: { requests } } } });
+    expect(handled({ cpu: 1, memory: '1Gi' })).toBe(handled({ cpu: '1000m', memory: '1024Mi' }));
     expect(meant({ pod: { labels: { a: '' } } })).not.toBe(meant({}));
     const tolerations = [{ key: 'a', value: 'b' }];
     expect(meant({ pod: { tolerations } })).toBe(

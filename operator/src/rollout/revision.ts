@@ -71,12 +71,21 @@ export function revisionName(model: ModelDeployment, recorded: readonly Revision
 }
 
 /** Equal for inputs that mean the same: `cpu: 1` and `"1"`, an empty object and none, a default that is written out. */
-function meaningOf({ metadata }: ModelDeployment, { model, resources, pod, ...rest }: RevisionInputs): string {
+function meaningOf({ metadata }: ModelDeployment, { model, resources, runtime, pod, ...rest }: RevisionInputs): string {
   const { name = metadata.name, maxBytes } = model;
+  const { handler } = runtime ?? {};
   const meant = {
     ...rest,
     model: { ...model, name, maxBytes: maxBytes === undefined ? undefined : amountOf(maxBytes) },
-    resources: { requests: amountsOf(resources?.requests), limits: amountsOf(resources?.limits) },
+    resources: amountsOfResources(resources),
+    // One without any options is one, and no object is none.
+    runtime: {
+      ...runtime,
+      handler:
+        handler === undefined
+          ? undefined
+          : { ...handler, isEnabled: true, resources: amountsOfResources(handler.resources) },
+    },
     pod: {
       ...pod,
       env: pod?.env?.map(({ value, ...variable }) => ({ ...variable, value: value === '' ? undefined : value })),
@@ -88,6 +97,12 @@ function meaningOf({ metadata }: ModelDeployment, { model, resources, pod, ...re
     },
   };
   return canonical(withoutEmpty(meant) ?? {});
+}
+
+type Resources = NonNullable<RevisionInputs['resources']>;
+
+function amountsOfResources(resources: Resources = {}) {
+  return { requests: amountsOf(resources.requests), limits: amountsOf(resources.limits) };
 }
 
 function amountsOf(amounts: Readonly<Record<string, string | number>> = {}): Record<string, string | number> {

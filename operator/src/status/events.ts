@@ -232,6 +232,7 @@ function canaryEvents({ model }: Observed, status: ModelDeploymentStatus, target
 /** Reasons for not being ready that are no problem. */
 const ordinaryReasons = new Set([
   'Preflight',
+  'Prefetching',
   'Canary',
   'CanaryFailed',
   'RollingOut',

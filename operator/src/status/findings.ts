@@ -1,7 +1,7 @@
 import type { GoldenVerdict } from '../../../contract/src/link.ts';
 import { isResolved } from '../../../contract/src/resolved-uri.ts';
 import { environment } from '../../../contract/src/settings.ts';
-import { fingerprintOf, signingKeyOf } from '../../../contract/src/signed-model.ts';
+import { digestOfSigner, type ModelSigner, signerInWords, signingKeyOf } from '../../../contract/src/signed-model.ts';
 import { startupFailureReasons } from '../../../contract/src/startup-failure.ts';
 import { annotations } from '../api/names.ts';
 import type { LinkState, Observed, WhyUnlinked } from '../observed.ts';
@@ -40,7 +40,7 @@ export function modelFinding(observed: Observed, current: Revision, state: Rollo
 function loadedFinding(observed: Observed, current: Revision): Finding {
   const { sha256, uri } = current.data.inputs.model;
   const resolved = resolvedUri(current);
-  const signed = isToldSigned(observed, current) ? `, signed by the key ${fingerprintInWords(current)}` : '';
+  const signed = isToldSigned(observed, current) ? `, signed by ${wordsOfSigner(current)}` : '';
   const moved = resolved === undefined ? undefined : movedFinding(observed, current, resolved, signed);
   if (moved !== undefined) return moved;
   if (sha256 !== undefined)
@@ -80,14 +80,19 @@ function movedFinding(observed: Observed, current: Revision, resolved: string, s
     : undefined;
 }
 
-/** As pods tell it; one that is no key has let none start. */
-function fingerprintInWords({ data }: Revision): string {
+/** One that is no key, or no authority, has let no pod start. */
+function ofSigner({ data }: Revision, what: (signer: ModelSigner) => string): string {
+  const { publicKey = '', identity } = data.inputs.model.signature ?? {};
   try {
-    return fingerprintOf(signingKeyOf(data.inputs.model.signature?.publicKey ?? ''));
+    return what(identity === undefined ? signingKeyOf(publicKey) : { issuer: undefined, ...identity });
   } catch {
     return '';
   }
 }
+
+const wordsOfSigner = (revision: Revision) => ofSigner(revision, signerInWords);
+/** As pods tell it. */
+const digestOfSignerOf = (revision: Revision) => ofSigner(revision, digestOfSigner);
 
 function linksOf({ pods, links }: Observed, { metadata }: Revision) {
   return pods.flatMap((pod) => {
@@ -110,11 +115,11 @@ function unsignedFinding(observed: Observed, current: Revision): Finding | undef
   const { metadata, data } = current;
   if (data.inputs.model.signature === undefined) return undefined;
   const states = linksOf(observed, current);
-  const fingerprint = fingerprintInWords(current);
-  const silent = states.filter(({ state }) => hasCheckedNothing(state, fingerprint)).map(({ name }) => name);
+  const digest = digestOfSignerOf(current);
+  const silent = states.filter(({ state }) => hasCheckedNothing(state, digest)).map(({ name }) => name);
   if (silent.length > 0) {
     const [container] = data.template.spec?.containers ?? [];
-    const isAsked = container?.env?.some(({ name }) => name === environment.modelSignatureKey) === true;
+    const isAsked = container?.env?.some(({ name }) => signatureSettings.includes(name)) === true;
     const why = isAsked
       ? 'its image is too old to, or none of Slipway; set spec.runtime.image to a newer one'
       : 'an older operator has rendered its revision: ask for another spec.model.version';
@@ -129,12 +134,14 @@ function unsignedFinding(observed: Observed, current: Revision): Finding | undef
     : undefined;
 }
 
-function hasCheckedNothing(state: LinkState, fingerprint: string): boolean {
+const signatureSettings: readonly string[] = [environment.modelSignatureKey, environment.modelSignatureIdentity];
+
+function hasCheckedNothing(state: LinkState, digest: string): boolean {
   switch (state.kind) {
     case 'pending':
       return false;
     case 'linked':
-      return state.figures.model !== undefined && state.figures.model.signedBy !== fingerprint;
+      return state.figures.model !== undefined && state.figures.model.signedBy !== digest;
     case 'unlinked':
       return state.why === 'NoLink';
   }

@@ -11,6 +11,7 @@ export const conditionReasons = {
   RollingOut: 'a revision is being rolled out',
   RollingBack: 'an older revision is being brought back',
   Preflight: 'a pod of the revision that the spec asks for is asked before it is rolled out',
+  Prefetching: 'the model of the revision that the spec asks for is fetched to the nodes before it is rolled out',
   Canary: 'the revision that the spec asks for is tried beside the one that serves, with a share of the requests',
   Paused: 'somebody else than the operator has paused the Deployment',
   Scaling: 'the number of pods is changing',

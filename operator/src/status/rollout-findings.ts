@@ -17,7 +17,8 @@ import type { StatusInput } from './status.ts';
 export function reconcilingFinding(input: StatusInput, stalled: Finding): Finding {
   const { wanted, state } = input;
   if (stalled.status === 'True') return found('False', 'Stalled', 'nothing is under way');
-  if (input.gate.kind === 'checking') return found('True', 'Preflight', checkingMessage(input));
+  const before = beforeRollout(input);
+  if (before !== undefined) return found('True', before.reason, before.message);
   if (wanted.canary !== undefined) return found('True', 'Canary', canaryMessage(input, wanted.canary));
   switch (state.kind) {
     case 'complete': {
@@ -74,7 +75,10 @@ export function availableFinding({ deployment, conflicts }: Observed): Finding {
 export function upToDateFinding(input: StatusInput): Finding {
   const { observed, target, wanted, state, defaultImage, gate, asked } = input;
   const { name } = target.metadata;
-  if (gate.kind !== 'open') return found('False', 'Preflight', `${inWords(asked)} is not rolled out`);
+  if (gate.kind !== 'open') {
+    const reason = gate.kind === 'prefetching' ? 'Prefetching' : 'Preflight';
+    return found('False', reason, `${inWords(asked)} is not rolled out`);
+  }
   if (wanted.canary !== undefined)
     return found(
       'False',
@@ -159,7 +163,8 @@ export function readyFinding(input: StatusInput, available: Finding, stalled: Fi
     const reason = input.gate.kind === 'closed' ? stalled.reason : (problem?.reason ?? stalled.reason);
     return found('False', reason, stalled.message);
   }
-  if (input.gate.kind === 'checking') return found('False', 'Preflight', checkingMessage(input));
+  const before = beforeRollout(input);
+  if (before !== undefined) return found('False', before.reason, before.message);
   if (wanted.canary !== undefined) return found('False', 'Canary', canaryMessage(input, wanted.canary));
   switch (state.kind) {
     case 'starting':
@@ -193,10 +198,27 @@ function servingFinding(what: string, state: RolloutState, available: Finding, p
   return found('True', 'Ready', `${what} serves${pods}`);
 }
 
-/** What is said while a revision is asked before it is rolled out. */
-function checkingMessage({ asked, gate }: StatusInput): string {
-  const problem = gate.kind === 'checking' && gate.problem !== undefined ? `: ${gate.problem}` : '';
-  return `${inWords(asked)} is asked before it is rolled out${problem}`;
+/** What is waited for before a revision is rolled out. */
+function beforeRollout({ asked, gate }: StatusInput) {
+  switch (gate.kind) {
+    case 'checking': {
+      const problem = gate.problem === undefined ? '' : `: ${gate.problem}`;
+      return {
+        reason: 'Preflight',
+        message: `${inWords(asked)} is asked before it is rolled out${problem}`,
+      } as const;
+    }
+    case 'prefetching': {
+      const done = `${gate.ended} of ${gate.nodes} are done`;
+      return {
+        reason: 'Prefetching',
+        message: `the model of ${inWords(asked)} is fetched to the nodes before it is rolled out: ${done}`,
+      } as const;
+    }
+    case 'open':
+    case 'closed':
+      return undefined;
+  }
 }
 
 /** How far a canary is, and what a person can do. */
@@ -245,6 +267,9 @@ function inWordsOf(write: string): string {
     case 'create-preflight':
     case 'delete-preflight':
       return 'the pod that is asked before a rollout';
+    case 'create-prefetch':
+    case 'delete-prefetch':
+      return 'a pod that fetches the model to a node before a rollout';
     default:
       return `the ${child === undefined ? kind : childOf(child)}`;
   }

@@ -78,7 +78,6 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
   const used = usedRoutes(observed, wanted.canary !== undefined);
   const isRecorded = revisions.some(({ metadata }) => metadata.name === input.asked.metadata.name);
   const recorded = isRecorded ? revisions : [...revisions, input.asked];
-  const { preflight } = input.gate;
   const held = input.isHeld;
   const generation = model.metadata.generation ?? 0;
   return {
@@ -102,12 +101,19 @@ export function makeStatus(input: StatusInput): ModelDeploymentStatus {
       ...(wanted.canary === undefined ? {} : { canary: wanted.canary.record }),
       ...(used.length === 0 ? {} : { routes: [...used] }),
     },
-    ...(preflight === undefined ? {} : { preflight }),
+    ...foundOut(input.gate),
     ...(wanted.rollback === undefined ? {} : { rollback: wanted.rollback }),
     ...(wanted.retry === undefined ? {} : { retry: wanted.retry }),
     ...commandsOf(observed, wanted),
     history: historyOf(held ? revisions : recorded),
   };
+}
+
+/** What happened before the rollout of the revision that the spec asks for. */
+function foundOut(gate: Gate): Pick<ModelDeploymentStatus, 'preflight' | 'prefetch'> {
+  const { preflight } = gate;
+  const prefetch = 'prefetch' in gate ? gate.prefetch : undefined;
+  return { ...(preflight === undefined ? {} : { preflight }), ...(prefetch === undefined ? {} : { prefetch }) };
 }
 
 /** The commands that were dealt with. Where nothing is decided, none was given in vain. */
@@ -141,6 +147,7 @@ function rolloutMessage({ observed: { conflicts, model }, refusals, wanted, stat
   if (conflicts.length > 0) return 'name conflict';
   if (refusals.size > 0) return 'refused';
   if (gate.kind === 'checking') return 'checking';
+  if (gate.kind === 'prefetching') return `prefetching ${gate.ended}/${gate.nodes}`;
   if (gate.kind === 'closed') return `not rolled out: ${gateReason(gate.preflight.reason)}`;
   if (wanted.canary === undefined) return stateColumn(state, isBack, version);
   return canaryColumn(wanted.canary, canaryPolicyOf(model.spec).isWhole ? 'blue-green' : 'canary');

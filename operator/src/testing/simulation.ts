@@ -3,8 +3,9 @@ import { annotations } from '../api/names.ts';
 import { decide } from '../controller/decide.ts';
 import type { Decision, Write } from '../controller/writes.ts';
 import { ownerReference } from '../desired/metadata.ts';
+import type { PrefetchManifest } from '../desired/prefetch-pod.ts';
 import type { FieldSet } from '../kube/objects.ts';
-import { childFields, type LiveChild, type LiveReplicaSet, type Observed } from '../observed.ts';
+import { childFields, type LiveChild, type LivePod, type LiveReplicaSet, type Observed } from '../observed.ts';
 import { desiredReplicasAnnotation, maxReplicasAnnotation } from '../rollout/forgotten-scaling.ts';
 import type { Revision } from '../rollout/revision.ts';
 import type { RouteState } from '../rollout/routes.ts';
@@ -44,6 +45,11 @@ function patchedRoute(state: RouteState, { route: { kind, name }, changes }: Ext
   const { metadata } = state.route;
   const patched = { ...metadata, generation: (metadata.generation ?? 0) + 1 };
   return { ...state, isBehind: true, route: { ...state.route, metadata: patched, spec: { rules } } };
+}
+
+function prefetchPod({ metadata, spec }: PrefetchManifest): LivePod {
+  const parts = { node: spec?.nodeName, phase: 'Pending' };
+  return pod(metadata.name, metadata.annotations?.[annotations.revision] ?? '', {}, parts);
 }
 
 /** What the API server makes of a write. */
@@ -98,6 +104,10 @@ export function perform(state: Observed, write: Write): Observed {
       const { name } = write.manifest.metadata;
       return { ...state, preflightPods: [...state.preflightPods, pod(name, name.replace(/-preflight$/, ''))] };
     }
+    case 'create-prefetch':
+      return { ...state, prefetchPods: [...state.prefetchPods, prefetchPod(write.manifest)] };
+    case 'delete-prefetch':
+      return { ...state, prefetchPods: state.prefetchPods.filter(({ metadata }) => metadata.name !== write.name) };
     case 'delete-preflight':
       return { ...state, preflightPods: state.preflightPods.filter(({ metadata }) => metadata.name !== write.name) };
     case 'adopt-revision': {

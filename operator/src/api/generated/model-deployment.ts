@@ -47,9 +47,26 @@ export interface IModelDeployment {
        */
       "signature"?: {
         /**
+         * Who has to have signed it, with a certificate that comes with the signature in a Sigstore bundle, as model_signing sign certificate and cosign write it.
+         */
+        "identity"?: {
+          /**
+           * One of the names that the certificate is for - an e-mail address, a URI or the name of a host, as it stands there.
+           */
+          "subject": string;
+          /**
+           * Who has told the authority who that is, as the authorities of Sigstore write it into certificates. It does not matter when absent.
+           */
+          "issuer"?: string;
+          /**
+           * The certificates of the authorities that may have issued it, in PEM, one behind the other.
+           */
+          "authorities": string;
+        };
+        /**
          * The public key, of Ed25519 or ECDSA (P-256, P-384, P-521), in PEM. What it has to have signed is the model file, as cosign sign-blob does, or all of its files, as model_signing does.
          */
-        "publicKey": string;
+        "publicKey"?: string;
         /**
          * The name of the signature beside the model file, in the same store. That of the model file with .sig behind it when absent.
          */
@@ -122,6 +139,10 @@ export interface IModelDeployment {
          * The pixels of a picture at most, of each of which eleven bytes may be held in memory; larger ones are refused. 25000000 when absent.
          */
         "maxPixels"?: number;
+        /**
+         * Hosts from which pictures are fetched that requests name by their addresses, such as images.example.com, or \*.example.com for all below one; \* stands for every address that is public. Nothing is fetched when absent.
+         */
+        "pictureHosts"?: Array<string>;
       };
       /**
        * What pictures the task ObjectDetection takes.
@@ -131,6 +152,10 @@ export interface IModelDeployment {
          * The pixels of a picture at most, of each of which eleven bytes may be held in memory; larger ones are refused. 25000000 when absent.
          */
         "maxPixels"?: number;
+        /**
+         * Hosts from which pictures are fetched that requests name by their addresses, such as images.example.com, or \*.example.com for all below one; \* stands for every address that is public. Nothing is fetched when absent.
+         */
+        "pictureHosts"?: Array<string>;
       };
       /**
        * How the task TokenClassification finds what texts name.
@@ -195,6 +220,27 @@ export interface IModelDeployment {
          */
         "files"?: Array<string>;
         /**
+         * Where it runs. Process is one of its own beside what serves, in the same container; Container is a container of its own, with resources of its own. Process when absent.
+         */
+        "isolation"?: "Process" | "Container";
+        /**
+         * What its container requests and may use. 50m of CPU and 64Mi of memory are requested when nothing is set. Only with isolation Container.
+         */
+        "resources"?: {
+          /**
+           * Amounts by resource - cpu, memory, ephemeral-storage or an extended resource.
+           */
+          "requests"?: {
+            [key: string]: number | string;
+          };
+          /**
+           * Amounts by resource - cpu, memory, ephemeral-storage or an extended resource.
+           */
+          "limits"?: {
+            [key: string]: number | string;
+          };
+        };
+        /**
          * How long it may take to make tensors, and how long to make an answer; then its process is ended and started anew. 10000 when absent.
          */
         "timeoutMilliseconds"?: number;
@@ -232,6 +278,10 @@ export interface IModelDeployment {
        * Of a hundred requests, how many a pod writes to its log; those that it failed at are written as soon as any are. 0 when absent.
        */
       "accessLogPercent"?: number;
+      /**
+       * Whether pods ask a cache on their node for the model before its store, which needs model.sha256, and the chart's nodeCache.enabled. None when absent.
+       */
+      "cache"?: "None" | "Node";
       /**
        * Whether a pod has a page for people at / of its port 8080. Enabled when absent.
        */
@@ -580,6 +630,10 @@ export interface IModelDeployment {
        * What happens when somebody undoes the Deployment, as kubectl rollout undo does. Adopt keeps the revision it went back to until the spec asks for another; Revert puts it back.
        */
       "externalUndo"?: "Adopt" | "Revert";
+      /**
+       * Nodes fetches the model of a new revision to the caches of the nodes that run the one before, and only then begins with the rollout. It needs runtime.cache Node.
+       */
+      "prefetch"?: "None" | "Nodes";
     };
     /**
      * What is checked before a new revision replaces the one that serves.
@@ -791,6 +845,21 @@ export interface IModelDeployment {
        */
       "pod"?: string;
       "time": string;
+    };
+    /**
+     * How far the model of a revision was fetched to the nodes before it was rolled out, with spec.rollout.prefetch.
+     */
+    "prefetch"?: {
+      /**
+       * The revision whose model it is.
+       */
+      "revision": string;
+      "startTime": string;
+      /**
+       * Since when no node is waited for any more; absent before.
+       */
+      "finishTime"?: string;
+      "message"?: string;
     };
     /**
      * While this is there, an older revision is kept although the spec asks for fromRevision.

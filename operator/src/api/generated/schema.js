@@ -1,6 +1,6 @@
 import { formats } from "@kubernetes-models/validate";
-export const validate = validate87;
-const schema54 = {
+export const validate = validate95;
+const schema59 = {
   "type": "object",
   "properties": {
     "apiVersion": {
@@ -13,22 +13,22 @@ const schema54 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "q6j1hBXwFMX3gHhpuxjsgZxxErkERn7WpNuor828Dng"
+      "$ref": "4SyhsVElLDzuTRpmnfEDeZFYwoibjFXuCJXbbMBEM"
     },
     "status": {
-      "$ref": "xBIsCXV3In7cPClPiDKgFKeRiZJDycYWEEbDTZ34FU"
+      "$ref": "5rpcxvMxquFK3mwrK5lpM6LJje6KkPYadiUnal60"
     }
   },
   "required": ["spec", "apiVersion", "kind"],
   "$id": "serving.slipway.dev.v1alpha1.ModelDeployment"
 };
-const schema55 = {
+const schema60 = {
   "type": "string",
   "maxLength": 253,
   "enum": ["serving.slipway.dev/v1alpha1"]
 };
 import func2 from "@kubernetes-models/validate/runtime/ucs2length";
-function validate88(data, {
+function validate96(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -42,7 +42,7 @@ function validate88(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema55.enum
+        allowedValues: schema60.enum
       }
     };
     if (vErrors === null) {
@@ -85,15 +85,15 @@ function validate88(data, {
     }
     errors++;
   }
-  validate88.errors = vErrors;
+  validate96.errors = vErrors;
   return errors === 0;
 }
-const schema56 = {
+const schema61 = {
   "type": "string",
   "maxLength": 63,
   "enum": ["ModelDeployment"]
 };
-function validate90(data, {
+function validate98(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -107,7 +107,7 @@ function validate90(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema56.enum
+        allowedValues: schema61.enum
       }
     };
     if (vErrors === null) {
@@ -150,15 +150,15 @@ function validate90(data, {
     }
     errors++;
   }
-  validate90.errors = vErrors;
+  validate98.errors = vErrors;
   return errors === 0;
 }
-const schema57 = {
+const schema62 = {
   "nullableRef": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta#"
 };
-const schema58 = {};
-import { validate as validate93 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
-function validate92(data, {
+const schema63 = {};
+import { validate as validate101 } from "@kubernetes-models/apimachinery/_schemas/IoK8sApimachineryPkgApisMetaV1ObjectMeta";
+function validate100(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -167,25 +167,25 @@ function validate92(data, {
   let vErrors = null;
   let errors = 0;
   if (data !== null) {
-    if (!validate93(data, {
+    if (!validate101(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
+      vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
       errors = vErrors.length;
     }
   }
-  validate92.errors = vErrors;
+  validate100.errors = vErrors;
   return errors === 0;
 }
-const schema59 = {
+const schema64 = {
   "type": "object",
   "required": ["model"],
   "properties": {
     "model": {
-      "$ref": "U44WoktFuCwaAL7XR4r4cloTUFTy3W30UIHZu2KaWA"
+      "$ref": "YnPYxBh7UUz0tWUidI5byQnDMIRN0M7dweFxd3KUw"
     },
     "replicas": {
       "$ref": "tYtiH1Cf4JrDaJCl1ohdhhAWAys9S2WEzDXODXx0Uk"
@@ -194,7 +194,7 @@ const schema59 = {
       "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "runtime": {
-      "$ref": "iag883EBne0oTeiOblIvUPf0kI33V7WAAyIUsbqz3o"
+      "$ref": "OEzSQnlDNNIsEuellunIJ8dd58efGyfga5cbX4tQE"
     },
     "pod": {
       "$ref": "eXawDh1IgWleiFWKDHnifR8Hvmyq65WP2aRJbJOrpF0"
@@ -206,14 +206,14 @@ const schema59 = {
       "$ref": "oYd5cOFXTjjZYTs5E3XadQHP3UTVVHY3McCoF8s77e4"
     },
     "rollout": {
-      "$ref": "uwUjqS2xtaWlx9xT0xfhdCnjUnLs0atPOlMTuijsoQ"
+      "$ref": "TLVsRVfUHaHdrjoT1Ge9MVQxnn2GH3HkssuG9O1ux0c"
     },
     "validation": {
       "$ref": "4nL47sSYK9r3L2P2w58Mrjudad6Xa1cWU2wQRH2vx24"
     }
   }
 };
-const schema60 = {
+const schema65 = {
   "type": "object",
   "required": ["version", "uri"],
   "properties": {
@@ -236,20 +236,20 @@ const schema60 = {
       "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
     },
     "signature": {
-      "$ref": "F0HyKP8ZhEYPIjwirIDLvNVCsyXzkiTFsqAByd71U"
+      "$ref": "tNJ49HmfTsKJkZlln0KYDgct9y6h5Lo6CYGysE8"
     },
     "maxBytes": {
       "$ref": "pvgiLYer3zJaqKpA647DAg1TuIomNYe3Kvfem4zIvc"
     }
   }
 };
-const schema36 = {
+const schema40 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63,
   "nullable": true
 };
-function validate69(data, {
+function validate76(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -307,15 +307,15 @@ function validate69(data, {
       errors++;
     }
   }
-  validate69.errors = vErrors;
+  validate76.errors = vErrors;
   return errors === 0;
 }
-const schema61 = {
+const schema66 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 63
 };
-function validate99(data, {
+function validate107(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -372,15 +372,15 @@ function validate99(data, {
     }
     errors++;
   }
-  validate99.errors = vErrors;
+  validate107.errors = vErrors;
   return errors === 0;
 }
-const schema62 = {
+const schema67 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048
 };
-function validate101(data, {
+function validate109(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -437,16 +437,16 @@ function validate101(data, {
     }
     errors++;
   }
-  validate101.errors = vErrors;
+  validate109.errors = vErrors;
   return errors === 0;
 }
-const schema6 = {
+const schema7 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 253,
   "nullable": true
 };
-function validate21(data, {
+function validate22(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -504,16 +504,16 @@ function validate21(data, {
       errors++;
     }
   }
-  validate21.errors = vErrors;
+  validate22.errors = vErrors;
   return errors === 0;
 }
-const schema63 = {
+const schema6 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 1024,
   "nullable": true
 };
-function validate104(data, {
+function validate21(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -571,15 +571,15 @@ function validate104(data, {
       errors++;
     }
   }
-  validate104.errors = vErrors;
+  validate21.errors = vErrors;
   return errors === 0;
 }
-const schema46 = {
+const schema49 = {
   "type": "string",
   "maxLength": 64,
   "nullable": true
 };
-function validate79(data, {
+function validate85(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -621,15 +621,17 @@ function validate79(data, {
       errors++;
     }
   }
-  validate79.errors = vErrors;
+  validate85.errors = vErrors;
   return errors === 0;
 }
-const schema64 = {
+const schema68 = {
   "type": "object",
-  "required": ["publicKey"],
   "properties": {
+    "identity": {
+      "$ref": "YBDJlvKHpRcEbA9KB1vRr0llnDTCvwzFhnJ4bx4Ahc"
+    },
     "publicKey": {
-      "$ref": "JwNHRhhPLlWu3IFsRYPxeIQpN4D6j3GOLBx1U6ulpA0"
+      "$ref": "fa9fVXWiUesSMGAnXrC3NuCYApyyoax59kC571p4CQ"
     },
     "file": {
       "$ref": "nZKgqfgUPEkqwgwkAMBQTaLN4h3EeO1J1osjwoVo"
@@ -637,12 +639,28 @@ const schema64 = {
   },
   "nullable": true
 };
-const schema40 = {
+const schema69 = {
+  "type": "object",
+  "required": ["subject", "authorities"],
+  "properties": {
+    "subject": {
+      "$ref": "ArRI0lMQfCLJOfAXdzFMqy1I2Ljz7Ijdxc7ja4B35E"
+    },
+    "issuer": {
+      "$ref": "Uyf81h3vdO77mLFShfoYid2fNyYKi9KP8W83S2iQ"
+    },
+    "authorities": {
+      "$ref": "4SOyRvLoBPXUggY6sbfIEhT1eXJU9ibR03AqNIfRdo"
+    }
+  },
+  "nullable": true
+};
+const schema70 = {
   "type": "string",
   "minLength": 1,
-  "maxLength": 1024
+  "maxLength": 512
 };
-function validate73(data, {
+function validate116(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -651,13 +669,13 @@ function validate73(data, {
   let vErrors = null;
   let errors = 0;
   if (typeof data === "string") {
-    if (func2(data) > 1024) {
+    if (func2(data) > 512) {
       const err0 = {
         instancePath,
         schemaPath: "#/maxLength",
         keyword: "maxLength",
         params: {
-          limit: 1024
+          limit: 512
         }
       };
       if (vErrors === null) {
@@ -699,10 +717,142 @@ function validate73(data, {
     }
     errors++;
   }
-  validate73.errors = vErrors;
+  validate116.errors = vErrors;
   return errors === 0;
 }
-function validate107(data, {
+const schema18 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 512,
+  "nullable": true
+};
+function validate39(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 512) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 512
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate39.errors = vErrors;
+  return errors === 0;
+}
+const schema71 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 32768
+};
+function validate119(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 32768) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32768
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate119.errors = vErrors;
+  return errors === 0;
+}
+function validate115(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -727,13 +877,13 @@ function validate107(data, {
     errors++;
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
-    if (data.publicKey === undefined) {
+    if (data.subject === undefined) {
       const err1 = {
         instancePath,
         schemaPath: "#/required",
         keyword: "required",
         params: {
-          missingProperty: "publicKey"
+          missingProperty: "subject"
         }
       };
       if (vErrors === null) {
@@ -743,33 +893,122 @@ function validate107(data, {
       }
       errors++;
     }
-    if (data.publicKey !== undefined) {
-      if (!validate73(data.publicKey, {
-        instancePath: instancePath + "/publicKey",
+    if (data.authorities === undefined) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "authorities"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (data.subject !== undefined) {
+      if (!validate116(data.subject, {
+        instancePath: instancePath + "/subject",
         parentData: data,
-        parentDataProperty: "publicKey",
+        parentDataProperty: "subject",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
         errors = vErrors.length;
       }
     }
-    if (data.file !== undefined) {
-      if (!validate21(data.file, {
-        instancePath: instancePath + "/file",
+    if (data.issuer !== undefined) {
+      if (!validate39(data.issuer, {
+        instancePath: instancePath + "/issuer",
         parentData: data,
-        parentDataProperty: "file",
+        parentDataProperty: "issuer",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.authorities !== undefined) {
+      if (!validate119(data.authorities, {
+        instancePath: instancePath + "/authorities",
+        parentData: data,
+        parentDataProperty: "authorities",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate115.errors = vErrors;
+  return errors === 0;
+}
+function validate114(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.identity !== undefined) {
+      if (!validate115(data.identity, {
+        instancePath: instancePath + "/identity",
+        parentData: data,
+        parentDataProperty: "identity",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.publicKey !== undefined) {
+      if (!validate21(data.publicKey, {
+        instancePath: instancePath + "/publicKey",
+        parentData: data,
+        parentDataProperty: "publicKey",
         rootData
       })) {
         vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
         errors = vErrors.length;
       }
     }
+    if (data.file !== undefined) {
+      if (!validate22(data.file, {
+        instancePath: instancePath + "/file",
+        parentData: data,
+        parentDataProperty: "file",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate107.errors = vErrors;
+  validate114.errors = vErrors;
   return errors === 0;
 }
-const schema7 = {
+const schema8 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -777,10 +1016,10 @@ const schema7 = {
   }],
   "maxLength": 32
 };
-const schema8 = {
+const schema9 = {
   "type": "integer"
 };
-function validate23(data, {
+function validate24(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -804,13 +1043,13 @@ function validate23(data, {
     }
     errors++;
   }
-  validate23.errors = vErrors;
+  validate24.errors = vErrors;
   return errors === 0;
 }
-const schema9 = {
+const schema10 = {
   "type": "string"
 };
-function validate25(data, {
+function validate26(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -834,10 +1073,10 @@ function validate25(data, {
     }
     errors++;
   }
-  validate25.errors = vErrors;
+  validate26.errors = vErrors;
   return errors === 0;
 }
-function validate22(data, {
+function validate23(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -848,26 +1087,26 @@ function validate22(data, {
   const _errs0 = errors;
   let valid0 = false;
   const _errs1 = errors;
-  if (!validate23(data, {
+  if (!validate24(data, {
     instancePath,
     parentData,
     parentDataProperty,
     rootData
   })) {
-    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
+    vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
     errors = vErrors.length;
   }
   var _valid0 = _errs1 === errors;
   valid0 = valid0 || _valid0;
   if (!valid0) {
     const _errs2 = errors;
-    if (!validate25(data, {
+    if (!validate26(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
+      vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
       errors = vErrors.length;
     }
     var _valid0 = _errs2 === errors;
@@ -914,10 +1153,10 @@ function validate22(data, {
       errors++;
     }
   }
-  validate22.errors = vErrors;
+  validate23.errors = vErrors;
   return errors === 0;
 }
-function validate97(data, {
+function validate105(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -959,90 +1198,90 @@ function validate97(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate69(data.name, {
+      if (!validate76(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.version !== undefined) {
-      if (!validate99(data.version, {
+      if (!validate107(data.version, {
         instancePath: instancePath + "/version",
         parentData: data,
         parentDataProperty: "version",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate99.errors : vErrors.concat(validate99.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.uri !== undefined) {
-      if (!validate101(data.uri, {
-        instancePath: instancePath + "/uri",
-        parentData: data,
-        parentDataProperty: "uri",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate101.errors : vErrors.concat(validate101.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.secretName !== undefined) {
-      if (!validate21(data.secretName, {
-        instancePath: instancePath + "/secretName",
-        parentData: data,
-        parentDataProperty: "secretName",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.archivePath !== undefined) {
-      if (!validate104(data.archivePath, {
-        instancePath: instancePath + "/archivePath",
-        parentData: data,
-        parentDataProperty: "archivePath",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.sha256 !== undefined) {
-      if (!validate79(data.sha256, {
-        instancePath: instancePath + "/sha256",
-        parentData: data,
-        parentDataProperty: "sha256",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.signature !== undefined) {
-      if (!validate107(data.signature, {
-        instancePath: instancePath + "/signature",
-        parentData: data,
-        parentDataProperty: "signature",
         rootData
       })) {
         vErrors = vErrors === null ? validate107.errors : vErrors.concat(validate107.errors);
         errors = vErrors.length;
       }
     }
+    if (data.uri !== undefined) {
+      if (!validate109(data.uri, {
+        instancePath: instancePath + "/uri",
+        parentData: data,
+        parentDataProperty: "uri",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate109.errors : vErrors.concat(validate109.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.secretName !== undefined) {
+      if (!validate22(data.secretName, {
+        instancePath: instancePath + "/secretName",
+        parentData: data,
+        parentDataProperty: "secretName",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.archivePath !== undefined) {
+      if (!validate21(data.archivePath, {
+        instancePath: instancePath + "/archivePath",
+        parentData: data,
+        parentDataProperty: "archivePath",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.sha256 !== undefined) {
+      if (!validate85(data.sha256, {
+        instancePath: instancePath + "/sha256",
+        parentData: data,
+        parentDataProperty: "sha256",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.signature !== undefined) {
+      if (!validate114(data.signature, {
+        instancePath: instancePath + "/signature",
+        parentData: data,
+        parentDataProperty: "signature",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.maxBytes !== undefined) {
-      if (!validate22(data.maxBytes, {
+      if (!validate23(data.maxBytes, {
         instancePath: instancePath + "/maxBytes",
         parentData: data,
         parentDataProperty: "maxBytes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+        vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
         errors = vErrors.length;
       }
     }
@@ -1062,10 +1301,10 @@ function validate97(data, {
     }
     errors++;
   }
-  validate97.errors = vErrors;
+  validate105.errors = vErrors;
   return errors === 0;
 }
-const schema14 = {
+const schema19 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
@@ -1073,7 +1312,7 @@ const schema14 = {
   "nullable": true
 };
 const formats0 = formats.int32;
-function validate32(data, {
+function validate40(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1149,10 +1388,10 @@ function validate32(data, {
       errors++;
     }
   }
-  validate32.errors = vErrors;
+  validate40.errors = vErrors;
   return errors === 0;
 }
-const schema65 = {
+const schema17 = {
   "type": "object",
   "properties": {
     "requests": {
@@ -1164,7 +1403,7 @@ const schema65 = {
   },
   "nullable": true
 };
-const schema10 = {
+const schema11 = {
   "type": "object",
   "maxProperties": 16,
   "additionalProperties": {
@@ -1173,7 +1412,7 @@ const schema10 = {
   "properties": {},
   "nullable": true
 };
-function validate27(data, {
+function validate28(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1215,21 +1454,21 @@ function validate27(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate22(data[key0], {
+      if (!validate23(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+        vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate27.errors = vErrors;
+  validate28.errors = vErrors;
   return errors === 0;
 }
-function validate114(data, {
+function validate36(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1255,32 +1494,32 @@ function validate114(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.requests !== undefined) {
-      if (!validate27(data.requests, {
+      if (!validate28(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate27.errors : vErrors.concat(validate27.errors);
+        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
         errors = vErrors.length;
       }
     }
     if (data.limits !== undefined) {
-      if (!validate27(data.limits, {
+      if (!validate28(data.limits, {
         instancePath: instancePath + "/limits",
         parentData: data,
         parentDataProperty: "limits",
         rootData
       })) {
-        vErrors = vErrors === null ? validate27.errors : vErrors.concat(validate27.errors);
+        vErrors = vErrors === null ? validate28.errors : vErrors.concat(validate28.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate114.errors = vErrors;
+  validate36.errors = vErrors;
   return errors === 0;
 }
-const schema66 = {
+const schema72 = {
   "type": "object",
   "properties": {
     "task": {
@@ -1290,10 +1529,10 @@ const schema66 = {
       "$ref": "DNYbjdBAS8XhJKY7MwSDqj4v7GPuKqQsSvaHG49P8"
     },
     "classification": {
-      "$ref": "6R1YfjN7I8CTaKI651nyYAhguV6ltdctnCd5Yojg"
+      "$ref": "fdqOZ1fvU2h2S8RGyx6rEHJhYJAgk2Jlr2xzaL2bAc"
     },
     "detection": {
-      "$ref": "tWju2jXJKqP7ghHaxLJuKxATQ8kfboDA5GtAgQrV9s"
+      "$ref": "The6PagA9EYiDOHk4yRD76b8NA3C7Z6uVyUbtNxTg"
     },
     "entities": {
       "$ref": "8vpIyqZVzlY6JdlpfAjeoYJp8XcKOOFVKZyBsRj95E"
@@ -1308,7 +1547,7 @@ const schema66 = {
       "$ref": "JopIJST1MQqejguKcvinqOFzP6Eg5E27k7rrHEOdU"
     },
     "handler": {
-      "$ref": "iDr0zzeKjgTVmlwSEPwpOllblNwBOdJ141DZgVf13c"
+      "$ref": "6RsTR9bQdqA9L28IfA0baaoAqreAkRrS0LsYuUbuAQc"
     },
     "image": {
       "$ref": "Uyf81h3vdO77mLFShfoYid2fNyYKi9KP8W83S2iQ"
@@ -1328,6 +1567,9 @@ const schema66 = {
     "accessLogPercent": {
       "$ref": "asSHVYWwwSr8JlHAiV8mXs1tgo1WZ7dKYjrdnkqto"
     },
+    "cache": {
+      "$ref": "LUT2cyk4Ny3iVsRrILyrfOzXvbrqV40LXUS376Ko"
+    },
     "page": {
       "$ref": "RrnkW3ROzNm926lGgztPRwpdQBttnLhPKskEJbJGx4"
     },
@@ -1337,13 +1579,13 @@ const schema66 = {
   },
   "nullable": true
 };
-const schema67 = {
+const schema73 = {
   "type": "string",
   "enum": ["TextEmbedding", "TextClassification", "TokenClassification", "ZeroShot", "Rerank", "ImageClassification", "ObjectDetection", "Tabular"],
   "maxLength": 32,
   "nullable": true
 };
-function validate119(data, {
+function validate130(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1373,7 +1615,7 @@ function validate119(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema67.enum
+        allowedValues: schema73.enum
       }
     };
     if (vErrors === null) {
@@ -1401,10 +1643,10 @@ function validate119(data, {
       errors++;
     }
   }
-  validate119.errors = vErrors;
+  validate130.errors = vErrors;
   return errors === 0;
 }
-const schema68 = {
+const schema74 = {
   "type": "object",
   "properties": {
     "pooling": {
@@ -1419,13 +1661,13 @@ const schema68 = {
   },
   "nullable": true
 };
-const schema69 = {
+const schema75 = {
   "type": "string",
   "enum": ["Mean", "FirstToken", "LastToken"],
   "maxLength": 32,
   "nullable": true
 };
-function validate122(data, {
+function validate133(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1455,7 +1697,7 @@ function validate122(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema69.enum
+        allowedValues: schema75.enum
       }
     };
     if (vErrors === null) {
@@ -1483,16 +1725,16 @@ function validate122(data, {
       errors++;
     }
   }
-  validate122.errors = vErrors;
+  validate133.errors = vErrors;
   return errors === 0;
 }
-const schema15 = {
+const schema20 = {
   "type": "string",
   "enum": ["Enabled", "Disabled"],
   "maxLength": 32,
   "nullable": true
 };
-function validate33(data, {
+function validate41(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1522,7 +1764,7 @@ function validate33(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema15.enum
+        allowedValues: schema20.enum
       }
     };
     if (vErrors === null) {
@@ -1550,17 +1792,17 @@ function validate33(data, {
       errors++;
     }
   }
-  validate33.errors = vErrors;
+  validate41.errors = vErrors;
   return errors === 0;
 }
-const schema11 = {
+const schema12 = {
   "type": "integer",
   "format": "int32",
   "minimum": 4,
   "maximum": 131072,
   "nullable": true
 };
-function validate29(data, {
+function validate30(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1636,10 +1878,10 @@ function validate29(data, {
       errors++;
     }
   }
-  validate29.errors = vErrors;
+  validate30.errors = vErrors;
   return errors === 0;
 }
-function validate121(data, {
+function validate132(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1665,43 +1907,43 @@ function validate121(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.pooling !== undefined) {
-      if (!validate122(data.pooling, {
+      if (!validate133(data.pooling, {
         instancePath: instancePath + "/pooling",
         parentData: data,
         parentDataProperty: "pooling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate122.errors : vErrors.concat(validate122.errors);
+        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
         errors = vErrors.length;
       }
     }
     if (data.normalization !== undefined) {
-      if (!validate33(data.normalization, {
+      if (!validate41(data.normalization, {
         instancePath: instancePath + "/normalization",
         parentData: data,
         parentDataProperty: "normalization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
+        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxTokens !== undefined) {
-      if (!validate29(data.maxTokens, {
+      if (!validate30(data.maxTokens, {
         instancePath: instancePath + "/maxTokens",
         parentData: data,
         parentDataProperty: "maxTokens",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate121.errors = vErrors;
+  validate132.errors = vErrors;
   return errors === 0;
 }
-const schema70 = {
+const schema76 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -1712,17 +1954,20 @@ const schema70 = {
     },
     "maxPixels": {
       "$ref": "K1smDsdD0M7OuZmvUfZXN4y5jMwpOBdJi4BKJlzKmo"
+    },
+    "pictureHosts": {
+      "$ref": "woecD40mP0fIiK2ytFOPU1cc4CFri5KAIid8MG8Q08"
     }
   },
   "nullable": true
 };
-const schema71 = {
+const schema77 = {
   "type": "string",
   "enum": ["Softmax", "Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate128(data, {
+function validate139(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1752,7 +1997,7 @@ function validate128(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema71.enum
+        allowedValues: schema77.enum
       }
     };
     if (vErrors === null) {
@@ -1780,17 +2025,17 @@ function validate128(data, {
       errors++;
     }
   }
-  validate128.errors = vErrors;
+  validate139.errors = vErrors;
   return errors === 0;
 }
-const schema12 = {
+const schema13 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1024,
   "maximum": 1000000000,
   "nullable": true
 };
-function validate30(data, {
+function validate31(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1866,10 +2111,140 @@ function validate30(data, {
       errors++;
     }
   }
-  validate30.errors = vErrors;
+  validate31.errors = vErrors;
   return errors === 0;
 }
-function validate127(data, {
+const schema14 = {
+  "type": "array",
+  "maxItems": 32,
+  "items": {
+    "$ref": "xwpijLRhjUEJllEse3cgJuQz6UsEYqfhm0t12sQjFe4"
+  },
+  "nullable": true
+};
+const schema15 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 253
+};
+function validate33(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 253) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 253
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate33.errors = vErrors;
+  return errors === 0;
+}
+function validate32(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 32) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate33(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate32.errors = vErrors;
+  return errors === 0;
+}
+function validate138(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1895,52 +2270,66 @@ function validate127(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate128(data.scoring, {
+      if (!validate139(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate128.errors : vErrors.concat(validate128.errors);
+        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxTokens !== undefined) {
-      if (!validate29(data.maxTokens, {
+      if (!validate30(data.maxTokens, {
         instancePath: instancePath + "/maxTokens",
         parentData: data,
         parentDataProperty: "maxTokens",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxPixels !== undefined) {
-      if (!validate30(data.maxPixels, {
-        instancePath: instancePath + "/maxPixels",
-        parentData: data,
-        parentDataProperty: "maxPixels",
         rootData
       })) {
         vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
+    if (data.maxPixels !== undefined) {
+      if (!validate31(data.maxPixels, {
+        instancePath: instancePath + "/maxPixels",
+        parentData: data,
+        parentDataProperty: "maxPixels",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pictureHosts !== undefined) {
+      if (!validate32(data.pictureHosts, {
+        instancePath: instancePath + "/pictureHosts",
+        parentData: data,
+        parentDataProperty: "pictureHosts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate127.errors = vErrors;
+  validate138.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema78 = {
   "type": "object",
   "properties": {
     "maxPixels": {
       "$ref": "K1smDsdD0M7OuZmvUfZXN4y5jMwpOBdJi4BKJlzKmo"
+    },
+    "pictureHosts": {
+      "$ref": "woecD40mP0fIiK2ytFOPU1cc4CFri5KAIid8MG8Q08"
     }
   },
   "nullable": true
 };
-function validate133(data, {
+function validate145(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1966,21 +2355,32 @@ function validate133(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.maxPixels !== undefined) {
-      if (!validate30(data.maxPixels, {
+      if (!validate31(data.maxPixels, {
         instancePath: instancePath + "/maxPixels",
         parentData: data,
         parentDataProperty: "maxPixels",
         rootData
       })) {
-        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
+        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.pictureHosts !== undefined) {
+      if (!validate32(data.pictureHosts, {
+        instancePath: instancePath + "/pictureHosts",
+        parentData: data,
+        parentDataProperty: "pictureHosts",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate133.errors = vErrors;
+  validate145.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema79 = {
   "type": "object",
   "properties": {
     "aggregation": {
@@ -1992,13 +2392,13 @@ const schema73 = {
   },
   "nullable": true
 };
-const schema74 = {
+const schema80 = {
   "type": "string",
   "enum": ["Simple", "First"],
   "maxLength": 32,
   "nullable": true
 };
-function validate137(data, {
+function validate150(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2028,7 +2428,7 @@ function validate137(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema74.enum
+        allowedValues: schema80.enum
       }
     };
     if (vErrors === null) {
@@ -2056,10 +2456,10 @@ function validate137(data, {
       errors++;
     }
   }
-  validate137.errors = vErrors;
+  validate150.errors = vErrors;
   return errors === 0;
 }
-function validate136(data, {
+function validate149(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2085,32 +2485,32 @@ function validate136(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.aggregation !== undefined) {
-      if (!validate137(data.aggregation, {
+      if (!validate150(data.aggregation, {
         instancePath: instancePath + "/aggregation",
         parentData: data,
         parentDataProperty: "aggregation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
+        vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxTokens !== undefined) {
-      if (!validate29(data.maxTokens, {
+      if (!validate30(data.maxTokens, {
         instancePath: instancePath + "/maxTokens",
         parentData: data,
         parentDataProperty: "maxTokens",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate136.errors = vErrors;
+  validate149.errors = vErrors;
   return errors === 0;
 }
-const schema75 = {
+const schema81 = {
   "type": "object",
   "properties": {
     "hypothesis": {
@@ -2122,13 +2522,13 @@ const schema75 = {
   },
   "nullable": true
 };
-const schema76 = {
+const schema82 = {
   "type": "string",
   "minLength": 3,
   "maxLength": 512,
   "nullable": true
 };
-function validate142(data, {
+function validate155(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2186,10 +2586,10 @@ function validate142(data, {
       errors++;
     }
   }
-  validate142.errors = vErrors;
+  validate155.errors = vErrors;
   return errors === 0;
 }
-function validate141(data, {
+function validate154(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2215,32 +2615,32 @@ function validate141(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.hypothesis !== undefined) {
-      if (!validate142(data.hypothesis, {
+      if (!validate155(data.hypothesis, {
         instancePath: instancePath + "/hypothesis",
         parentData: data,
         parentDataProperty: "hypothesis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate142.errors : vErrors.concat(validate142.errors);
+        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxTokens !== undefined) {
-      if (!validate29(data.maxTokens, {
+      if (!validate30(data.maxTokens, {
         instancePath: instancePath + "/maxTokens",
         parentData: data,
         parentDataProperty: "maxTokens",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate141.errors = vErrors;
+  validate154.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema83 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -2252,13 +2652,13 @@ const schema77 = {
   },
   "nullable": true
 };
-const schema78 = {
+const schema84 = {
   "type": "string",
   "enum": ["Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate147(data, {
+function validate160(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2288,7 +2688,7 @@ function validate147(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema78.enum
+        allowedValues: schema84.enum
       }
     };
     if (vErrors === null) {
@@ -2316,10 +2716,10 @@ function validate147(data, {
       errors++;
     }
   }
-  validate147.errors = vErrors;
+  validate160.errors = vErrors;
   return errors === 0;
 }
-function validate146(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2345,32 +2745,32 @@ function validate146(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate147(data.scoring, {
+      if (!validate160(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate147.errors : vErrors.concat(validate147.errors);
+        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxTokens !== undefined) {
-      if (!validate29(data.maxTokens, {
+      if (!validate30(data.maxTokens, {
         instancePath: instancePath + "/maxTokens",
         parentData: data,
         parentDataProperty: "maxTokens",
         rootData
       })) {
-        vErrors = vErrors === null ? validate29.errors : vErrors.concat(validate29.errors);
+        vErrors = vErrors === null ? validate30.errors : vErrors.concat(validate30.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate146.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema85 = {
   "type": "object",
   "required": ["columns"],
   "properties": {
@@ -2380,7 +2780,7 @@ const schema79 = {
   },
   "nullable": true
 };
-const schema80 = {
+const schema86 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 1024,
@@ -2388,7 +2788,7 @@ const schema80 = {
     "$ref": "QMBG9sip7myUlMIAmyPgEepUYuzBjBNMMckf0IgmnY"
   }
 };
-const schema81 = {
+const schema87 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2400,14 +2800,14 @@ const schema81 = {
     }
   }
 };
-const schema13 = {
+const schema16 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128,
   "pattern": "^[^\\x00-\\x1f\\x7f]*$"
 };
 const pattern0 = new RegExp("^[^\\x00-\\x1f\\x7f]*$", "u");
-function validate31(data, {
+function validate35(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2480,10 +2880,10 @@ function validate31(data, {
     }
     errors++;
   }
-  validate31.errors = vErrors;
+  validate35.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema88 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 256,
@@ -2492,7 +2892,7 @@ const schema82 = {
   },
   "nullable": true
 };
-function validate155(data, {
+function validate168(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2551,21 +2951,21 @@ function validate155(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate31(data[i0], {
+      if (!validate35(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
+        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate155.errors = vErrors;
+  validate168.errors = vErrors;
   return errors === 0;
 }
-function validate153(data, {
+function validate166(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2591,24 +2991,24 @@ function validate153(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate31(data.name, {
+      if (!validate35(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate31.errors : vErrors.concat(validate31.errors);
+        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
         errors = vErrors.length;
       }
     }
     if (data.categories !== undefined) {
-      if (!validate155(data.categories, {
+      if (!validate168(data.categories, {
         instancePath: instancePath + "/categories",
         parentData: data,
         parentDataProperty: "categories",
         rootData
       })) {
-        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
+        vErrors = vErrors === null ? validate168.errors : vErrors.concat(validate168.errors);
         errors = vErrors.length;
       }
     }
@@ -2628,10 +3028,10 @@ function validate153(data, {
     }
     errors++;
   }
-  validate153.errors = vErrors;
+  validate166.errors = vErrors;
   return errors === 0;
 }
-function validate152(data, {
+function validate165(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2674,13 +3074,13 @@ function validate152(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate153(data[i0], {
+      if (!validate166(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate153.errors : vErrors.concat(validate153.errors);
+        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
         errors = vErrors.length;
       }
     }
@@ -2700,10 +3100,10 @@ function validate152(data, {
     }
     errors++;
   }
-  validate152.errors = vErrors;
+  validate165.errors = vErrors;
   return errors === 0;
 }
-function validate151(data, {
+function validate164(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2745,25 +3145,31 @@ function validate151(data, {
       errors++;
     }
     if (data.columns !== undefined) {
-      if (!validate152(data.columns, {
+      if (!validate165(data.columns, {
         instancePath: instancePath + "/columns",
         parentData: data,
         parentDataProperty: "columns",
         rootData
       })) {
-        vErrors = vErrors === null ? validate152.errors : vErrors.concat(validate152.errors);
+        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate151.errors = vErrors;
+  validate164.errors = vErrors;
   return errors === 0;
 }
-const schema83 = {
+const schema89 = {
   "type": "object",
   "properties": {
     "files": {
       "$ref": "niWNWc0vQFw4RXRQ1hVvNS3HHf3wdX1kKbCl2NunQ"
+    },
+    "isolation": {
+      "$ref": "GuWcgVXxg3bdZpvKTbe8O8oSnHtNmSov5cgh4Igbc"
+    },
+    "resources": {
+      "$ref": "lgvTGbEcdzckgti0Jia7L5lwDBqWE88dUGY8sLgMQBc"
     },
     "timeoutMilliseconds": {
       "$ref": "StyQbpb5Xl4485kLFZUYQgHb94iTw9VgWXdERcLvtBw"
@@ -2771,7 +3177,7 @@ const schema83 = {
   },
   "nullable": true
 };
-const schema84 = {
+const schema90 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -2779,14 +3185,14 @@ const schema84 = {
   },
   "nullable": true
 };
-const schema85 = {
+const schema91 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128,
   "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 };
 const pattern1 = new RegExp("^[A-Za-z0-9][A-Za-z0-9_.-]*$", "u");
-function validate163(data, {
+function validate176(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2859,10 +3265,10 @@ function validate163(data, {
     }
     errors++;
   }
-  validate163.errors = vErrors;
+  validate176.errors = vErrors;
   return errors === 0;
 }
-function validate162(data, {
+function validate175(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2905,28 +3311,95 @@ function validate162(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate163(data[i0], {
+      if (!validate176(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate163.errors : vErrors.concat(validate163.errors);
+        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate162.errors = vErrors;
+  validate175.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema92 = {
+  "type": "string",
+  "enum": ["Process", "Container"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate179(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Process" || data === "Container")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema92.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate179.errors = vErrors;
+  return errors === 0;
+}
+const schema93 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 86400000,
   "nullable": true
 };
-function validate166(data, {
+function validate182(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3002,10 +3475,10 @@ function validate166(data, {
       errors++;
     }
   }
-  validate166.errors = vErrors;
+  validate182.errors = vErrors;
   return errors === 0;
 }
-function validate161(data, {
+function validate174(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3031,106 +3504,61 @@ function validate161(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.files !== undefined) {
-      if (!validate162(data.files, {
+      if (!validate175(data.files, {
         instancePath: instancePath + "/files",
         parentData: data,
         parentDataProperty: "files",
         rootData
       })) {
-        vErrors = vErrors === null ? validate162.errors : vErrors.concat(validate162.errors);
+        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.isolation !== undefined) {
+      if (!validate179(data.isolation, {
+        instancePath: instancePath + "/isolation",
+        parentData: data,
+        parentDataProperty: "isolation",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.resources !== undefined) {
+      if (!validate36(data.resources, {
+        instancePath: instancePath + "/resources",
+        parentData: data,
+        parentDataProperty: "resources",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
         errors = vErrors.length;
       }
     }
     if (data.timeoutMilliseconds !== undefined) {
-      if (!validate166(data.timeoutMilliseconds, {
+      if (!validate182(data.timeoutMilliseconds, {
         instancePath: instancePath + "/timeoutMilliseconds",
         parentData: data,
         parentDataProperty: "timeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
+        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate161.errors = vErrors;
+  validate174.errors = vErrors;
   return errors === 0;
 }
-const schema87 = {
-  "type": "string",
-  "minLength": 1,
-  "maxLength": 512,
-  "nullable": true
-};
-function validate169(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 512) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 512
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-    if (func2(data) < 1) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/minLength",
-        keyword: "minLength",
-        params: {
-          limit: 1
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate169.errors = vErrors;
-  return errors === 0;
-}
-const schema88 = {
+const schema94 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate171(data, {
+function validate186(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3206,17 +3634,17 @@ function validate171(data, {
       errors++;
     }
   }
-  validate171.errors = vErrors;
+  validate186.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
+const schema95 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate173(data, {
+function validate188(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3292,17 +3720,17 @@ function validate173(data, {
       errors++;
     }
   }
-  validate173.errors = vErrors;
+  validate188.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema96 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate175(data, {
+function validate190(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3378,10 +3806,10 @@ function validate175(data, {
       errors++;
     }
   }
-  validate175.errors = vErrors;
+  validate190.errors = vErrors;
   return errors === 0;
 }
-const schema91 = {
+const schema97 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -3394,13 +3822,13 @@ const schema91 = {
   },
   "nullable": true
 };
-const schema92 = {
+const schema98 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate178(data, {
+function validate193(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3476,10 +3904,10 @@ function validate178(data, {
       errors++;
     }
   }
-  validate178.errors = vErrors;
+  validate193.errors = vErrors;
   return errors === 0;
 }
-function validate177(data, {
+function validate192(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3521,39 +3949,39 @@ function validate177(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate178(data.maxSize, {
+      if (!validate193(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate178.errors : vErrors.concat(validate178.errors);
+        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxDelayMilliseconds !== undefined) {
-      if (!validate32(data.maxDelayMilliseconds, {
+      if (!validate40(data.maxDelayMilliseconds, {
         instancePath: instancePath + "/maxDelayMilliseconds",
         parentData: data,
         parentDataProperty: "maxDelayMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
+        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate177.errors = vErrors;
+  validate192.errors = vErrors;
   return errors === 0;
 }
-const schema30 = {
+const schema34 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 100,
   "nullable": true
 };
-function validate61(data, {
+function validate68(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3629,17 +4057,84 @@ function validate61(data, {
       errors++;
     }
   }
-  validate61.errors = vErrors;
+  validate68.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema99 = {
+  "type": "string",
+  "enum": ["None", "Node"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate198(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "None" || data === "Node")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema99.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate198.errors = vErrors;
+  return errors === 0;
+}
+const schema100 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate184(data, {
+function validate201(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3715,10 +4210,10 @@ function validate184(data, {
       errors++;
     }
   }
-  validate184.errors = vErrors;
+  validate201.errors = vErrors;
   return errors === 0;
 }
-function validate118(data, {
+function validate129(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3744,197 +4239,208 @@ function validate118(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.task !== undefined) {
-      if (!validate119(data.task, {
+      if (!validate130(data.task, {
         instancePath: instancePath + "/task",
         parentData: data,
         parentDataProperty: "task",
         rootData
       })) {
-        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
+        vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
         errors = vErrors.length;
       }
     }
     if (data.embedding !== undefined) {
-      if (!validate121(data.embedding, {
+      if (!validate132(data.embedding, {
         instancePath: instancePath + "/embedding",
         parentData: data,
         parentDataProperty: "embedding",
         rootData
       })) {
-        vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
+        vErrors = vErrors === null ? validate132.errors : vErrors.concat(validate132.errors);
         errors = vErrors.length;
       }
     }
     if (data.classification !== undefined) {
-      if (!validate127(data.classification, {
+      if (!validate138(data.classification, {
         instancePath: instancePath + "/classification",
         parentData: data,
         parentDataProperty: "classification",
         rootData
       })) {
-        vErrors = vErrors === null ? validate127.errors : vErrors.concat(validate127.errors);
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
     if (data.detection !== undefined) {
-      if (!validate133(data.detection, {
+      if (!validate145(data.detection, {
         instancePath: instancePath + "/detection",
         parentData: data,
         parentDataProperty: "detection",
         rootData
       })) {
-        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
+        vErrors = vErrors === null ? validate145.errors : vErrors.concat(validate145.errors);
         errors = vErrors.length;
       }
     }
     if (data.entities !== undefined) {
-      if (!validate136(data.entities, {
+      if (!validate149(data.entities, {
         instancePath: instancePath + "/entities",
         parentData: data,
         parentDataProperty: "entities",
         rootData
       })) {
-        vErrors = vErrors === null ? validate136.errors : vErrors.concat(validate136.errors);
+        vErrors = vErrors === null ? validate149.errors : vErrors.concat(validate149.errors);
         errors = vErrors.length;
       }
     }
     if (data.zeroShot !== undefined) {
-      if (!validate141(data.zeroShot, {
+      if (!validate154(data.zeroShot, {
         instancePath: instancePath + "/zeroShot",
         parentData: data,
         parentDataProperty: "zeroShot",
         rootData
       })) {
-        vErrors = vErrors === null ? validate141.errors : vErrors.concat(validate141.errors);
+        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
         errors = vErrors.length;
       }
     }
     if (data.rerank !== undefined) {
-      if (!validate146(data.rerank, {
+      if (!validate159(data.rerank, {
         instancePath: instancePath + "/rerank",
         parentData: data,
         parentDataProperty: "rerank",
         rootData
       })) {
-        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
     if (data.tabular !== undefined) {
-      if (!validate151(data.tabular, {
+      if (!validate164(data.tabular, {
         instancePath: instancePath + "/tabular",
         parentData: data,
         parentDataProperty: "tabular",
         rootData
       })) {
-        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
         errors = vErrors.length;
       }
     }
     if (data.handler !== undefined) {
-      if (!validate161(data.handler, {
+      if (!validate174(data.handler, {
         instancePath: instancePath + "/handler",
         parentData: data,
         parentDataProperty: "handler",
         rootData
       })) {
-        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
+        vErrors = vErrors === null ? validate174.errors : vErrors.concat(validate174.errors);
         errors = vErrors.length;
       }
     }
     if (data.image !== undefined) {
-      if (!validate169(data.image, {
+      if (!validate39(data.image, {
         instancePath: instancePath + "/image",
         parentData: data,
         parentDataProperty: "image",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
         errors = vErrors.length;
       }
     }
     if (data.threads !== undefined) {
-      if (!validate171(data.threads, {
+      if (!validate186(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
         rootData
       })) {
-        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
+        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
         errors = vErrors.length;
       }
     }
     if (data.instances !== undefined) {
-      if (!validate173(data.instances, {
+      if (!validate188(data.instances, {
         instancePath: instancePath + "/instances",
         parentData: data,
         parentDataProperty: "instances",
         rootData
       })) {
-        vErrors = vErrors === null ? validate173.errors : vErrors.concat(validate173.errors);
+        vErrors = vErrors === null ? validate188.errors : vErrors.concat(validate188.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxInFlight !== undefined) {
-      if (!validate175(data.maxInFlight, {
+      if (!validate190(data.maxInFlight, {
         instancePath: instancePath + "/maxInFlight",
         parentData: data,
         parentDataProperty: "maxInFlight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
         errors = vErrors.length;
       }
     }
     if (data.batching !== undefined) {
-      if (!validate177(data.batching, {
+      if (!validate192(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate177.errors : vErrors.concat(validate177.errors);
+        vErrors = vErrors === null ? validate192.errors : vErrors.concat(validate192.errors);
         errors = vErrors.length;
       }
     }
     if (data.accessLogPercent !== undefined) {
-      if (!validate61(data.accessLogPercent, {
+      if (!validate68(data.accessLogPercent, {
         instancePath: instancePath + "/accessLogPercent",
         parentData: data,
         parentDataProperty: "accessLogPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.cache !== undefined) {
+      if (!validate198(data.cache, {
+        instancePath: instancePath + "/cache",
+        parentData: data,
+        parentDataProperty: "cache",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
         errors = vErrors.length;
       }
     }
     if (data.page !== undefined) {
-      if (!validate33(data.page, {
+      if (!validate41(data.page, {
         instancePath: instancePath + "/page",
         parentData: data,
         parentDataProperty: "page",
         rootData
       })) {
-        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
+        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
         errors = vErrors.length;
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate184(data.requestTimeoutMilliseconds, {
+      if (!validate201(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate184.errors : vErrors.concat(validate184.errors);
+        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate118.errors = vErrors;
+  validate129.errors = vErrors;
   return errors === 0;
 }
-const schema94 = {
+const schema101 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -3967,7 +4473,7 @@ const schema94 = {
   },
   "nullable": true
 };
-const schema19 = {
+const schema23 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -3976,11 +4482,11 @@ const schema19 = {
   "properties": {},
   "nullable": true
 };
-const schema20 = {
+const schema24 = {
   "type": "string",
   "maxLength": 63
 };
-function validate41(data, {
+function validate48(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4021,10 +4527,10 @@ function validate41(data, {
     }
     errors++;
   }
-  validate41.errors = vErrors;
+  validate48.errors = vErrors;
   return errors === 0;
 }
-function validate40(data, {
+function validate47(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4066,21 +4572,21 @@ function validate40(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate41(data[key0], {
+      if (!validate48(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
+        vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate40.errors = vErrors;
+  validate47.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema102 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -4089,11 +4595,11 @@ const schema95 = {
   "properties": {},
   "nullable": true
 };
-const schema96 = {
+const schema103 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate190(data, {
+function validate207(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4134,10 +4640,10 @@ function validate190(data, {
     }
     errors++;
   }
-  validate190.errors = vErrors;
+  validate207.errors = vErrors;
   return errors === 0;
 }
-function validate189(data, {
+function validate206(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4179,21 +4685,21 @@ function validate189(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate190(data[key0], {
+      if (!validate207(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate190.errors : vErrors.concat(validate190.errors);
+        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate189.errors = vErrors;
+  validate206.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema104 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -4201,7 +4707,7 @@ const schema97 = {
   },
   "nullable": true
 };
-const schema98 = {
+const schema105 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -4216,77 +4722,12 @@ const schema98 = {
     }
   }
 };
-const schema16 = {
-  "type": "string",
-  "minLength": 1,
-  "maxLength": 253
-};
-function validate34(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data === "string") {
-    if (func2(data) > 253) {
-      const err0 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 253
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err0];
-      } else {
-        vErrors.push(err0);
-      }
-      errors++;
-    }
-    if (func2(data) < 1) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/minLength",
-        keyword: "minLength",
-        params: {
-          limit: 1
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  } else {
-    const err2 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err2];
-    } else {
-      vErrors.push(err2);
-    }
-    errors++;
-  }
-  validate34.errors = vErrors;
-  return errors === 0;
-}
-const schema99 = {
+const schema106 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate196(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4328,10 +4769,10 @@ function validate196(data, {
       errors++;
     }
   }
-  validate196.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-const schema100 = {
+const schema107 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -4343,7 +4784,7 @@ const schema100 = {
   },
   "nullable": true
 };
-const schema17 = {
+const schema21 = {
   "type": "object",
   "required": ["name", "key"],
   "properties": {
@@ -4359,11 +4800,11 @@ const schema17 = {
   },
   "nullable": true
 };
-const schema18 = {
+const schema22 = {
   "type": "boolean",
   "nullable": true
 };
-function validate38(data, {
+function validate45(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4387,10 +4828,10 @@ function validate38(data, {
     }
     errors++;
   }
-  validate38.errors = vErrors;
+  validate45.errors = vErrors;
   return errors === 0;
 }
-function validate35(data, {
+function validate42(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4448,43 +4889,43 @@ function validate35(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate34(data.name, {
+      if (!validate33(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate34(data.key, {
+      if (!validate33(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
     if (data.optional !== undefined) {
-      if (!validate38(data.optional, {
+      if (!validate45(data.optional, {
         instancePath: instancePath + "/optional",
         parentData: data,
         parentDataProperty: "optional",
         rootData
       })) {
-        vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+        vErrors = vErrors === null ? validate45.errors : vErrors.concat(validate45.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate35.errors = vErrors;
+  validate42.errors = vErrors;
   return errors === 0;
 }
-function validate198(data, {
+function validate215(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4510,32 +4951,32 @@ function validate198(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.secretKeyRef !== undefined) {
-      if (!validate35(data.secretKeyRef, {
+      if (!validate42(data.secretKeyRef, {
         instancePath: instancePath + "/secretKeyRef",
         parentData: data,
         parentDataProperty: "secretKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
+        vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
         errors = vErrors.length;
       }
     }
     if (data.configMapKeyRef !== undefined) {
-      if (!validate35(data.configMapKeyRef, {
+      if (!validate42(data.configMapKeyRef, {
         instancePath: instancePath + "/configMapKeyRef",
         parentData: data,
         parentDataProperty: "configMapKeyRef",
         rootData
       })) {
-        vErrors = vErrors === null ? validate35.errors : vErrors.concat(validate35.errors);
+        vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate198.errors = vErrors;
+  validate215.errors = vErrors;
   return errors === 0;
 }
-function validate194(data, {
+function validate211(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4561,35 +5002,35 @@ function validate194(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate34(data.name, {
+      if (!validate33(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate196(data.value, {
+      if (!validate213(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate196.errors : vErrors.concat(validate196.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate198(data.valueFrom, {
+      if (!validate215(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate198.errors : vErrors.concat(validate198.errors);
+        vErrors = vErrors === null ? validate215.errors : vErrors.concat(validate215.errors);
         errors = vErrors.length;
       }
     }
@@ -4609,10 +5050,10 @@ function validate194(data, {
     }
     errors++;
   }
-  validate194.errors = vErrors;
+  validate211.errors = vErrors;
   return errors === 0;
 }
-function validate193(data, {
+function validate210(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4655,21 +5096,21 @@ function validate193(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate194(data[i0], {
+      if (!validate211(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate194.errors : vErrors.concat(validate194.errors);
+        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate193.errors = vErrors;
+  validate210.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema108 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -4677,7 +5118,7 @@ const schema101 = {
   },
   "nullable": true
 };
-const schema102 = {
+const schema109 = {
   "type": "object",
   "properties": {
     "key": {
@@ -4697,12 +5138,12 @@ const schema102 = {
     }
   }
 };
-const schema103 = {
+const schema110 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate207(data, {
+function validate224(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4744,16 +5185,16 @@ function validate207(data, {
       errors++;
     }
   }
-  validate207.errors = vErrors;
+  validate224.errors = vErrors;
   return errors === 0;
 }
-const schema104 = {
+const schema111 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate209(data, {
+function validate226(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4783,7 +5224,7 @@ function validate209(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema104.enum
+        allowedValues: schema111.enum
       }
     };
     if (vErrors === null) {
@@ -4811,15 +5252,15 @@ function validate209(data, {
       errors++;
     }
   }
-  validate209.errors = vErrors;
+  validate226.errors = vErrors;
   return errors === 0;
 }
-const schema44 = {
+const schema47 = {
   "type": "string",
   "maxLength": 63,
   "nullable": true
 };
-function validate77(data, {
+function validate83(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4861,16 +5302,16 @@ function validate77(data, {
       errors++;
     }
   }
-  validate77.errors = vErrors;
+  validate83.errors = vErrors;
   return errors === 0;
 }
-const schema105 = {
+const schema112 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate212(data, {
+function validate229(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4900,7 +5341,7 @@ function validate212(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema105.enum
+        allowedValues: schema112.enum
       }
     };
     if (vErrors === null) {
@@ -4928,16 +5369,16 @@ function validate212(data, {
       errors++;
     }
   }
-  validate212.errors = vErrors;
+  validate229.errors = vErrors;
   return errors === 0;
 }
-const schema39 = {
+const schema43 = {
   "type": "integer",
   "format": "int64",
   "nullable": true
 };
 const formats16 = formats.int64;
-function validate72(data, {
+function validate79(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4979,10 +5420,10 @@ function validate72(data, {
       errors++;
     }
   }
-  validate72.errors = vErrors;
+  validate79.errors = vErrors;
   return errors === 0;
 }
-function validate206(data, {
+function validate223(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4992,57 +5433,57 @@ function validate206(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate207(data.key, {
+      if (!validate224(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate209(data.operator, {
+      if (!validate226(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate77(data.value, {
+      if (!validate83(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
         errors = vErrors.length;
       }
     }
     if (data.effect !== undefined) {
-      if (!validate212(data.effect, {
+      if (!validate229(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate212.errors : vErrors.concat(validate212.errors);
+        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerationSeconds !== undefined) {
-      if (!validate72(data.tolerationSeconds, {
+      if (!validate79(data.tolerationSeconds, {
         instancePath: instancePath + "/tolerationSeconds",
         parentData: data,
         parentDataProperty: "tolerationSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
@@ -5062,10 +5503,10 @@ function validate206(data, {
     }
     errors++;
   }
-  validate206.errors = vErrors;
+  validate223.errors = vErrors;
   return errors === 0;
 }
-function validate205(data, {
+function validate222(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5108,21 +5549,21 @@ function validate205(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate206(data[i0], {
+      if (!validate223(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
+        vErrors = vErrors === null ? validate223.errors : vErrors.concat(validate223.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate205.errors = vErrors;
+  validate222.errors = vErrors;
   return errors === 0;
 }
-const schema106 = {
+const schema113 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -5130,7 +5571,7 @@ const schema106 = {
   },
   "nullable": true
 };
-const schema107 = {
+const schema114 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -5148,12 +5589,12 @@ const schema107 = {
     }
   }
 };
-const schema21 = {
+const schema25 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1
 };
-function validate43(data, {
+function validate50(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5212,16 +5653,16 @@ function validate43(data, {
       errors++;
     }
   }
-  validate43.errors = vErrors;
+  validate50.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema115 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate220(data, {
+function validate237(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5280,15 +5721,15 @@ function validate220(data, {
       errors++;
     }
   }
-  validate220.errors = vErrors;
+  validate237.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema116 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate222(data, {
+function validate239(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5345,15 +5786,15 @@ function validate222(data, {
     }
     errors++;
   }
-  validate222.errors = vErrors;
+  validate239.errors = vErrors;
   return errors === 0;
 }
-const schema110 = {
+const schema117 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate224(data, {
+function validate241(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5367,7 +5808,7 @@ function validate224(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema110.enum
+        allowedValues: schema117.enum
       }
     };
     if (vErrors === null) {
@@ -5410,10 +5851,10 @@ function validate224(data, {
     }
     errors++;
   }
-  validate224.errors = vErrors;
+  validate241.errors = vErrors;
   return errors === 0;
 }
-function validate218(data, {
+function validate235(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5471,46 +5912,46 @@ function validate218(data, {
       errors++;
     }
     if (data.maxSkew !== undefined) {
-      if (!validate43(data.maxSkew, {
+      if (!validate50(data.maxSkew, {
         instancePath: instancePath + "/maxSkew",
         parentData: data,
         parentDataProperty: "maxSkew",
         rootData
       })) {
-        vErrors = vErrors === null ? validate43.errors : vErrors.concat(validate43.errors);
+        vErrors = vErrors === null ? validate50.errors : vErrors.concat(validate50.errors);
         errors = vErrors.length;
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate220(data.minDomains, {
+      if (!validate237(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
+        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate222(data.topologyKey, {
+      if (!validate239(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
+        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate224(data.whenUnsatisfiable, {
+      if (!validate241(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate224.errors : vErrors.concat(validate224.errors);
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
@@ -5530,10 +5971,10 @@ function validate218(data, {
     }
     errors++;
   }
-  validate218.errors = vErrors;
+  validate235.errors = vErrors;
   return errors === 0;
 }
-function validate217(data, {
+function validate234(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5576,21 +6017,21 @@ function validate217(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate218(data[i0], {
+      if (!validate235(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
+        vErrors = vErrors === null ? validate235.errors : vErrors.concat(validate235.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate217.errors = vErrors;
+  validate234.errors = vErrors;
   return errors === 0;
 }
-const schema111 = {
+const schema118 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -5598,7 +6039,7 @@ const schema111 = {
   },
   "nullable": true
 };
-const schema112 = {
+const schema119 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -5607,7 +6048,7 @@ const schema112 = {
     }
   }
 };
-function validate231(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5633,13 +6074,13 @@ function validate231(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate34(data.name, {
+      if (!validate33(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
@@ -5659,10 +6100,10 @@ function validate231(data, {
     }
     errors++;
   }
-  validate231.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-function validate230(data, {
+function validate247(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5705,21 +6146,21 @@ function validate230(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate231(data[i0], {
+      if (!validate248(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate230.errors = vErrors;
+  validate247.errors = vErrors;
   return errors === 0;
 }
-function validate187(data, {
+function validate204(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5745,109 +6186,109 @@ function validate187(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.labels !== undefined) {
-      if (!validate40(data.labels, {
+      if (!validate47(data.labels, {
         instancePath: instancePath + "/labels",
         parentData: data,
         parentDataProperty: "labels",
         rootData
       })) {
-        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
+        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
         errors = vErrors.length;
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate189(data.annotations, {
+      if (!validate206(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
+        vErrors = vErrors === null ? validate206.errors : vErrors.concat(validate206.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate193(data.env, {
+      if (!validate210(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
+        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
         errors = vErrors.length;
       }
     }
     if (data.nodeSelector !== undefined) {
-      if (!validate40(data.nodeSelector, {
+      if (!validate47(data.nodeSelector, {
         instancePath: instancePath + "/nodeSelector",
         parentData: data,
         parentDataProperty: "nodeSelector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
+        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate205(data.tolerations, {
+      if (!validate222(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
+        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate217(data.topologySpreadConstraints, {
+      if (!validate234(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
+        vErrors = vErrors === null ? validate234.errors : vErrors.concat(validate234.errors);
         errors = vErrors.length;
       }
     }
     if (data.serviceAccountName !== undefined) {
-      if (!validate21(data.serviceAccountName, {
+      if (!validate22(data.serviceAccountName, {
         instancePath: instancePath + "/serviceAccountName",
         parentData: data,
         parentDataProperty: "serviceAccountName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
         errors = vErrors.length;
       }
     }
     if (data.priorityClassName !== undefined) {
-      if (!validate21(data.priorityClassName, {
+      if (!validate22(data.priorityClassName, {
         instancePath: instancePath + "/priorityClassName",
         parentData: data,
         parentDataProperty: "priorityClassName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate21.errors : vErrors.concat(validate21.errors);
+        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
         errors = vErrors.length;
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate230(data.imagePullSecrets, {
+      if (!validate247(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
+        vErrors = vErrors === null ? validate247.errors : vErrors.concat(validate247.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate187.errors = vErrors;
+  validate204.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema120 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -5866,7 +6307,7 @@ const schema113 = {
   },
   "nullable": true
 };
-const schema114 = {
+const schema121 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -5874,7 +6315,7 @@ const schema114 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate237(data, {
+function validate254(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5950,16 +6391,16 @@ function validate237(data, {
       errors++;
     }
   }
-  validate237.errors = vErrors;
+  validate254.errors = vErrors;
   return errors === 0;
 }
-const schema115 = {
+const schema122 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate239(data, {
+function validate256(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6035,10 +6476,10 @@ function validate239(data, {
       errors++;
     }
   }
-  validate239.errors = vErrors;
+  validate256.errors = vErrors;
   return errors === 0;
 }
-const schema116 = {
+const schema123 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -6046,7 +6487,7 @@ const schema116 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema117 = {
+const schema124 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -6061,12 +6502,12 @@ const schema117 = {
     }
   }
 };
-const schema118 = {
+const schema125 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate243(data, {
+function validate260(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6080,7 +6521,7 @@ function validate243(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema118.enum
+        allowedValues: schema125.enum
       }
     };
     if (vErrors === null) {
@@ -6123,17 +6564,17 @@ function validate243(data, {
     }
     errors++;
   }
-  validate243.errors = vErrors;
+  validate260.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema126 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate245(data, {
+function validate262(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6209,10 +6650,10 @@ function validate245(data, {
       errors++;
     }
   }
-  validate245.errors = vErrors;
+  validate262.errors = vErrors;
   return errors === 0;
 }
-function validate242(data, {
+function validate259(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6238,35 +6679,35 @@ function validate242(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate243(data.type, {
+      if (!validate260(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate243.errors : vErrors.concat(validate243.errors);
+        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate245(data.averageUtilization, {
+      if (!validate262(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate245.errors : vErrors.concat(validate245.errors);
+        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageValue !== undefined) {
-      if (!validate22(data.averageValue, {
+      if (!validate23(data.averageValue, {
         instancePath: instancePath + "/averageValue",
         parentData: data,
         parentDataProperty: "averageValue",
         rootData
       })) {
-        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+        vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
         errors = vErrors.length;
       }
     }
@@ -6286,10 +6727,10 @@ function validate242(data, {
     }
     errors++;
   }
-  validate242.errors = vErrors;
+  validate259.errors = vErrors;
   return errors === 0;
 }
-function validate241(data, {
+function validate258(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6332,13 +6773,13 @@ function validate241(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate242(data[i0], {
+      if (!validate259(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
         errors = vErrors.length;
       }
     }
@@ -6358,10 +6799,10 @@ function validate241(data, {
     }
     errors++;
   }
-  validate241.errors = vErrors;
+  validate258.errors = vErrors;
   return errors === 0;
 }
-const schema120 = {
+const schema127 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -6373,7 +6814,7 @@ const schema120 = {
   },
   "nullable": true
 };
-const schema22 = {
+const schema26 = {
   "type": "object",
   "properties": {
     "stabilizationWindowSeconds": {
@@ -6391,14 +6832,14 @@ const schema22 = {
   },
   "nullable": true
 };
-const schema23 = {
+const schema27 = {
   "type": "integer",
   "format": "int32",
   "minimum": 0,
   "maximum": 3600,
   "nullable": true
 };
-function validate45(data, {
+function validate52(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6474,16 +6915,16 @@ function validate45(data, {
       errors++;
     }
   }
-  validate45.errors = vErrors;
+  validate52.errors = vErrors;
   return errors === 0;
 }
-const schema24 = {
+const schema28 = {
   "type": "string",
   "enum": ["Max", "Min", "Disabled"],
   "maxLength": 16,
   "nullable": true
 };
-function validate47(data, {
+function validate54(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6513,7 +6954,7 @@ function validate47(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema24.enum
+        allowedValues: schema28.enum
       }
     };
     if (vErrors === null) {
@@ -6541,10 +6982,10 @@ function validate47(data, {
       errors++;
     }
   }
-  validate47.errors = vErrors;
+  validate54.errors = vErrors;
   return errors === 0;
 }
-const schema25 = {
+const schema29 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -6553,7 +6994,7 @@ const schema25 = {
   },
   "nullable": true
 };
-const schema26 = {
+const schema30 = {
   "type": "object",
   "required": ["type", "value", "periodSeconds"],
   "properties": {
@@ -6568,12 +7009,12 @@ const schema26 = {
     }
   }
 };
-const schema27 = {
+const schema31 = {
   "type": "string",
   "enum": ["Pods", "Percent"],
   "maxLength": 16
 };
-function validate52(data, {
+function validate59(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6587,7 +7028,7 @@ function validate52(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema27.enum
+        allowedValues: schema31.enum
       }
     };
     if (vErrors === null) {
@@ -6630,16 +7071,16 @@ function validate52(data, {
     }
     errors++;
   }
-  validate52.errors = vErrors;
+  validate59.errors = vErrors;
   return errors === 0;
 }
-const schema28 = {
+const schema32 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1800
 };
-function validate55(data, {
+function validate62(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6715,10 +7156,10 @@ function validate55(data, {
       errors++;
     }
   }
-  validate55.errors = vErrors;
+  validate62.errors = vErrors;
   return errors === 0;
 }
-function validate51(data, {
+function validate58(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6776,35 +7217,35 @@ function validate51(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate52(data.type, {
+      if (!validate59(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate52.errors : vErrors.concat(validate52.errors);
+        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate43(data.value, {
+      if (!validate50(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate43.errors : vErrors.concat(validate43.errors);
+        vErrors = vErrors === null ? validate50.errors : vErrors.concat(validate50.errors);
         errors = vErrors.length;
       }
     }
     if (data.periodSeconds !== undefined) {
-      if (!validate55(data.periodSeconds, {
+      if (!validate62(data.periodSeconds, {
         instancePath: instancePath + "/periodSeconds",
         parentData: data,
         parentDataProperty: "periodSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate55.errors : vErrors.concat(validate55.errors);
+        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
         errors = vErrors.length;
       }
     }
@@ -6824,10 +7265,10 @@ function validate51(data, {
     }
     errors++;
   }
-  validate51.errors = vErrors;
+  validate58.errors = vErrors;
   return errors === 0;
 }
-function validate50(data, {
+function validate57(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6886,21 +7327,21 @@ function validate50(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate51(data[i0], {
+      if (!validate58(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate51.errors : vErrors.concat(validate51.errors);
+        vErrors = vErrors === null ? validate58.errors : vErrors.concat(validate58.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate50.errors = vErrors;
+  validate57.errors = vErrors;
   return errors === 0;
 }
-function validate44(data, {
+function validate51(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6926,54 +7367,54 @@ function validate44(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.stabilizationWindowSeconds !== undefined) {
-      if (!validate45(data.stabilizationWindowSeconds, {
+      if (!validate52(data.stabilizationWindowSeconds, {
         instancePath: instancePath + "/stabilizationWindowSeconds",
         parentData: data,
         parentDataProperty: "stabilizationWindowSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate45.errors : vErrors.concat(validate45.errors);
+        vErrors = vErrors === null ? validate52.errors : vErrors.concat(validate52.errors);
         errors = vErrors.length;
       }
     }
     if (data.selectPolicy !== undefined) {
-      if (!validate47(data.selectPolicy, {
+      if (!validate54(data.selectPolicy, {
         instancePath: instancePath + "/selectPolicy",
         parentData: data,
         parentDataProperty: "selectPolicy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate47.errors : vErrors.concat(validate47.errors);
+        vErrors = vErrors === null ? validate54.errors : vErrors.concat(validate54.errors);
         errors = vErrors.length;
       }
     }
     if (data.tolerance !== undefined) {
-      if (!validate22(data.tolerance, {
+      if (!validate23(data.tolerance, {
         instancePath: instancePath + "/tolerance",
         parentData: data,
         parentDataProperty: "tolerance",
         rootData
       })) {
-        vErrors = vErrors === null ? validate22.errors : vErrors.concat(validate22.errors);
+        vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
         errors = vErrors.length;
       }
     }
     if (data.policies !== undefined) {
-      if (!validate50(data.policies, {
+      if (!validate57(data.policies, {
         instancePath: instancePath + "/policies",
         parentData: data,
         parentDataProperty: "policies",
         rootData
       })) {
-        vErrors = vErrors === null ? validate50.errors : vErrors.concat(validate50.errors);
+        vErrors = vErrors === null ? validate57.errors : vErrors.concat(validate57.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate44.errors = vErrors;
+  validate51.errors = vErrors;
   return errors === 0;
 }
-function validate250(data, {
+function validate267(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6999,32 +7440,32 @@ function validate250(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scaleUp !== undefined) {
-      if (!validate44(data.scaleUp, {
+      if (!validate51(data.scaleUp, {
         instancePath: instancePath + "/scaleUp",
         parentData: data,
         parentDataProperty: "scaleUp",
         rootData
       })) {
-        vErrors = vErrors === null ? validate44.errors : vErrors.concat(validate44.errors);
+        vErrors = vErrors === null ? validate51.errors : vErrors.concat(validate51.errors);
         errors = vErrors.length;
       }
     }
     if (data.scaleDown !== undefined) {
-      if (!validate44(data.scaleDown, {
+      if (!validate51(data.scaleDown, {
         instancePath: instancePath + "/scaleDown",
         parentData: data,
         parentDataProperty: "scaleDown",
         rootData
       })) {
-        vErrors = vErrors === null ? validate44.errors : vErrors.concat(validate44.errors);
+        vErrors = vErrors === null ? validate51.errors : vErrors.concat(validate51.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate250.errors = vErrors;
+  validate267.errors = vErrors;
   return errors === 0;
 }
-function validate236(data, {
+function validate253(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7082,54 +7523,54 @@ function validate236(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate237(data.minReplicas, {
+      if (!validate254(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxReplicas !== undefined) {
-      if (!validate239(data.maxReplicas, {
+      if (!validate256(data.maxReplicas, {
         instancePath: instancePath + "/maxReplicas",
         parentData: data,
         parentDataProperty: "maxReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate239.errors : vErrors.concat(validate239.errors);
+        vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
         errors = vErrors.length;
       }
     }
     if (data.triggers !== undefined) {
-      if (!validate241(data.triggers, {
+      if (!validate258(data.triggers, {
         instancePath: instancePath + "/triggers",
         parentData: data,
         parentDataProperty: "triggers",
         rootData
       })) {
-        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
+        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
         errors = vErrors.length;
       }
     }
     if (data.behavior !== undefined) {
-      if (!validate250(data.behavior, {
+      if (!validate267(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
+        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate236.errors = vErrors;
+  validate253.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema128 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -7138,7 +7579,7 @@ const schema121 = {
   },
   "nullable": true
 };
-function validate255(data, {
+function validate272(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7164,21 +7605,21 @@ function validate255(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.tensorFlowServingPorts !== undefined) {
-      if (!validate33(data.tensorFlowServingPorts, {
+      if (!validate41(data.tensorFlowServingPorts, {
         instancePath: instancePath + "/tensorFlowServingPorts",
         parentData: data,
         parentDataProperty: "tensorFlowServingPorts",
         rootData
       })) {
-        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
+        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate255.errors = vErrors;
+  validate272.errors = vErrors;
   return errors === 0;
 }
-const schema122 = {
+const schema129 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -7211,18 +7652,21 @@ const schema122 = {
     },
     "externalUndo": {
       "$ref": "ankjCxYKhGKUTaHnd0dOEPvlS8fmCbCUzBHNPEgA"
+    },
+    "prefetch": {
+      "$ref": "CvLBrpehPTh72AphvNZSsmTnkI9tiweHZYIqU2uU"
     }
   },
   "nullable": true
 };
-const schema123 = {
+const schema130 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate259(data, {
+function validate276(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7252,7 +7696,7 @@ function validate259(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema123.enum
+        allowedValues: schema130.enum
       }
     };
     if (vErrors === null) {
@@ -7280,10 +7724,10 @@ function validate259(data, {
       errors++;
     }
   }
-  validate259.errors = vErrors;
+  validate276.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema131 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -7304,13 +7748,13 @@ const schema124 = {
   },
   "nullable": true
 };
-const schema31 = {
+const schema35 = {
   "type": "string",
   "enum": ["Pods", "Replicas", "Gateway"],
   "maxLength": 32,
   "nullable": true
 };
-function validate62(data, {
+function validate69(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7340,7 +7784,7 @@ function validate62(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema31.enum
+        allowedValues: schema35.enum
       }
     };
     if (vErrors === null) {
@@ -7368,10 +7812,10 @@ function validate62(data, {
       errors++;
     }
   }
-  validate62.errors = vErrors;
+  validate69.errors = vErrors;
   return errors === 0;
 }
-const schema32 = {
+const schema36 = {
   "type": "object",
   "minProperties": 1,
   "properties": {
@@ -7384,7 +7828,7 @@ const schema32 = {
   },
   "nullable": true
 };
-const schema29 = {
+const schema33 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -7393,7 +7837,7 @@ const schema29 = {
   },
   "nullable": true
 };
-function validate59(data, {
+function validate66(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7452,21 +7896,21 @@ function validate59(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate34(data[i0], {
+      if (!validate33(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate59.errors = vErrors;
+  validate66.errors = vErrors;
   return errors === 0;
 }
-function validate63(data, {
+function validate70(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7508,32 +7952,32 @@ function validate63(data, {
       errors++;
     }
     if (data.httpRoutes !== undefined) {
-      if (!validate59(data.httpRoutes, {
+      if (!validate66(data.httpRoutes, {
         instancePath: instancePath + "/httpRoutes",
         parentData: data,
         parentDataProperty: "httpRoutes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
     if (data.grpcRoutes !== undefined) {
-      if (!validate59(data.grpcRoutes, {
+      if (!validate66(data.grpcRoutes, {
         instancePath: instancePath + "/grpcRoutes",
         parentData: data,
         parentDataProperty: "grpcRoutes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate59.errors : vErrors.concat(validate59.errors);
+        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate63.errors = vErrors;
+  validate70.errors = vErrors;
   return errors === 0;
 }
-const schema125 = {
+const schema132 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -7542,7 +7986,7 @@ const schema125 = {
   },
   "nullable": true
 };
-const schema126 = {
+const schema133 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -7557,13 +8001,13 @@ const schema126 = {
     }
   }
 };
-const schema127 = {
+const schema134 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate266(data, {
+function validate283(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7639,17 +8083,17 @@ function validate266(data, {
       errors++;
     }
   }
-  validate266.errors = vErrors;
+  validate283.errors = vErrors;
   return errors === 0;
 }
-const schema33 = {
+const schema37 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 604800,
   "nullable": true
 };
-function validate66(data, {
+function validate73(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7725,16 +8169,16 @@ function validate66(data, {
       errors++;
     }
   }
-  validate66.errors = vErrors;
+  validate73.errors = vErrors;
   return errors === 0;
 }
-const schema34 = {
+const schema38 = {
   "type": "string",
   "enum": ["Manual"],
   "maxLength": 32,
   "nullable": true
 };
-function validate67(data, {
+function validate74(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7764,7 +8208,7 @@ function validate67(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema34.enum
+        allowedValues: schema38.enum
       }
     };
     if (vErrors === null) {
@@ -7792,10 +8236,10 @@ function validate67(data, {
       errors++;
     }
   }
-  validate67.errors = vErrors;
+  validate74.errors = vErrors;
   return errors === 0;
 }
-function validate265(data, {
+function validate282(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7821,35 +8265,35 @@ function validate265(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate266(data.weight, {
+      if (!validate283(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
+        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
         errors = vErrors.length;
       }
     }
     if (data.holdSeconds !== undefined) {
-      if (!validate66(data.holdSeconds, {
+      if (!validate73(data.holdSeconds, {
         instancePath: instancePath + "/holdSeconds",
         parentData: data,
         parentDataProperty: "holdSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.hold !== undefined) {
-      if (!validate67(data.hold, {
+      if (!validate74(data.hold, {
         instancePath: instancePath + "/hold",
         parentData: data,
         parentDataProperty: "hold",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
@@ -7869,10 +8313,10 @@ function validate265(data, {
     }
     errors++;
   }
-  validate265.errors = vErrors;
+  validate282.errors = vErrors;
   return errors === 0;
 }
-function validate264(data, {
+function validate281(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7931,21 +8375,21 @@ function validate264(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate265(data[i0], {
+      if (!validate282(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
+        vErrors = vErrors === null ? validate282.errors : vErrors.concat(validate282.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate264.errors = vErrors;
+  validate281.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema135 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -7955,12 +8399,12 @@ const schema128 = {
   },
   "nullable": true
 };
-const schema37 = {
+const schema41 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 128
 };
-function validate70(data, {
+function validate77(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8017,10 +8461,10 @@ function validate70(data, {
     }
     errors++;
   }
-  validate70.errors = vErrors;
+  validate77.errors = vErrors;
   return errors === 0;
 }
-function validate273(data, {
+function validate290(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8062,21 +8506,21 @@ function validate273(data, {
       errors++;
     }
     if (data.header !== undefined) {
-      if (!validate70(data.header, {
+      if (!validate77(data.header, {
         instancePath: instancePath + "/header",
         parentData: data,
         parentDataProperty: "header",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate273.errors = vErrors;
+  validate290.errors = vErrors;
   return errors === 0;
 }
-function validate261(data, {
+function validate278(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8102,65 +8546,65 @@ function validate261(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.routing !== undefined) {
-      if (!validate62(data.routing, {
+      if (!validate69(data.routing, {
         instancePath: instancePath + "/routing",
         parentData: data,
         parentDataProperty: "routing",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.gateway !== undefined) {
-      if (!validate63(data.gateway, {
+      if (!validate70(data.gateway, {
         instancePath: instancePath + "/gateway",
         parentData: data,
         parentDataProperty: "gateway",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.steps !== undefined) {
-      if (!validate264(data.steps, {
+      if (!validate281(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate264.errors : vErrors.concat(validate264.errors);
+        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
         errors = vErrors.length;
       }
     }
     if (data.mirrorPercent !== undefined) {
-      if (!validate61(data.mirrorPercent, {
+      if (!validate68(data.mirrorPercent, {
         instancePath: instancePath + "/mirrorPercent",
         parentData: data,
         parentDataProperty: "mirrorPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate273(data.stickyBy, {
+      if (!validate290(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate273.errors : vErrors.concat(validate273.errors);
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate261.errors = vErrors;
+  validate278.errors = vErrors;
   return errors === 0;
 }
-const schema129 = {
+const schema136 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -8184,7 +8628,7 @@ const schema129 = {
   },
   "nullable": true
 };
-function validate277(data, {
+function validate294(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8210,76 +8654,76 @@ function validate277(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.routing !== undefined) {
-      if (!validate62(data.routing, {
+      if (!validate69(data.routing, {
         instancePath: instancePath + "/routing",
         parentData: data,
         parentDataProperty: "routing",
         rootData
       })) {
-        vErrors = vErrors === null ? validate62.errors : vErrors.concat(validate62.errors);
+        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
         errors = vErrors.length;
       }
     }
     if (data.gateway !== undefined) {
-      if (!validate63(data.gateway, {
+      if (!validate70(data.gateway, {
         instancePath: instancePath + "/gateway",
         parentData: data,
         parentDataProperty: "gateway",
         rootData
       })) {
-        vErrors = vErrors === null ? validate63.errors : vErrors.concat(validate63.errors);
+        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
         errors = vErrors.length;
       }
     }
     if (data.mirrorPercent !== undefined) {
-      if (!validate61(data.mirrorPercent, {
+      if (!validate68(data.mirrorPercent, {
         instancePath: instancePath + "/mirrorPercent",
         parentData: data,
         parentDataProperty: "mirrorPercent",
         rootData
       })) {
-        vErrors = vErrors === null ? validate61.errors : vErrors.concat(validate61.errors);
+        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
         errors = vErrors.length;
       }
     }
     if (data.holdSeconds !== undefined) {
-      if (!validate66(data.holdSeconds, {
+      if (!validate73(data.holdSeconds, {
         instancePath: instancePath + "/holdSeconds",
         parentData: data,
         parentDataProperty: "holdSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
     if (data.hold !== undefined) {
-      if (!validate67(data.hold, {
+      if (!validate74(data.hold, {
         instancePath: instancePath + "/hold",
         parentData: data,
         parentDataProperty: "hold",
         rootData
       })) {
-        vErrors = vErrors === null ? validate67.errors : vErrors.concat(validate67.errors);
+        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
         errors = vErrors.length;
       }
     }
     if (data.soakSeconds !== undefined) {
-      if (!validate66(data.soakSeconds, {
+      if (!validate73(data.soakSeconds, {
         instancePath: instancePath + "/soakSeconds",
         parentData: data,
         parentDataProperty: "soakSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate66.errors : vErrors.concat(validate66.errors);
+        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate277.errors = vErrors;
+  validate294.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema137 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -8300,7 +8744,7 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema138 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -8308,7 +8752,7 @@ const schema131 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate286(data, {
+function validate303(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8384,10 +8828,10 @@ function validate286(data, {
       errors++;
     }
   }
-  validate286.errors = vErrors;
+  validate303.errors = vErrors;
   return errors === 0;
 }
-const schema132 = {
+const schema139 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -8395,7 +8839,7 @@ const schema132 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate288(data, {
+function validate305(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8471,16 +8915,16 @@ function validate288(data, {
       errors++;
     }
   }
-  validate288.errors = vErrors;
+  validate305.errors = vErrors;
   return errors === 0;
 }
-const schema133 = {
+const schema140 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate290(data, {
+function validate307(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8522,17 +8966,17 @@ function validate290(data, {
       errors++;
     }
   }
-  validate290.errors = vErrors;
+  validate307.errors = vErrors;
   return errors === 0;
 }
-const schema134 = {
+const schema141 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate292(data, {
+function validate309(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8562,7 +9006,7 @@ function validate292(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema134.enum
+        allowedValues: schema141.enum
       }
     };
     if (vErrors === null) {
@@ -8590,10 +9034,10 @@ function validate292(data, {
       errors++;
     }
   }
-  validate292.errors = vErrors;
+  validate309.errors = vErrors;
   return errors === 0;
 }
-const schema135 = {
+const schema142 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -8602,7 +9046,7 @@ const schema135 = {
   },
   "nullable": true
 };
-const schema136 = {
+const schema143 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -8632,12 +9076,12 @@ const schema136 = {
     }
   }
 };
-const schema137 = {
+const schema144 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate296(data, {
+function validate313(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8651,7 +9095,7 @@ function validate296(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema137.enum
+        allowedValues: schema144.enum
       }
     };
     if (vErrors === null) {
@@ -8694,15 +9138,15 @@ function validate296(data, {
     }
     errors++;
   }
-  validate296.errors = vErrors;
+  validate313.errors = vErrors;
   return errors === 0;
 }
-const schema35 = {
+const schema39 = {
   "type": "string",
   "maxLength": 16,
   "nullable": true
 };
-function validate68(data, {
+function validate75(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8744,16 +9188,16 @@ function validate68(data, {
       errors++;
     }
   }
-  validate68.errors = vErrors;
+  validate75.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema145 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate301(data, {
+function validate318(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8811,10 +9255,10 @@ function validate301(data, {
       errors++;
     }
   }
-  validate301.errors = vErrors;
+  validate318.errors = vErrors;
   return errors === 0;
 }
-const schema139 = {
+const schema146 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -8822,7 +9266,7 @@ const schema139 = {
   },
   "nullable": true
 };
-const schema140 = {
+const schema147 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -8840,12 +9284,12 @@ const schema140 = {
     }
   }
 };
-const schema141 = {
+const schema148 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate306(data, {
+function validate323(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8859,7 +9303,7 @@ function validate306(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema141.enum
+        allowedValues: schema148.enum
       }
     };
     if (vErrors === null) {
@@ -8902,15 +9346,15 @@ function validate306(data, {
     }
     errors++;
   }
-  validate306.errors = vErrors;
+  validate323.errors = vErrors;
   return errors === 0;
 }
-const schema38 = {
+const schema42 = {
   "type": "string",
   "maxLength": 32,
   "nullable": true
 };
-function validate71(data, {
+function validate78(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8952,10 +9396,10 @@ function validate71(data, {
       errors++;
     }
   }
-  validate71.errors = vErrors;
+  validate78.errors = vErrors;
   return errors === 0;
 }
-function validate304(data, {
+function validate321(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8997,46 +9441,46 @@ function validate304(data, {
       errors++;
     }
     if (data.name !== undefined) {
-      if (!validate70(data.name, {
+      if (!validate77(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate70.errors : vErrors.concat(validate70.errors);
+        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
         errors = vErrors.length;
       }
     }
     if (data.compare !== undefined) {
-      if (!validate306(data.compare, {
+      if (!validate323(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate306.errors : vErrors.concat(validate306.errors);
+        vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
         errors = vErrors.length;
       }
     }
     if (data.absolute !== undefined) {
-      if (!validate71(data.absolute, {
+      if (!validate78(data.absolute, {
         instancePath: instancePath + "/absolute",
         parentData: data,
         parentDataProperty: "absolute",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
     if (data.relative !== undefined) {
-      if (!validate71(data.relative, {
+      if (!validate78(data.relative, {
         instancePath: instancePath + "/relative",
         parentData: data,
         parentDataProperty: "relative",
         rootData
       })) {
-        vErrors = vErrors === null ? validate71.errors : vErrors.concat(validate71.errors);
+        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
         errors = vErrors.length;
       }
     }
@@ -9056,10 +9500,10 @@ function validate304(data, {
     }
     errors++;
   }
-  validate304.errors = vErrors;
+  validate321.errors = vErrors;
   return errors === 0;
 }
-function validate303(data, {
+function validate320(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9102,28 +9546,28 @@ function validate303(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate304(data[i0], {
+      if (!validate321(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate304.errors : vErrors.concat(validate304.errors);
+        vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate303.errors = vErrors;
+  validate320.errors = vErrors;
   return errors === 0;
 }
-const schema142 = {
+const schema149 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate312(data, {
+function validate329(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9199,17 +9643,17 @@ function validate312(data, {
       errors++;
     }
   }
-  validate312.errors = vErrors;
+  validate329.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema150 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate314(data, {
+function validate331(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9285,10 +9729,10 @@ function validate314(data, {
       errors++;
     }
   }
-  validate314.errors = vErrors;
+  validate331.errors = vErrors;
   return errors === 0;
 }
-function validate295(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9314,90 +9758,90 @@ function validate295(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate296(data.metric, {
+      if (!validate313(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate296.errors : vErrors.concat(validate296.errors);
+        vErrors = vErrors === null ? validate313.errors : vErrors.concat(validate313.errors);
         errors = vErrors.length;
       }
     }
     if (data.max !== undefined) {
-      if (!validate68(data.max, {
+      if (!validate75(data.max, {
         instancePath: instancePath + "/max",
         parentData: data,
         parentDataProperty: "max",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.min !== undefined) {
-      if (!validate68(data.min, {
+      if (!validate75(data.min, {
         instancePath: instancePath + "/min",
         parentData: data,
         parentDataProperty: "min",
         rootData
       })) {
-        vErrors = vErrors === null ? validate68.errors : vErrors.concat(validate68.errors);
+        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
         errors = vErrors.length;
       }
     }
     if (data.name !== undefined) {
-      if (!validate69(data.name, {
+      if (!validate76(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate69.errors : vErrors.concat(validate69.errors);
+        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
         errors = vErrors.length;
       }
     }
     if (data.query !== undefined) {
-      if (!validate301(data.query, {
+      if (!validate318(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate303(data.outputs, {
+      if (!validate320(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
+        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate312(data.percentile, {
+      if (!validate329(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
+        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate314(data.maxMilliseconds, {
+      if (!validate331(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
+        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
         errors = vErrors.length;
       }
     }
@@ -9417,10 +9861,10 @@ function validate295(data, {
     }
     errors++;
   }
-  validate295.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-function validate294(data, {
+function validate311(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9479,21 +9923,21 @@ function validate294(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate295(data[i0], {
+      if (!validate312(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate295.errors : vErrors.concat(validate295.errors);
+        vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate294.errors = vErrors;
+  validate311.errors = vErrors;
   return errors === 0;
 }
-function validate285(data, {
+function validate302(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9519,65 +9963,65 @@ function validate285(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate286(data.intervalSeconds, {
+      if (!validate303(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+        vErrors = vErrors === null ? validate303.errors : vErrors.concat(validate303.errors);
         errors = vErrors.length;
       }
     }
     if (data.minRequests !== undefined) {
-      if (!validate288(data.minRequests, {
+      if (!validate305(data.minRequests, {
         instancePath: instancePath + "/minRequests",
         parentData: data,
         parentDataProperty: "minRequests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
+        vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
         errors = vErrors.length;
       }
     }
     if (data.confidence !== undefined) {
-      if (!validate290(data.confidence, {
+      if (!validate307(data.confidence, {
         instancePath: instancePath + "/confidence",
         parentData: data,
         parentDataProperty: "confidence",
         rootData
       })) {
-        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
+        vErrors = vErrors === null ? validate307.errors : vErrors.concat(validate307.errors);
         errors = vErrors.length;
       }
     }
     if (data.onInconclusive !== undefined) {
-      if (!validate292(data.onInconclusive, {
+      if (!validate309(data.onInconclusive, {
         instancePath: instancePath + "/onInconclusive",
         parentData: data,
         parentDataProperty: "onInconclusive",
         rootData
       })) {
-        vErrors = vErrors === null ? validate292.errors : vErrors.concat(validate292.errors);
+        vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
         errors = vErrors.length;
       }
     }
     if (data.gates !== undefined) {
-      if (!validate294(data.gates, {
+      if (!validate311(data.gates, {
         instancePath: instancePath + "/gates",
         parentData: data,
         parentDataProperty: "gates",
         rootData
       })) {
-        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
+        vErrors = vErrors === null ? validate311.errors : vErrors.concat(validate311.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate285.errors = vErrors;
+  validate302.errors = vErrors;
   return errors === 0;
 }
-const schema144 = {
+const schema151 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -9586,7 +10030,7 @@ const schema144 = {
   "maxLength": 8,
   "default": "25%"
 };
-function validate319(data, {
+function validate336(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9597,26 +10041,26 @@ function validate319(data, {
   const _errs0 = errors;
   let valid0 = false;
   const _errs1 = errors;
-  if (!validate23(data, {
+  if (!validate24(data, {
     instancePath,
     parentData,
     parentDataProperty,
     rootData
   })) {
-    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
+    vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
     errors = vErrors.length;
   }
   var _valid0 = _errs1 === errors;
   valid0 = valid0 || _valid0;
   if (!valid0) {
     const _errs2 = errors;
-    if (!validate25(data, {
+    if (!validate26(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
+      vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
       errors = vErrors.length;
     }
     var _valid0 = _errs2 === errors;
@@ -9663,10 +10107,10 @@ function validate319(data, {
       errors++;
     }
   }
-  validate319.errors = vErrors;
+  validate336.errors = vErrors;
   return errors === 0;
 }
-const schema145 = {
+const schema152 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -9675,7 +10119,7 @@ const schema145 = {
   "maxLength": 8,
   "default": 0
 };
-function validate323(data, {
+function validate340(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9686,26 +10130,26 @@ function validate323(data, {
   const _errs0 = errors;
   let valid0 = false;
   const _errs1 = errors;
-  if (!validate23(data, {
+  if (!validate24(data, {
     instancePath,
     parentData,
     parentDataProperty,
     rootData
   })) {
-    vErrors = vErrors === null ? validate23.errors : vErrors.concat(validate23.errors);
+    vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
     errors = vErrors.length;
   }
   var _valid0 = _errs1 === errors;
   valid0 = valid0 || _valid0;
   if (!valid0) {
     const _errs2 = errors;
-    if (!validate25(data, {
+    if (!validate26(data, {
       instancePath,
       parentData,
       parentDataProperty,
       rootData
     })) {
-      vErrors = vErrors === null ? validate25.errors : vErrors.concat(validate25.errors);
+      vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
       errors = vErrors.length;
     }
     var _valid0 = _errs2 === errors;
@@ -9752,10 +10196,10 @@ function validate323(data, {
       errors++;
     }
   }
-  validate323.errors = vErrors;
+  validate340.errors = vErrors;
   return errors === 0;
 }
-const schema146 = {
+const schema153 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -9763,7 +10207,7 @@ const schema146 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate327(data, {
+function validate344(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9839,10 +10283,10 @@ function validate327(data, {
       errors++;
     }
   }
-  validate327.errors = vErrors;
+  validate344.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema154 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -9850,7 +10294,7 @@ const schema147 = {
   "maximum": 100,
   "nullable": true
 };
-function validate329(data, {
+function validate346(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9926,17 +10370,17 @@ function validate329(data, {
       errors++;
     }
   }
-  validate329.errors = vErrors;
+  validate346.errors = vErrors;
   return errors === 0;
 }
-const schema148 = {
+const schema155 = {
   "type": "string",
   "enum": ["Rollback", "Pause"],
   "maxLength": 32,
   "default": "Rollback",
   "nullable": true
 };
-function validate331(data, {
+function validate348(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9966,7 +10410,7 @@ function validate331(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema148.enum
+        allowedValues: schema155.enum
       }
     };
     if (vErrors === null) {
@@ -9994,17 +10438,17 @@ function validate331(data, {
       errors++;
     }
   }
-  validate331.errors = vErrors;
+  validate348.errors = vErrors;
   return errors === 0;
 }
-const schema149 = {
+const schema156 = {
   "type": "string",
   "enum": ["Adopt", "Revert"],
   "maxLength": 32,
   "default": "Adopt",
   "nullable": true
 };
-function validate333(data, {
+function validate350(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10034,7 +10478,7 @@ function validate333(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema149.enum
+        allowedValues: schema156.enum
       }
     };
     if (vErrors === null) {
@@ -10062,10 +10506,78 @@ function validate333(data, {
       errors++;
     }
   }
-  validate333.errors = vErrors;
+  validate350.errors = vErrors;
   return errors === 0;
 }
-function validate258(data, {
+const schema157 = {
+  "type": "string",
+  "enum": ["None", "Nodes"],
+  "maxLength": 32,
+  "default": "None",
+  "nullable": true
+};
+function validate352(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "None" || data === "Nodes")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema157.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate352.errors = vErrors;
+  return errors === 0;
+}
+function validate275(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10091,120 +10603,131 @@ function validate258(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.strategy !== undefined) {
-      if (!validate259(data.strategy, {
+      if (!validate276(data.strategy, {
         instancePath: instancePath + "/strategy",
         parentData: data,
         parentDataProperty: "strategy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
+        vErrors = vErrors === null ? validate276.errors : vErrors.concat(validate276.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate261(data.canary, {
+      if (!validate278(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
+        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
         errors = vErrors.length;
       }
     }
     if (data.blueGreen !== undefined) {
-      if (!validate277(data.blueGreen, {
+      if (!validate294(data.blueGreen, {
         instancePath: instancePath + "/blueGreen",
         parentData: data,
         parentDataProperty: "blueGreen",
         rootData
       })) {
-        vErrors = vErrors === null ? validate277.errors : vErrors.concat(validate277.errors);
+        vErrors = vErrors === null ? validate294.errors : vErrors.concat(validate294.errors);
         errors = vErrors.length;
       }
     }
     if (data.analysis !== undefined) {
-      if (!validate285(data.analysis, {
+      if (!validate302(data.analysis, {
         instancePath: instancePath + "/analysis",
         parentData: data,
         parentDataProperty: "analysis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        vErrors = vErrors === null ? validate302.errors : vErrors.concat(validate302.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxSurge !== undefined) {
-      if (!validate319(data.maxSurge, {
+      if (!validate336(data.maxSurge, {
         instancePath: instancePath + "/maxSurge",
         parentData: data,
         parentDataProperty: "maxSurge",
         rootData
       })) {
-        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
+        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxUnavailable !== undefined) {
-      if (!validate323(data.maxUnavailable, {
+      if (!validate340(data.maxUnavailable, {
         instancePath: instancePath + "/maxUnavailable",
         parentData: data,
         parentDataProperty: "maxUnavailable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+        vErrors = vErrors === null ? validate340.errors : vErrors.concat(validate340.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate327(data.progressDeadlineSeconds, {
+      if (!validate344(data.progressDeadlineSeconds, {
         instancePath: instancePath + "/progressDeadlineSeconds",
         parentData: data,
         parentDataProperty: "progressDeadlineSeconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
+        vErrors = vErrors === null ? validate344.errors : vErrors.concat(validate344.errors);
         errors = vErrors.length;
       }
     }
     if (data.revisionHistoryLimit !== undefined) {
-      if (!validate329(data.revisionHistoryLimit, {
+      if (!validate346(data.revisionHistoryLimit, {
         instancePath: instancePath + "/revisionHistoryLimit",
         parentData: data,
         parentDataProperty: "revisionHistoryLimit",
         rootData
       })) {
-        vErrors = vErrors === null ? validate329.errors : vErrors.concat(validate329.errors);
+        vErrors = vErrors === null ? validate346.errors : vErrors.concat(validate346.errors);
         errors = vErrors.length;
       }
     }
     if (data.onFailure !== undefined) {
-      if (!validate331(data.onFailure, {
+      if (!validate348(data.onFailure, {
         instancePath: instancePath + "/onFailure",
         parentData: data,
         parentDataProperty: "onFailure",
         rootData
       })) {
-        vErrors = vErrors === null ? validate331.errors : vErrors.concat(validate331.errors);
+        vErrors = vErrors === null ? validate348.errors : vErrors.concat(validate348.errors);
         errors = vErrors.length;
       }
     }
     if (data.externalUndo !== undefined) {
-      if (!validate333(data.externalUndo, {
+      if (!validate350(data.externalUndo, {
         instancePath: instancePath + "/externalUndo",
         parentData: data,
         parentDataProperty: "externalUndo",
         rootData
       })) {
-        vErrors = vErrors === null ? validate333.errors : vErrors.concat(validate333.errors);
+        vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.prefetch !== undefined) {
+      if (!validate352(data.prefetch, {
+        instancePath: instancePath + "/prefetch",
+        parentData: data,
+        parentDataProperty: "prefetch",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate352.errors : vErrors.concat(validate352.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate258.errors = vErrors;
+  validate275.errors = vErrors;
   return errors === 0;
 }
-const schema150 = {
+const schema158 = {
   "type": "object",
   "properties": {
     "contract": {
@@ -10216,13 +10739,13 @@ const schema150 = {
   },
   "nullable": true
 };
-const schema151 = {
+const schema159 = {
   "type": "string",
   "enum": ["Backward", "Ignore"],
   "maxLength": 32,
   "nullable": true
 };
-function validate337(data, {
+function validate356(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10252,7 +10775,7 @@ function validate337(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema151.enum
+        allowedValues: schema159.enum
       }
     };
     if (vErrors === null) {
@@ -10280,10 +10803,10 @@ function validate337(data, {
       errors++;
     }
   }
-  validate337.errors = vErrors;
+  validate356.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema160 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -10299,11 +10822,11 @@ const schema152 = {
   },
   "nullable": true
 };
-const schema153 = {
+const schema161 = {
   "type": "string",
   "maxLength": 64
 };
-function validate342(data, {
+function validate361(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10344,10 +10867,10 @@ function validate342(data, {
     }
     errors++;
   }
-  validate342.errors = vErrors;
+  validate361.errors = vErrors;
   return errors === 0;
 }
-function validate339(data, {
+function validate358(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10421,43 +10944,43 @@ function validate339(data, {
       errors++;
     }
     if (data.configMapName !== undefined) {
-      if (!validate34(data.configMapName, {
+      if (!validate33(data.configMapName, {
         instancePath: instancePath + "/configMapName",
         parentData: data,
         parentDataProperty: "configMapName",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
     if (data.key !== undefined) {
-      if (!validate34(data.key, {
+      if (!validate33(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate34.errors : vErrors.concat(validate34.errors);
+        vErrors = vErrors === null ? validate33.errors : vErrors.concat(validate33.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate342(data.sha256, {
+      if (!validate361(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate342.errors : vErrors.concat(validate342.errors);
+        vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate339.errors = vErrors;
+  validate358.errors = vErrors;
   return errors === 0;
 }
-function validate336(data, {
+function validate355(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10483,32 +11006,32 @@ function validate336(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate337(data.contract, {
+      if (!validate356(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate337.errors : vErrors.concat(validate337.errors);
+        vErrors = vErrors === null ? validate356.errors : vErrors.concat(validate356.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate339(data.goldenSet, {
+      if (!validate358(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
+        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate336.errors = vErrors;
+  validate355.errors = vErrors;
   return errors === 0;
 }
-function validate96(data, {
+function validate104(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10534,101 +11057,101 @@ function validate96(data, {
       errors++;
     }
     if (data.model !== undefined) {
-      if (!validate97(data.model, {
+      if (!validate105(data.model, {
         instancePath: instancePath + "/model",
         parentData: data,
         parentDataProperty: "model",
         rootData
       })) {
-        vErrors = vErrors === null ? validate97.errors : vErrors.concat(validate97.errors);
+        vErrors = vErrors === null ? validate105.errors : vErrors.concat(validate105.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate32(data.replicas, {
+      if (!validate40(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate32.errors : vErrors.concat(validate32.errors);
+        vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
         errors = vErrors.length;
       }
     }
     if (data.resources !== undefined) {
-      if (!validate114(data.resources, {
+      if (!validate36(data.resources, {
         instancePath: instancePath + "/resources",
         parentData: data,
         parentDataProperty: "resources",
         rootData
       })) {
-        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        vErrors = vErrors === null ? validate36.errors : vErrors.concat(validate36.errors);
         errors = vErrors.length;
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate118(data.runtime, {
+      if (!validate129(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate118.errors : vErrors.concat(validate118.errors);
+        vErrors = vErrors === null ? validate129.errors : vErrors.concat(validate129.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate187(data.pod, {
+      if (!validate204(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate187.errors : vErrors.concat(validate187.errors);
+        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate236(data.autoscaling, {
+      if (!validate253(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
+        vErrors = vErrors === null ? validate253.errors : vErrors.concat(validate253.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate255(data.service, {
+      if (!validate272(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
+        vErrors = vErrors === null ? validate272.errors : vErrors.concat(validate272.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate258(data.rollout, {
+      if (!validate275(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate258.errors : vErrors.concat(validate258.errors);
+        vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate336(data.validation, {
+      if (!validate355(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
+        vErrors = vErrors === null ? validate355.errors : vErrors.concat(validate355.errors);
         errors = vErrors.length;
       }
     }
@@ -10648,10 +11171,10 @@ function validate96(data, {
     }
     errors++;
   }
-  validate96.errors = vErrors;
+  validate104.errors = vErrors;
   return errors === 0;
 }
-const schema154 = {
+const schema162 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -10696,6 +11219,9 @@ const schema154 = {
     "preflight": {
       "$ref": "Dv8JzREnoQn72X3epeNNldUOZbnyt8CZEEnQ0buKE"
     },
+    "prefetch": {
+      "$ref": "tkPxUq9kLTw3KbNv7rp1w3g9geMt1oiaVDVRVDk"
+    },
     "rollback": {
       "$ref": "0Dn8ya4VCP7NXUuRVZQi7Fk7YYkc9ep6EwSEU"
     },
@@ -10711,7 +11237,7 @@ const schema154 = {
   },
   "nullable": true
 };
-const schema155 = {
+const schema163 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -10719,7 +11245,7 @@ const schema155 = {
   },
   "nullable": true
 };
-const schema156 = {
+const schema164 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -10743,11 +11269,11 @@ const schema156 = {
     }
   }
 };
-const schema157 = {
+const schema165 = {
   "type": "string",
   "maxLength": 316
 };
-function validate351(data, {
+function validate370(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10788,15 +11314,15 @@ function validate351(data, {
     }
     errors++;
   }
-  validate351.errors = vErrors;
+  validate370.errors = vErrors;
   return errors === 0;
 }
-const schema158 = {
+const schema166 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate353(data, {
+function validate372(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10810,7 +11336,7 @@ function validate353(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema158.enum
+        allowedValues: schema166.enum
       }
     };
     if (vErrors === null) {
@@ -10853,14 +11379,79 @@ function validate353(data, {
     }
     errors++;
   }
-  validate353.errors = vErrors;
+  validate372.errors = vErrors;
   return errors === 0;
 }
-const schema50 = {
+const schema53 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 1024
+};
+function validate89(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 1024) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 1024
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  } else {
+    const err2 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err2];
+    } else {
+      vErrors.push(err2);
+    }
+    errors++;
+  }
+  validate89.errors = vErrors;
+  return errors === 0;
+}
+const schema54 = {
   "type": "string",
   "maxLength": 32768
 };
-function validate83(data, {
+function validate90(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10901,16 +11492,16 @@ function validate83(data, {
     }
     errors++;
   }
-  validate83.errors = vErrors;
+  validate90.errors = vErrors;
   return errors === 0;
 }
-const schema49 = {
+const schema52 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64
 };
 const formats20 = formats["date-time"];
-function validate82(data, {
+function validate88(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10967,16 +11558,16 @@ function validate82(data, {
     }
     errors++;
   }
-  validate82.errors = vErrors;
+  validate88.errors = vErrors;
   return errors === 0;
 }
-const schema159 = {
+const schema167 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate358(data, {
+function validate377(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11035,10 +11626,10 @@ function validate358(data, {
       errors++;
     }
   }
-  validate358.errors = vErrors;
+  validate377.errors = vErrors;
   return errors === 0;
 }
-function validate350(data, {
+function validate369(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11128,68 +11719,68 @@ function validate350(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate351(data.type, {
+      if (!validate370(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+        vErrors = vErrors === null ? validate370.errors : vErrors.concat(validate370.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate353(data.status, {
+      if (!validate372(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
         errors = vErrors.length;
       }
     }
     if (data.reason !== undefined) {
-      if (!validate73(data.reason, {
+      if (!validate89(data.reason, {
         instancePath: instancePath + "/reason",
         parentData: data,
         parentDataProperty: "reason",
         rootData
       })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
+        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate83(data.message, {
+      if (!validate90(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
+        vErrors = vErrors === null ? validate90.errors : vErrors.concat(validate90.errors);
         errors = vErrors.length;
       }
     }
     if (data.lastTransitionTime !== undefined) {
-      if (!validate82(data.lastTransitionTime, {
+      if (!validate88(data.lastTransitionTime, {
         instancePath: instancePath + "/lastTransitionTime",
         parentData: data,
         parentDataProperty: "lastTransitionTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
         errors = vErrors.length;
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate358(data.observedGeneration, {
+      if (!validate377(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
+        vErrors = vErrors === null ? validate377.errors : vErrors.concat(validate377.errors);
         errors = vErrors.length;
       }
     }
@@ -11209,10 +11800,10 @@ function validate350(data, {
     }
     errors++;
   }
-  validate350.errors = vErrors;
+  validate369.errors = vErrors;
   return errors === 0;
 }
-function validate349(data, {
+function validate368(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11255,26 +11846,26 @@ function validate349(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate350(data[i0], {
+      if (!validate369(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate350.errors : vErrors.concat(validate350.errors);
+        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate349.errors = vErrors;
+  validate368.errors = vErrors;
   return errors === 0;
 }
-const schema41 = {
+const schema44 = {
   "type": "integer",
   "format": "int32",
   "nullable": true
 };
-function validate74(data, {
+function validate80(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11316,15 +11907,15 @@ function validate74(data, {
       errors++;
     }
   }
-  validate74.errors = vErrors;
+  validate80.errors = vErrors;
   return errors === 0;
 }
-const schema42 = {
+const schema45 = {
   "type": "string",
   "maxLength": 512,
   "nullable": true
 };
-function validate75(data, {
+function validate81(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11366,15 +11957,15 @@ function validate75(data, {
       errors++;
     }
   }
-  validate75.errors = vErrors;
+  validate81.errors = vErrors;
   return errors === 0;
 }
-const schema43 = {
+const schema46 = {
   "type": "string",
   "maxLength": 253,
   "nullable": true
 };
-function validate76(data, {
+function validate82(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11416,15 +12007,15 @@ function validate76(data, {
       errors++;
     }
   }
-  validate76.errors = vErrors;
+  validate82.errors = vErrors;
   return errors === 0;
 }
-const schema51 = {
+const schema55 = {
   "type": "string",
   "maxLength": 80,
   "nullable": true
 };
-function validate84(data, {
+function validate91(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11466,15 +12057,15 @@ function validate84(data, {
       errors++;
     }
   }
-  validate84.errors = vErrors;
+  validate91.errors = vErrors;
   return errors === 0;
 }
-const schema160 = {
+const schema168 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate370(data, {
+function validate389(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11516,10 +12107,10 @@ function validate370(data, {
       errors++;
     }
   }
-  validate370.errors = vErrors;
+  validate389.errors = vErrors;
   return errors === 0;
 }
-const schema161 = {
+const schema169 = {
   "type": "object",
   "properties": {
     "message": {
@@ -11546,12 +12137,12 @@ const schema161 = {
   },
   "nullable": true
 };
-const schema162 = {
+const schema56 = {
   "type": "string",
   "maxLength": 1024,
   "nullable": true
 };
-function validate373(data, {
+function validate92(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11593,16 +12184,16 @@ function validate373(data, {
       errors++;
     }
   }
-  validate373.errors = vErrors;
+  validate92.errors = vErrors;
   return errors === 0;
 }
-const schema45 = {
+const schema48 = {
   "type": "string",
   "format": "date-time",
   "maxLength": 64,
   "nullable": true
 };
-function validate78(data, {
+function validate84(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11660,10 +12251,10 @@ function validate78(data, {
       errors++;
     }
   }
-  validate78.errors = vErrors;
+  validate84.errors = vErrors;
   return errors === 0;
 }
-const schema163 = {
+const schema170 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -11671,7 +12262,7 @@ const schema163 = {
   },
   "nullable": true
 };
-const schema164 = {
+const schema171 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -11683,12 +12274,12 @@ const schema164 = {
     }
   }
 };
-const schema165 = {
+const schema172 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate381(data, {
+function validate399(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11702,7 +12293,7 @@ function validate381(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema165.enum
+        allowedValues: schema172.enum
       }
     };
     if (vErrors === null) {
@@ -11745,14 +12336,14 @@ function validate381(data, {
     }
     errors++;
   }
-  validate381.errors = vErrors;
+  validate399.errors = vErrors;
   return errors === 0;
 }
-const schema47 = {
+const schema50 = {
   "type": "string",
   "maxLength": 253
 };
-function validate80(data, {
+function validate86(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11793,10 +12384,10 @@ function validate80(data, {
     }
     errors++;
   }
-  validate80.errors = vErrors;
+  validate86.errors = vErrors;
   return errors === 0;
 }
-function validate380(data, {
+function validate398(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11838,24 +12429,24 @@ function validate380(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate381(data.kind, {
+      if (!validate399(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate381.errors : vErrors.concat(validate381.errors);
+        vErrors = vErrors === null ? validate399.errors : vErrors.concat(validate399.errors);
         errors = vErrors.length;
       }
     }
     if (data.name !== undefined) {
-      if (!validate80(data.name, {
+      if (!validate86(data.name, {
         instancePath: instancePath + "/name",
         parentData: data,
         parentDataProperty: "name",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
@@ -11875,10 +12466,10 @@ function validate380(data, {
     }
     errors++;
   }
-  validate380.errors = vErrors;
+  validate398.errors = vErrors;
   return errors === 0;
 }
-function validate379(data, {
+function validate397(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11921,21 +12512,21 @@ function validate379(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate380(data[i0], {
+      if (!validate398(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
+        vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate379.errors = vErrors;
+  validate397.errors = vErrors;
   return errors === 0;
 }
-const schema166 = {
+const schema173 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -11975,12 +12566,12 @@ const schema166 = {
   },
   "nullable": true
 };
-const schema167 = {
+const schema174 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate390(data, {
+function validate408(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11994,7 +12585,7 @@ function validate390(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema167.enum
+        allowedValues: schema174.enum
       }
     };
     if (vErrors === null) {
@@ -12037,14 +12628,14 @@ function validate390(data, {
     }
     errors++;
   }
-  validate390.errors = vErrors;
+  validate408.errors = vErrors;
   return errors === 0;
 }
-const schema48 = {
+const schema51 = {
   "type": "integer",
   "format": "int32"
 };
-function validate81(data, {
+function validate87(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12086,15 +12677,15 @@ function validate81(data, {
       errors++;
     }
   }
-  validate81.errors = vErrors;
+  validate87.errors = vErrors;
   return errors === 0;
 }
-const schema52 = {
+const schema57 = {
   "type": "string",
   "maxLength": 32768,
   "nullable": true
 };
-function validate85(data, {
+function validate93(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12136,10 +12727,10 @@ function validate85(data, {
       errors++;
     }
   }
-  validate85.errors = vErrors;
+  validate93.errors = vErrors;
   return errors === 0;
 }
-const schema168 = {
+const schema175 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -12147,7 +12738,7 @@ const schema168 = {
   },
   "nullable": true
 };
-const schema169 = {
+const schema176 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -12174,11 +12765,11 @@ const schema169 = {
     }
   }
 };
-const schema170 = {
+const schema177 = {
   "type": "string",
   "maxLength": 128
 };
-function validate400(data, {
+function validate418(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12219,15 +12810,15 @@ function validate400(data, {
     }
     errors++;
   }
-  validate400.errors = vErrors;
+  validate418.errors = vErrors;
   return errors === 0;
 }
-const schema171 = {
+const schema178 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate402(data, {
+function validate420(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12241,7 +12832,7 @@ function validate402(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema171.enum
+        allowedValues: schema178.enum
       }
     };
     if (vErrors === null) {
@@ -12284,14 +12875,14 @@ function validate402(data, {
     }
     errors++;
   }
-  validate402.errors = vErrors;
+  validate420.errors = vErrors;
   return errors === 0;
 }
-const schema53 = {
+const schema58 = {
   "type": "integer",
   "format": "int64"
 };
-function validate86(data, {
+function validate94(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12333,10 +12924,10 @@ function validate86(data, {
       errors++;
     }
   }
-  validate86.errors = vErrors;
+  validate94.errors = vErrors;
   return errors === 0;
 }
-function validate399(data, {
+function validate417(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12394,79 +12985,79 @@ function validate399(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate400(data.gate, {
+      if (!validate418(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate400.errors : vErrors.concat(validate400.errors);
+        vErrors = vErrors === null ? validate418.errors : vErrors.concat(validate418.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate402(data.verdict, {
+      if (!validate420(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate402.errors : vErrors.concat(validate402.errors);
+        vErrors = vErrors === null ? validate420.errors : vErrors.concat(validate420.errors);
         errors = vErrors.length;
       }
     }
     if (data.requests !== undefined) {
-      if (!validate86(data.requests, {
+      if (!validate94(data.requests, {
         instancePath: instancePath + "/requests",
         parentData: data,
         parentDataProperty: "requests",
         rootData
       })) {
-        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        vErrors = vErrors === null ? validate94.errors : vErrors.concat(validate94.errors);
         errors = vErrors.length;
       }
     }
     if (data.value !== undefined) {
-      if (!validate79(data.value, {
+      if (!validate85(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate75(data.message, {
+      if (!validate81(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.lower !== undefined) {
-      if (!validate79(data.lower, {
+      if (!validate85(data.lower, {
         instancePath: instancePath + "/lower",
         parentData: data,
         parentDataProperty: "lower",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.upper !== undefined) {
-      if (!validate79(data.upper, {
+      if (!validate85(data.upper, {
         instancePath: instancePath + "/upper",
         parentData: data,
         parentDataProperty: "upper",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
@@ -12486,10 +13077,10 @@ function validate399(data, {
     }
     errors++;
   }
-  validate399.errors = vErrors;
+  validate417.errors = vErrors;
   return errors === 0;
 }
-function validate398(data, {
+function validate416(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12532,21 +13123,21 @@ function validate398(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate399(data[i0], {
+      if (!validate417(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate399.errors : vErrors.concat(validate399.errors);
+        vErrors = vErrors === null ? validate417.errors : vErrors.concat(validate417.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate398.errors = vErrors;
+  validate416.errors = vErrors;
   return errors === 0;
 }
-function validate386(data, {
+function validate404(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12668,131 +13259,131 @@ function validate386(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate80(data.revision, {
+      if (!validate86(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableRevision !== undefined) {
-      if (!validate80(data.stableRevision, {
+      if (!validate86(data.stableRevision, {
         instancePath: instancePath + "/stableRevision",
         parentData: data,
         parentDataProperty: "stableRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
     if (data.stableReplicas !== undefined) {
-      if (!validate74(data.stableReplicas, {
+      if (!validate80(data.stableReplicas, {
         instancePath: instancePath + "/stableReplicas",
         parentData: data,
         parentDataProperty: "stableReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
     if (data.state !== undefined) {
-      if (!validate390(data.state, {
+      if (!validate408(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate390.errors : vErrors.concat(validate390.errors);
+        vErrors = vErrors === null ? validate408.errors : vErrors.concat(validate408.errors);
         errors = vErrors.length;
       }
     }
     if (data.step !== undefined) {
-      if (!validate81(data.step, {
+      if (!validate87(data.step, {
         instancePath: instancePath + "/step",
         parentData: data,
         parentDataProperty: "step",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate87.errors : vErrors.concat(validate87.errors);
         errors = vErrors.length;
       }
     }
     if (data.weight !== undefined) {
-      if (!validate81(data.weight, {
+      if (!validate87(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
+        vErrors = vErrors === null ? validate87.errors : vErrors.concat(validate87.errors);
         errors = vErrors.length;
       }
     }
     if (data.time !== undefined) {
-      if (!validate82(data.time, {
+      if (!validate88(data.time, {
         instancePath: instancePath + "/time",
         parentData: data,
         parentDataProperty: "time",
         rootData
       })) {
-        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
+        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
         errors = vErrors.length;
       }
     }
     if (data.paused !== undefined) {
-      if (!validate78(data.paused, {
+      if (!validate84(data.paused, {
         instancePath: instancePath + "/paused",
         parentData: data,
         parentDataProperty: "paused",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate85(data.message, {
+      if (!validate93(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
+        vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
         errors = vErrors.length;
       }
     }
     if (data.measuredTime !== undefined) {
-      if (!validate78(data.measuredTime, {
+      if (!validate84(data.measuredTime, {
         instancePath: instancePath + "/measuredTime",
         parentData: data,
         parentDataProperty: "measuredTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate398(data.measurements, {
+      if (!validate416(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
+        vErrors = vErrors === null ? validate416.errors : vErrors.concat(validate416.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate386.errors = vErrors;
+  validate404.errors = vErrors;
   return errors === 0;
 }
-function validate372(data, {
+function validate391(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12818,87 +13409,87 @@ function validate372(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.message !== undefined) {
-      if (!validate373(data.message, {
+      if (!validate92(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
+        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
         errors = vErrors.length;
       }
     }
     if (data.startTime !== undefined) {
-      if (!validate78(data.startTime, {
+      if (!validate84(data.startTime, {
         instancePath: instancePath + "/startTime",
         parentData: data,
         parentDataProperty: "startTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.progressTime !== undefined) {
-      if (!validate78(data.progressTime, {
+      if (!validate84(data.progressTime, {
         instancePath: instancePath + "/progressTime",
         parentData: data,
         parentDataProperty: "progressTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.completeTime !== undefined) {
-      if (!validate78(data.completeTime, {
+      if (!validate84(data.completeTime, {
         instancePath: instancePath + "/completeTime",
         parentData: data,
         parentDataProperty: "completeTime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
     if (data.restartedAt !== undefined) {
-      if (!validate79(data.restartedAt, {
+      if (!validate85(data.restartedAt, {
         instancePath: instancePath + "/restartedAt",
         parentData: data,
         parentDataProperty: "restartedAt",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.routes !== undefined) {
-      if (!validate379(data.routes, {
+      if (!validate397(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate379.errors : vErrors.concat(validate379.errors);
+        vErrors = vErrors === null ? validate397.errors : vErrors.concat(validate397.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate386(data.canary, {
+      if (!validate404(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate386.errors : vErrors.concat(validate386.errors);
+        vErrors = vErrors === null ? validate404.errors : vErrors.concat(validate404.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate372.errors = vErrors;
+  validate391.errors = vErrors;
   return errors === 0;
 }
-const schema172 = {
+const schema179 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -12929,12 +13520,12 @@ const schema172 = {
   },
   "nullable": true
 };
-const schema173 = {
+const schema180 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate415(data, {
+function validate433(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12948,7 +13539,7 @@ function validate415(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema173.enum
+        allowedValues: schema180.enum
       }
     };
     if (vErrors === null) {
@@ -12991,10 +13582,10 @@ function validate415(data, {
     }
     errors++;
   }
-  validate415.errors = vErrors;
+  validate433.errors = vErrors;
   return errors === 0;
 }
-function validate413(data, {
+function validate431(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13100,98 +13691,222 @@ function validate413(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate80(data.revision, {
+      if (!validate86(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.verdict !== undefined) {
+      if (!validate433(data.verdict, {
+        instancePath: instancePath + "/verdict",
+        parentData: data,
+        parentDataProperty: "verdict",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate433.errors : vErrors.concat(validate433.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.reason !== undefined) {
+      if (!validate89(data.reason, {
+        instancePath: instancePath + "/reason",
+        parentData: data,
+        parentDataProperty: "reason",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate89.errors : vErrors.concat(validate89.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.message !== undefined) {
+      if (!validate90(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate90.errors : vErrors.concat(validate90.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.digest !== undefined) {
+      if (!validate91(data.digest, {
+        instancePath: instancePath + "/digest",
+        parentData: data,
+        parentDataProperty: "digest",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.attempts !== undefined) {
+      if (!validate80(data.attempts, {
+        instancePath: instancePath + "/attempts",
+        parentData: data,
+        parentDataProperty: "attempts",
         rootData
       })) {
         vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
-    if (data.verdict !== undefined) {
-      if (!validate415(data.verdict, {
-        instancePath: instancePath + "/verdict",
-        parentData: data,
-        parentDataProperty: "verdict",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate415.errors : vErrors.concat(validate415.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.reason !== undefined) {
-      if (!validate73(data.reason, {
-        instancePath: instancePath + "/reason",
-        parentData: data,
-        parentDataProperty: "reason",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate73.errors : vErrors.concat(validate73.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.message !== undefined) {
-      if (!validate83(data.message, {
-        instancePath: instancePath + "/message",
-        parentData: data,
-        parentDataProperty: "message",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.digest !== undefined) {
-      if (!validate84(data.digest, {
-        instancePath: instancePath + "/digest",
-        parentData: data,
-        parentDataProperty: "digest",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.attempts !== undefined) {
-      if (!validate74(data.attempts, {
-        instancePath: instancePath + "/attempts",
-        parentData: data,
-        parentDataProperty: "attempts",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
-        errors = vErrors.length;
-      }
-    }
     if (data.pod !== undefined) {
-      if (!validate76(data.pod, {
+      if (!validate82(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate82(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
+    if (data.time !== undefined) {
+      if (!validate88(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate413.errors = vErrors;
+  validate431.errors = vErrors;
   return errors === 0;
 }
-const schema174 = {
+const schema181 = {
+  "type": "object",
+  "required": ["revision", "startTime"],
+  "properties": {
+    "revision": {
+      "$ref": "W5GpjkfZRCLa7yfFjmIMJXhllT5xShcWeGBcQ6BJ18"
+    },
+    "startTime": {
+      "$ref": "qYRKxvCYIR2gATND47qSoQmnv46o8cJJzn41jWcQ9I"
+    },
+    "finishTime": {
+      "$ref": "s6O7yYQYezpxKyMd0Xi0kSvpL0OjJHibUneTIDgbqU"
+    },
+    "message": {
+      "$ref": "mRsGa3G0zEWwi43U8Q6OmYYv4l1cjQGcmOmidAmE"
+    }
+  },
+  "nullable": true
+};
+function validate442(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.revision === undefined) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "revision"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (data.startTime === undefined) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/required",
+        keyword: "required",
+        params: {
+          missingProperty: "startTime"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+    if (data.revision !== undefined) {
+      if (!validate86(data.revision, {
+        instancePath: instancePath + "/revision",
+        parentData: data,
+        parentDataProperty: "revision",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.startTime !== undefined) {
+      if (!validate88(data.startTime, {
+        instancePath: instancePath + "/startTime",
+        parentData: data,
+        parentDataProperty: "startTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.finishTime !== undefined) {
+      if (!validate84(data.finishTime, {
+        instancePath: instancePath + "/finishTime",
+        parentData: data,
+        parentDataProperty: "finishTime",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.message !== undefined) {
+      if (!validate92(data.message, {
+        instancePath: instancePath + "/message",
+        parentData: data,
+        parentDataProperty: "message",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate442.errors = vErrors;
+  return errors === 0;
+}
+const schema182 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -13222,12 +13937,12 @@ const schema174 = {
   },
   "nullable": true
 };
-const schema175 = {
+const schema183 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate427(data, {
+function validate451(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13241,7 +13956,7 @@ function validate427(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema175.enum
+        allowedValues: schema183.enum
       }
     };
     if (vErrors === null) {
@@ -13284,15 +13999,15 @@ function validate427(data, {
     }
     errors++;
   }
-  validate427.errors = vErrors;
+  validate451.errors = vErrors;
   return errors === 0;
 }
-const schema176 = {
+const schema184 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate432(data, {
+function validate456(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13334,10 +14049,10 @@ function validate432(data, {
       errors++;
     }
   }
-  validate432.errors = vErrors;
+  validate456.errors = vErrors;
   return errors === 0;
 }
-function validate424(data, {
+function validate448(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13427,98 +14142,98 @@ function validate424(data, {
       errors++;
     }
     if (data.fromRevision !== undefined) {
-      if (!validate80(data.fromRevision, {
+      if (!validate86(data.fromRevision, {
         instancePath: instancePath + "/fromRevision",
         parentData: data,
         parentDataProperty: "fromRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
     if (data.toRevision !== undefined) {
-      if (!validate80(data.toRevision, {
+      if (!validate86(data.toRevision, {
         instancePath: instancePath + "/toRevision",
         parentData: data,
         parentDataProperty: "toRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
+        vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate427(data.trigger, {
+      if (!validate451(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate427.errors : vErrors.concat(validate427.errors);
+        vErrors = vErrors === null ? validate451.errors : vErrors.concat(validate451.errors);
         errors = vErrors.length;
       }
     }
     if (data.message !== undefined) {
-      if (!validate85(data.message, {
+      if (!validate93(data.message, {
         instancePath: instancePath + "/message",
         parentData: data,
         parentDataProperty: "message",
         rootData
       })) {
-        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
+        vErrors = vErrors === null ? validate93.errors : vErrors.concat(validate93.errors);
         errors = vErrors.length;
       }
     }
     if (data.undoneGeneration !== undefined) {
-      if (!validate72(data.undoneGeneration, {
+      if (!validate79(data.undoneGeneration, {
         instancePath: instancePath + "/undoneGeneration",
         parentData: data,
         parentDataProperty: "undoneGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.undone !== undefined) {
-      if (!validate76(data.undone, {
+      if (!validate82(data.undone, {
         instancePath: instancePath + "/undone",
         parentData: data,
         parentDataProperty: "undone",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.fieldManager !== undefined) {
-      if (!validate432(data.fieldManager, {
-        instancePath: instancePath + "/fieldManager",
-        parentData: data,
-        parentDataProperty: "fieldManager",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate432.errors : vErrors.concat(validate432.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.time !== undefined) {
-      if (!validate82(data.time, {
-        instancePath: instancePath + "/time",
-        parentData: data,
-        parentDataProperty: "time",
         rootData
       })) {
         vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
+    if (data.fieldManager !== undefined) {
+      if (!validate456(data.fieldManager, {
+        instancePath: instancePath + "/fieldManager",
+        parentData: data,
+        parentDataProperty: "fieldManager",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate456.errors : vErrors.concat(validate456.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.time !== undefined) {
+      if (!validate88(data.time, {
+        instancePath: instancePath + "/time",
+        parentData: data,
+        parentDataProperty: "time",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate424.errors = vErrors;
+  validate448.errors = vErrors;
   return errors === 0;
 }
-const schema177 = {
+const schema185 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -13536,7 +14251,7 @@ const schema177 = {
   },
   "nullable": true
 };
-function validate437(data, {
+function validate461(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13562,54 +14277,54 @@ function validate437(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.promote !== undefined) {
-      if (!validate75(data.promote, {
+      if (!validate81(data.promote, {
         instancePath: instancePath + "/promote",
         parentData: data,
         parentDataProperty: "promote",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.abort !== undefined) {
-      if (!validate75(data.abort, {
+      if (!validate81(data.abort, {
         instancePath: instancePath + "/abort",
         parentData: data,
         parentDataProperty: "abort",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.pause !== undefined) {
-      if (!validate75(data.pause, {
+      if (!validate81(data.pause, {
         instancePath: instancePath + "/pause",
         parentData: data,
         parentDataProperty: "pause",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.resume !== undefined) {
-      if (!validate75(data.resume, {
+      if (!validate81(data.resume, {
         instancePath: instancePath + "/resume",
         parentData: data,
         parentDataProperty: "resume",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate437.errors = vErrors;
+  validate461.errors = vErrors;
   return errors === 0;
 }
-const schema178 = {
+const schema186 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -13617,7 +14332,7 @@ const schema178 = {
   },
   "nullable": true
 };
-const schema179 = {
+const schema187 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -13638,7 +14353,7 @@ const schema179 = {
     }
   }
 };
-function validate444(data, {
+function validate468(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13696,57 +14411,57 @@ function validate444(data, {
       errors++;
     }
     if (data.revision !== undefined) {
-      if (!validate80(data.revision, {
+      if (!validate86(data.revision, {
         instancePath: instancePath + "/revision",
         parentData: data,
         parentDataProperty: "revision",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.number !== undefined) {
-      if (!validate86(data.number, {
-        instancePath: instancePath + "/number",
-        parentData: data,
-        parentDataProperty: "number",
         rootData
       })) {
         vErrors = vErrors === null ? validate86.errors : vErrors.concat(validate86.errors);
         errors = vErrors.length;
       }
     }
+    if (data.number !== undefined) {
+      if (!validate94(data.number, {
+        instancePath: instancePath + "/number",
+        parentData: data,
+        parentDataProperty: "number",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate94.errors : vErrors.concat(validate94.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.modelVersion !== undefined) {
-      if (!validate41(data.modelVersion, {
+      if (!validate48(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
+        vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
         errors = vErrors.length;
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate79(data.sha256, {
+      if (!validate85(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
+        vErrors = vErrors === null ? validate85.errors : vErrors.concat(validate85.errors);
         errors = vErrors.length;
       }
     }
     if (data.healthySince !== undefined) {
-      if (!validate78(data.healthySince, {
+      if (!validate84(data.healthySince, {
         instancePath: instancePath + "/healthySince",
         parentData: data,
         parentDataProperty: "healthySince",
         rootData
       })) {
-        vErrors = vErrors === null ? validate78.errors : vErrors.concat(validate78.errors);
+        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
         errors = vErrors.length;
       }
     }
@@ -13766,10 +14481,10 @@ function validate444(data, {
     }
     errors++;
   }
-  validate444.errors = vErrors;
+  validate468.errors = vErrors;
   return errors === 0;
 }
-function validate443(data, {
+function validate467(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13812,21 +14527,21 @@ function validate443(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate444(data[i0], {
+      if (!validate468(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate444.errors : vErrors.concat(validate444.errors);
+        vErrors = vErrors === null ? validate468.errors : vErrors.concat(validate468.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate443.errors = vErrors;
+  validate467.errors = vErrors;
   return errors === 0;
 }
-function validate347(data, {
+function validate366(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13852,197 +14567,208 @@ function validate347(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.observedGeneration !== undefined) {
-      if (!validate72(data.observedGeneration, {
+      if (!validate79(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate72.errors : vErrors.concat(validate72.errors);
+        vErrors = vErrors === null ? validate79.errors : vErrors.concat(validate79.errors);
         errors = vErrors.length;
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate349(data.conditions, {
+      if (!validate368(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate349.errors : vErrors.concat(validate349.errors);
+        vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
         errors = vErrors.length;
       }
     }
     if (data.replicas !== undefined) {
-      if (!validate74(data.replicas, {
+      if (!validate80(data.replicas, {
         instancePath: instancePath + "/replicas",
         parentData: data,
         parentDataProperty: "replicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
     if (data.readyReplicas !== undefined) {
-      if (!validate74(data.readyReplicas, {
+      if (!validate80(data.readyReplicas, {
         instancePath: instancePath + "/readyReplicas",
         parentData: data,
         parentDataProperty: "readyReplicas",
         rootData
       })) {
-        vErrors = vErrors === null ? validate74.errors : vErrors.concat(validate74.errors);
+        vErrors = vErrors === null ? validate80.errors : vErrors.concat(validate80.errors);
         errors = vErrors.length;
       }
     }
     if (data.selector !== undefined) {
-      if (!validate75(data.selector, {
+      if (!validate81(data.selector, {
         instancePath: instancePath + "/selector",
         parentData: data,
         parentDataProperty: "selector",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.url !== undefined) {
-      if (!validate75(data.url, {
+      if (!validate81(data.url, {
         instancePath: instancePath + "/url",
         parentData: data,
         parentDataProperty: "url",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.currentRevision !== undefined) {
-      if (!validate76(data.currentRevision, {
+      if (!validate82(data.currentRevision, {
         instancePath: instancePath + "/currentRevision",
         parentData: data,
         parentDataProperty: "currentRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.updateRevision !== undefined) {
-      if (!validate76(data.updateRevision, {
+      if (!validate82(data.updateRevision, {
         instancePath: instancePath + "/updateRevision",
         parentData: data,
         parentDataProperty: "updateRevision",
         rootData
       })) {
-        vErrors = vErrors === null ? validate76.errors : vErrors.concat(validate76.errors);
+        vErrors = vErrors === null ? validate82.errors : vErrors.concat(validate82.errors);
         errors = vErrors.length;
       }
     }
     if (data.modelVersion !== undefined) {
-      if (!validate77(data.modelVersion, {
+      if (!validate83(data.modelVersion, {
         instancePath: instancePath + "/modelVersion",
         parentData: data,
         parentDataProperty: "modelVersion",
         rootData
       })) {
-        vErrors = vErrors === null ? validate77.errors : vErrors.concat(validate77.errors);
+        vErrors = vErrors === null ? validate83.errors : vErrors.concat(validate83.errors);
         errors = vErrors.length;
       }
     }
     if (data.modelDigest !== undefined) {
-      if (!validate84(data.modelDigest, {
+      if (!validate91(data.modelDigest, {
         instancePath: instancePath + "/modelDigest",
         parentData: data,
         parentDataProperty: "modelDigest",
         rootData
       })) {
-        vErrors = vErrors === null ? validate84.errors : vErrors.concat(validate84.errors);
+        vErrors = vErrors === null ? validate91.errors : vErrors.concat(validate91.errors);
         errors = vErrors.length;
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate370(data.resolvedUri, {
+      if (!validate389(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate370.errors : vErrors.concat(validate370.errors);
+        vErrors = vErrors === null ? validate389.errors : vErrors.concat(validate389.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate372(data.rollout, {
+      if (!validate391(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
+        vErrors = vErrors === null ? validate391.errors : vErrors.concat(validate391.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate413(data.preflight, {
+      if (!validate431(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate413.errors : vErrors.concat(validate413.errors);
+        vErrors = vErrors === null ? validate431.errors : vErrors.concat(validate431.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.prefetch !== undefined) {
+      if (!validate442(data.prefetch, {
+        instancePath: instancePath + "/prefetch",
+        parentData: data,
+        parentDataProperty: "prefetch",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate442.errors : vErrors.concat(validate442.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate424(data.rollback, {
+      if (!validate448(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate424.errors : vErrors.concat(validate424.errors);
+        vErrors = vErrors === null ? validate448.errors : vErrors.concat(validate448.errors);
         errors = vErrors.length;
       }
     }
     if (data.retry !== undefined) {
-      if (!validate75(data.retry, {
+      if (!validate81(data.retry, {
         instancePath: instancePath + "/retry",
         parentData: data,
         parentDataProperty: "retry",
         rootData
       })) {
-        vErrors = vErrors === null ? validate75.errors : vErrors.concat(validate75.errors);
+        vErrors = vErrors === null ? validate81.errors : vErrors.concat(validate81.errors);
         errors = vErrors.length;
       }
     }
     if (data.commands !== undefined) {
-      if (!validate437(data.commands, {
+      if (!validate461(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate437.errors : vErrors.concat(validate437.errors);
+        vErrors = vErrors === null ? validate461.errors : vErrors.concat(validate461.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate443(data.history, {
+      if (!validate467(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate443.errors : vErrors.concat(validate443.errors);
+        vErrors = vErrors === null ? validate467.errors : vErrors.concat(validate467.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate347.errors = vErrors;
+  validate366.errors = vErrors;
   return errors === 0;
 }
-function validate87(data, {
+function validate95(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14101,57 +14827,57 @@ function validate87(data, {
       errors++;
     }
     if (data.apiVersion !== undefined) {
-      if (!validate88(data.apiVersion, {
+      if (!validate96(data.apiVersion, {
         instancePath: instancePath + "/apiVersion",
         parentData: data,
         parentDataProperty: "apiVersion",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate88.errors : vErrors.concat(validate88.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.kind !== undefined) {
-      if (!validate90(data.kind, {
-        instancePath: instancePath + "/kind",
-        parentData: data,
-        parentDataProperty: "kind",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate90.errors : vErrors.concat(validate90.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.metadata !== undefined) {
-      if (!validate92(data.metadata, {
-        instancePath: instancePath + "/metadata",
-        parentData: data,
-        parentDataProperty: "metadata",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate92.errors : vErrors.concat(validate92.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.spec !== undefined) {
-      if (!validate96(data.spec, {
-        instancePath: instancePath + "/spec",
-        parentData: data,
-        parentDataProperty: "spec",
         rootData
       })) {
         vErrors = vErrors === null ? validate96.errors : vErrors.concat(validate96.errors);
         errors = vErrors.length;
       }
     }
+    if (data.kind !== undefined) {
+      if (!validate98(data.kind, {
+        instancePath: instancePath + "/kind",
+        parentData: data,
+        parentDataProperty: "kind",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate98.errors : vErrors.concat(validate98.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.metadata !== undefined) {
+      if (!validate100(data.metadata, {
+        instancePath: instancePath + "/metadata",
+        parentData: data,
+        parentDataProperty: "metadata",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate100.errors : vErrors.concat(validate100.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.spec !== undefined) {
+      if (!validate104(data.spec, {
+        instancePath: instancePath + "/spec",
+        parentData: data,
+        parentDataProperty: "spec",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate104.errors : vErrors.concat(validate104.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.status !== undefined) {
-      if (!validate347(data.status, {
+      if (!validate366(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
+        vErrors = vErrors === null ? validate366.errors : vErrors.concat(validate366.errors);
         errors = vErrors.length;
       }
     }
@@ -14171,6 +14897,6 @@ function validate87(data, {
     }
     errors++;
   }
-  validate87.errors = vErrors;
+  validate95.errors = vErrors;
   return errors === 0;
 }

@@ -1,0 +1,58 @@
+import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
+import { timestamp } from '../api/time.ts';
+import { prefetchName } from '../desired/prefetch-pod.ts';
+import type { LivePod, Observed } from '../observed.ts';
+import type { Gate } from './preflight.ts';
+import type { Revision } from './revision.ts';
+
+export type Prefetch = NonNullable<ModelDeploymentStatus['prefetch']>;
+
+/** So many nodes fetch at the same time: they ask one store. */
+const mostAtOnce = 8;
+
+/**
+ * Lets a revision that may be rolled out wait until its model is in the caches of the nodes that run the one before, if that is asked
+ * for. It only ever waits: a node that does not get it keeps nobody from anything, and after the deadline of a rollout
+ * none is waited for. That it is over is kept in the status, so it happens once for a revision.
+ */
+export function afterPrefetch(observed: Observed, asked: Revision, gate: Gate, now: Date): Gate {
+  if (gate.kind !== 'open') return gate;
+  const { spec, status = {} } = observed.model;
+  const revision = asked.metadata.name;
+  const known = status.prefetch?.revision === revision ? status.prefetch : undefined;
+  const running = observed.revisions.find(({ metadata }) => metadata.name === status.updateRevision);
+  const policy = rolloutPolicyOf(spec);
+  const isOver = known?.finishTime !== undefined || running === undefined || running.metadata.name === revision;
+  if (isOver || policy.prefetch !== 'Nodes') return { ...gate, prefetch: known };
+  const nodes = nodesOf(observed).map((node) => ({ node, pod: prefetchPodOf(observed, revision, node) }));
+  const ended = nodes.filter(({ pod }) => pod?.phase === 'Succeeded' || pod?.phase === 'Failed');
+  const startTime = known?.startTime ?? timestamp(now);
+  const isLate = now.getTime() > Date.parse(startTime) + policy.progressDeadlineSeconds * 1000;
+  if (isLate || ended.length === nodes.length) {
+    const fetched = ended.filter(({ pod }) => pod?.phase === 'Succeeded').length;
+    const message = `${fetched} of ${nodes.length} nodes had the model before the rollout`;
+    return { ...gate, prefetch: { revision, startTime, finishTime: timestamp(now), message } };
+  }
+  const fetching = nodes.filter((each) => each.pod !== undefined && !ended.includes(each));
+  const missing = nodes.filter(({ pod }) => pod === undefined).map(({ node }) => node);
+  return {
+    kind: 'prefetching',
+    running,
+    preflight: gate.preflight,
+    prefetch: { revision, startTime },
+    nodes: nodes.length,
+    ended: ended.length,
+    next: missing.slice(0, Math.max(0, mostAtOnce - fetching.length)),
+  };
+}
+
+/** Where pods of the model run now, and those that replace them may. */
+function nodesOf({ pods }: Observed): readonly string[] {
+  const staying = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  return Array.from(new Set(staying.flatMap(({ node }) => (node === undefined ? [] : [node])))).sort();
+}
+
+function prefetchPodOf({ prefetchPods }: Observed, revision: string, node: string): LivePod | undefined {
+  const name = prefetchName(revision, node);
+  return prefetchPods.find(({ metadata }) => metadata.name === name);
+}
