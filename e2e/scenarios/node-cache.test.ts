@@ -63,8 +63,9 @@ async function ask(
 }
 
 /** What the pods of a model say of where they have it from. */
-async function origins({ kubectl }: Scenario): Promise<readonly string[]> {
-  const logs = await kubectl(['logs', '-l', 'serving.slipway.dev/model-deployment=iris', '--tail=-1']);
+async function origins({ kubectl }: Scenario, version = '1'): Promise<readonly string[]> {
+  const ofVersion = `serving.slipway.dev/model-deployment=iris,app.kubernetes.io/version=${version}`;
+  const logs = await kubectl(['logs', '-l', ofVersion, '--tail=-1']);
   return Array.from(logs.matchAll(/"from":"(\w+)"/g), ([, from = '']) => from).sort();
 }
 
@@ -79,8 +80,11 @@ test('the second pod of a node has the model from its cache, and asks no store',
   await scenario.waitReady('iris');
   await logged('the cache of the node has the model now');
   expect(asked).toBe(1);
-  await scenario.kubectl(['scale', 'mdeploy/iris', '--replicas=3']);
-  await scenario.waitReady('iris');
+  await ask(scenario, '1', 3);
+  await eventually(
+    () => scenario.field('mdeploy/iris', '{.status.readyReplicas}'),
+    (ready) => ready === '3',
+  );
   expect(await origins(scenario)).toEqual(['NodeCache', 'NodeCache', 'Store']);
   expect(asked).toBe(1);
   const { inputs, outputs } = exampleAnswers('iris', '1');
@@ -115,7 +119,7 @@ test('a version that is to be on the nodes before is fetched there, and then rol
   await scenario.waitReady('iris', 120);
   expect(await scenario.field('mdeploy/iris', '{.status.modelVersion}')).toBe('2');
   expect(asked).toBe(before + 1);
-  expect(await origins(scenario)).toEqual(['NodeCache', 'NodeCache']);
+  expect(await origins(scenario, '2')).toEqual(['NodeCache', 'NodeCache']);
   expect(await scenario.field('pods', '{.items[*].metadata.name}')).not.toContain('prefetch');
 }, 180_000);
 
