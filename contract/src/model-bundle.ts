@@ -106,79 +106,85 @@ export type BundlePart =
 /**
  * Reads a bundle as it comes, and checks that it is the model that it is to be. What was read before the end is none of it until the
  * end is reached.
- *
- * @param sha256 what the model is to have
- * @throws InvalidBundle for other bytes, or more or fewer of them; what the chunks throw
  */
-export async function* readBundle(chunks: AsyncIterable<Buffer>, sha256: string): AsyncGenerator<BundlePart> {
-  const bytes = new Bytes(chunks);
-  const header = parseBundleHeader(await bytes.line(mostHeaderBytes), sha256);
-  yield { kind: 'header', header };
-  for (const file of header.files) {
+export class BundleReader {
+  readonly #sha256: string;
+  /** Of the header, until all of it has come. */
+  #line: Buffer[] | undefined = [];
+  #lineBytes = 0;
+  #files: readonly BundledFile[] = [];
+  #at = -1;
+  /** Of the file that is read now. */
+  #left = 0;
+  #hash = createHash('sha256');
+
+  /** @param sha256 what the model is to have */
+  constructor(sha256: string) {
+    this.#sha256 = sha256;
+  }
+
+  /**
+   * @param chunk what comes next; the parts share its memory
+   * @throws InvalidBundle for other bytes than there are to be, or more
+   */
+  *read(chunk: Buffer): Generator<BundlePart> {
+    const rest = this.#line === undefined ? chunk : yield* this.#readLine(chunk, this.#line);
+    yield* this.#readFiles(rest);
+  }
+
+  /** @throws InvalidBundle where the end is not reached */
+  end(): void {
+    if (this.#line !== undefined) throw new InvalidBundle('it ends within its header');
+    if (this.#at < this.#files.length) throw new InvalidBundle(`it ends ${this.#left} bytes before the end of a file`);
+  }
+
+  /** @returns what follows the line */
+  *#readLine(chunk: Buffer, before: Buffer[]): Generator<BundlePart, Buffer> {
+    const end = chunk.indexOf(0x0a);
+    const part = end === -1 ? chunk : chunk.subarray(0, end);
+    this.#lineBytes += part.length;
+    if (this.#lineBytes >= mostHeaderBytes)
+      throw new InvalidBundle(`its header has more than ${mostHeaderBytes} bytes`);
+    before.push(part);
+    if (end === -1) return chunk.subarray(chunk.length);
+    this.#line = undefined;
+    const header = parseBundleHeader(Buffer.concat(before), this.#sha256);
+    this.#files = header.files;
+    yield { kind: 'header', header };
+    yield* this.#next();
+    return chunk.subarray(end + 1);
+  }
+
+  *#readFiles(bytes: Buffer): Generator<BundlePart> {
+    let rest = bytes;
+    while (rest.length > 0) {
+      if (this.#at === this.#files.length) throw new InvalidBundle('there are more bytes than the header says');
+      const part = rest.subarray(0, this.#left);
+      rest = rest.subarray(part.length);
+      this.#left -= part.length;
+      this.#hash.update(part);
+      yield { kind: 'bytes', bytes: part };
+      if (this.#left === 0) yield* this.#finished();
+    }
+  }
+
+  *#finished(): Generator<BundlePart> {
+    const file = this.#files[this.#at];
+    const found = this.#hash.digest('hex');
+    if (file !== undefined && found !== file.sha256)
+      throw new InvalidBundle(`${file.name} has sha256 ${found}, not ${file.sha256}`);
+    yield* this.#next();
+  }
+
+  /** Begins with the next file; of one without bytes, it is the end as well. */
+  *#next(): Generator<BundlePart> {
+    this.#at += 1;
+    const file = this.#files[this.#at];
+    if (file === undefined) return;
+    this.#hash = createHash('sha256');
+    this.#left = file.bytes;
     yield { kind: 'file', file };
-    const hash = createHash('sha256');
-    for await (const chunk of bytes.next(file.bytes)) {
-      hash.update(chunk);
-      yield { kind: 'bytes', bytes: chunk };
-    }
-    const found = hash.digest('hex');
-    if (found !== file.sha256) throw new InvalidBundle(`${file.name} has sha256 ${found}, not ${file.sha256}`);
-  }
-  if (!(await bytes.isAtEnd())) throw new InvalidBundle('there are more bytes than the header says');
-}
-
-/** What comes in chunks of any length, by lengths that are asked for. */
-class Bytes {
-  readonly #chunks: AsyncIterator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
-
-  constructor(chunks: AsyncIterable<Buffer>) {
-    this.#chunks = chunks[Symbol.asyncIterator]();
-  }
-
-  /** @returns false where there are no more bytes */
-  async #fill(): Promise<boolean> {
-    while (this.#rest.length === 0) {
-      const { done, value } = await this.#chunks.next();
-      if (done === true) return false;
-      this.#rest = value;
-    }
-    return true;
-  }
-
-  #take(length: number): Buffer {
-    const taken = this.#rest.subarray(0, length);
-    this.#rest = this.#rest.subarray(length);
-    return taken;
-  }
-
-  /** @returns what is before the next line feed */
-  async line(mostLength: number): Promise<Buffer> {
-    const parts: Buffer[] = [];
-    for (let length = 0; length < mostLength; ) {
-      if (!(await this.#fill())) throw new InvalidBundle('it ends within its header');
-      const end = this.#rest.indexOf(0x0a);
-      const part = this.#take(end === -1 ? this.#rest.length : end);
-      parts.push(part);
-      length += part.length;
-      if (end === -1) continue;
-      this.#take(1);
-      if (length < mostLength) return Buffer.concat(parts);
-    }
-    throw new InvalidBundle(`its header has more than ${mostLength} bytes`);
-  }
-
-  async *next(length: number): AsyncGenerator<Buffer> {
-    for (let left = length; left > 0; ) {
-      if (!(await this.#fill())) throw new InvalidBundle(`it ends ${left} bytes before the end of a file`);
-      const chunk = this.#take(left);
-      left -= chunk.length;
-      yield chunk;
-    }
-  }
-
-  async isAtEnd(): Promise<boolean> {
-    return !(await this.#fill());
+    if (file.bytes === 0) yield* this.#finished();
   }
 }
 

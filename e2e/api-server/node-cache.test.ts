@@ -11,7 +11,7 @@ import { cachedModelPath } from '../../contract/src/node-cache.ts';
 import { exampleModel, testModel } from '../../inference-pod/test/models.ts';
 import { type RunningPod, startPod } from '../../inference-pod/test/running-pod.ts';
 import { eventually } from '../eventually.ts';
-import { portOf } from '../stores/played-store.ts';
+import { portOf } from '../free-port.ts';
 import { grantCacheRights, type RunningCache, startCache, tokenOf } from './running-cache.ts';
 import { makeNamespace, testClient } from './test-cluster.ts';
 

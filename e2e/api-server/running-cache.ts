@@ -9,7 +9,7 @@ import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { ApiError } from '../../operator/src/kube/errors.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { eventually } from '../eventually.ts';
-import { freePort } from '../stores/played-store.ts';
+import { freePort } from '../free-port.ts';
 import { testKubeconfig } from './test-cluster.ts';
 
 const repository = join(import.meta.dirname, '../..');

@@ -11,7 +11,7 @@ import { grantCacheRights, startCache, tokenOf } from '../api-server/running-cac
 import { makeNamespace, testClient } from '../api-server/test-cluster.ts';
 import { startApiServer } from '../cluster/api-server.ts';
 import { print, step } from '../cluster/progress.ts';
-import { portOf } from '../stores/played-store.ts';
+import { portOf } from '../free-port.ts';
 import { lookUpModel } from './lookup-model.ts';
 
 interface Start {

@@ -10,7 +10,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { cacheFolder } from '../cluster/cache.ts';
 import { run } from '../cluster/command.ts';
 import { eventually } from '../eventually.ts';
-import { freePort, iris, listen, Workplace } from '../stores/played-store.ts';
+import { freePort } from '../free-port.ts';
+import { iris, listen, Workplace } from '../stores/played-store.ts';
 
 /** Models of Azure Storage (Azurite, Microsoft's own server for tests), which checks signatures. Entra is played. */
 const version = '3.37.0';

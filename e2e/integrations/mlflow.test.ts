@@ -8,7 +8,8 @@ import { pythonWith } from '../../inference-pod/test/clients/environment.ts';
 import { startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { eventually } from '../eventually.ts';
-import { freePort, iris, listen, startStore, Workplace } from '../stores/played-store.ts';
+import { freePort } from '../free-port.ts';
+import { iris, listen, startStore, Workplace } from '../stores/played-store.ts';
 
 /**
  * Models of MLflow's registry: of a tracking server that hands out its artifacts, and of one that has them in a store that speaks S3

@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { exampleModel } from '../../inference-pod/test/models.ts';
 import { network } from '../cluster/node.ts';
-import { portOf } from '../stores/played-store.ts';
+import { portOf } from '../free-port.ts';
 import { setInChart } from './chart-setting.ts';
 import { eventually, exampleAnswers, predict, type Scenario, startScenario } from './scenario.ts';
 

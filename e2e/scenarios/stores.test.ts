@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { exampleModel } from '../../inference-pod/test/models.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { network } from '../cluster/node.ts';
-import { freePort, startStore } from '../stores/played-store.ts';
+import { freePort } from '../free-port.ts';
+import { startStore } from '../stores/played-store.ts';
 import { pushArtifact } from '../stores/pushed-artifact.ts';
 import { eventually, exampleAnswers, predict, type Scenario, startScenario } from './scenario.ts';
 

@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ensureBinaries } from '../cluster/binaries.ts';
+import { freePort, portOf } from '../free-port.ts';
 import { makeCertificates } from './certificates.ts';
 import { type PlayedProxy, startProxy } from './played-proxy.ts';
-import { freePort, iris, listen, portOf, startStore, Workplace } from './played-store.ts';
+import { iris, listen, startStore, Workplace } from './played-store.ts';
 
 /**
  * Models of Google Cloud Storage (fake-gcs-server). That lets everybody in, so before it stands what does not: it gives tokens for what

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { portOf } from './played-store.ts';
+import { portOf } from '../free-port.ts';
 
 /** A proxy that looks up names itself: wherever it is said to lead, it leads to one port of this machine. */
 export interface PlayedProxy {

@@ -4,13 +4,13 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:http';
-import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import { exampleModel } from '../../inference-pod/test/models.ts';
 import { failToStartIn, startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { eventually } from '../eventually.ts';
+import { portOf } from '../free-port.ts';
 
 /** The model that every store has. */
 export const iris = exampleModel('iris', '1').path;
@@ -79,20 +79,6 @@ export class Workplace {
   async remove(): Promise<void> {
     await rm(this.folder, { recursive: true });
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const port = portOf(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-export function portOf(server: { address(): unknown }): number {
-  const address = server.address();
-  if (typeof address !== 'object' || address === null || !('port' in address)) throw new Error('there is no port');
-  return Number(address.port);
 }
 
 /** Starts a server of HTTP, and waits until it answers. */

@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { failToStartIn, startPodIn } from '../../inference-pod/test/running-pod.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
 import { eventually } from '../eventually.ts';
-import { freePort, iris, listen, startStore, Workplace } from './played-store.ts';
+import { freePort } from '../free-port.ts';
+import { iris, listen, startStore, Workplace } from './played-store.ts';
 import { digestOf, pushArtifact, pushIndex } from './pushed-artifact.ts';
 
 /**

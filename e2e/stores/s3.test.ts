@@ -3,7 +3,8 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { ensureBinaries } from '../cluster/binaries.ts';
-import { freePort, iris, startStore, Workplace } from './played-store.ts';
+import { freePort } from '../free-port.ts';
+import { iris, startStore, Workplace } from './played-store.ts';
 
 /** Models of a store that speaks S3 and checks every signature (versitygw). */
 const keys = { AWS_ACCESS_KEY_ID: 'the-key', AWS_SECRET_ACCESS_KEY: 'the-secret-of-the-store' };

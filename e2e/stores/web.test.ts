@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { portOf } from '../free-port.ts';
 import { makeCertificates } from './certificates.ts';
 import { type PlayedProxy, startProxy } from './played-proxy.ts';
-import { iris, portOf, Workplace } from './played-store.ts';
+import { iris, Workplace } from './played-store.ts';
 
 /** Models of a web server behind TLS of an authority of one's own, a password, and a proxy. */
 const authorization = 'Basic dXNlcjp0aGUtcGFzc3dvcmQ=';

@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { bundleHeaderLine, InvalidBundle, isSha256, readBundle } from '../../contract/src/model-bundle.ts';
+import { BundleReader, bundleHeaderLine, InvalidBundle, isSha256 } from '../../contract/src/model-bundle.ts';
 
 /** Whose it is: digests are public, so who knows one of another namespace's model must not be given it. */
 export interface ModelKey {
@@ -136,14 +136,18 @@ export class ModelStore {
 
   /** What is to be written of a bundle: the header anew, so that it is no longer than it was, and then the bytes as they come. */
   async *#checked({ sha256 }: ModelKey, length: number, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    const reader = new BundleReader(sha256);
     let written = 0;
-    for await (const part of readBundle(chunks, sha256)) {
-      if (part.kind === 'file') continue;
-      const bytes = part.kind === 'header' ? bundleHeaderLine(part.header) : part.bytes;
-      written += bytes.length;
-      if (written > length) throw new InvalidBundle(`it has more than the ${length} bytes that it was to have`);
-      yield bytes;
+    for await (const chunk of chunks) {
+      for (const part of reader.read(chunk)) {
+        if (part.kind === 'file') continue;
+        const bytes = part.kind === 'header' ? bundleHeaderLine(part.header) : part.bytes;
+        written += bytes.length;
+        if (written > length) throw new InvalidBundle(`it has more than the ${length} bytes that it was to have`);
+        yield bytes;
+      }
     }
+    reader.end();
   }
 
   /** @param bytes for which there is to be room beside what is kept */

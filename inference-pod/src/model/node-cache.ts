@@ -5,12 +5,14 @@ import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import {
   type BundleHeader,
+  type BundlePart,
+  BundleReader,
   bundleHeaderLine,
   bytesOfFiles,
   InvalidBundle,
-  readBundle,
 } from '../../../contract/src/model-bundle.ts';
 import { cachedModelPath } from '../../../contract/src/node-cache.ts';
+import { type CacheAnswer, getFromCache } from './cache-connection.ts';
 
 /** The cache of the node that this pod runs on. */
 export interface NodeCache {
@@ -47,50 +49,49 @@ export async function takeModel(
   { maxBytes, onProgress, signal }: TakeOptions,
 ): Promise<BundleHeader | undefined> {
   const patience = new Patience(signal);
-  const dispatcher = await cacheDispatcher();
+  let answer: CacheAnswer | undefined;
   try {
     patience.atMost(answerMilliseconds);
-    const answer = await dispatcher.request({
-      origin: url,
-      path: cachedModelPath(sha256),
-      method: 'GET',
-      headers: await authorization(tokenFile),
-      signal: patience.signal,
-    });
-    if (answer.statusCode === 404) return undefined;
-    if (answer.statusCode !== 200) throw new Error(await refusal(answer));
-    return await unbundle(answer.body);
+    const to = new URL(cachedModelPath(sha256), url);
+    answer = await getFromCache(to, await authorization(tokenFile), patience.signal);
+    const { status, body } = answer;
+    if (status === 404) return undefined;
+    if (status !== 200) throw new Error(refusal(status, await textOf(body)));
+    return await unbundle(body);
   } catch (error) {
-    if (!(error instanceof InvalidBundle)) throw error;
     // It would be sent to the next one as well.
-    await forget({ url, tokenFile }, sha256, dispatcher, signal).catch(() => undefined);
+    if (error instanceof InvalidBundle) await forget({ url, tokenFile }, sha256, signal).catch(() => undefined);
     throw error;
   } finally {
     patience.end();
-    await dispatcher.destroy();
+    answer?.end();
   }
 
   async function unbundle(chunks: AsyncIterable<Buffer>): Promise<BundleHeader | undefined> {
+    const reader = new BundleReader(sha256);
     const files = new Files(folder);
     let header: BundleHeader | undefined;
-    let total = 0;
-    try {
-      for await (const part of readBundle(chunks, sha256)) {
-        switch (part.kind) {
-          case 'header':
-            header = part.header;
-            total = bytesOfFiles(header.files);
-            if (total > maxBytes) throw new Error(`the model has ${total} bytes, and ${maxBytes} are accepted`);
-            patience.atMost(answerMilliseconds + total / leastBytesPerMillisecond);
-            break;
-          case 'file':
-            await files.begin(part.file.path);
-            break;
-          case 'bytes':
-            onProgress(await files.write(part.bytes), total);
-            break;
+    const take = async (part: BundlePart) => {
+      switch (part.kind) {
+        case 'header': {
+          header = part.header;
+          const total = bytesOfFiles(header.files);
+          if (total > maxBytes) throw new Error(`the model has ${total} bytes, and ${maxBytes} are accepted`);
+          patience.atMost(answerMilliseconds + total / leastBytesPerMillisecond);
+          return;
         }
+        case 'file':
+          return files.begin(part.file.path);
+        case 'bytes':
+          return files.write(part.bytes);
       }
+    };
+    try {
+      for await (const chunk of chunks) {
+        for (const part of reader.read(chunk)) await take(part);
+        if (header !== undefined) onProgress(files.bytes, bytesOfFiles(header.files));
+      }
+      reader.end();
     } finally {
       await files.end();
     }
@@ -132,7 +133,8 @@ export async function offerModel(
       body: Readable.from(bundle(line, folder, header)),
       signal: patience.signal,
     });
-    if (answer.statusCode !== 201 && answer.statusCode !== 409) throw new Error(await refusal(answer));
+    if (answer.statusCode !== 201 && answer.statusCode !== 409)
+      throw new Error(refusal(answer.statusCode, await answer.body.text()));
     await answer.body.dump();
     return answer.statusCode === 201;
   } finally {
@@ -146,20 +148,20 @@ async function* bundle(line: Buffer, folder: string, { files }: BundleHeader): A
   for (const { path } of files) yield* createReadStream(join(folder, path)) as AsyncIterable<Buffer>;
 }
 
-async function forget(
-  { url, tokenFile }: NodeCache,
-  sha256: string,
-  dispatcher: Dispatcher,
-  signal: AbortSignal,
-): Promise<void> {
-  const { body } = await dispatcher.request({
-    origin: url,
-    path: cachedModelPath(sha256),
-    method: 'DELETE',
-    headers: await authorization(tokenFile),
-    signal: AbortSignal.any([signal, AbortSignal.timeout(answerMilliseconds)]),
-  });
-  await body.dump();
+async function forget({ url, tokenFile }: NodeCache, sha256: string, signal: AbortSignal): Promise<void> {
+  const dispatcher = await cacheDispatcher();
+  try {
+    const { body } = await dispatcher.request({
+      origin: url,
+      path: cachedModelPath(sha256),
+      method: 'DELETE',
+      headers: await authorization(tokenFile),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(answerMilliseconds)]),
+    });
+    await body.dump();
+  } finally {
+    await dispatcher.destroy();
+  }
 }
 
 /** Never through a proxy. */
@@ -177,9 +179,19 @@ async function authorization(tokenFile: string): Promise<{ readonly authorizatio
   return { authorization: `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}` };
 }
 
-async function refusal({ statusCode, body }: Dispatcher.ResponseData): Promise<string> {
-  const text = await body.text();
-  return `it answered ${statusCode}: ${text.slice(0, 300)}`;
+function refusal(status: number, text: string): string {
+  return `it answered ${status}: ${text.slice(0, 300)}`;
+}
+
+const mostRefusalBytes = 65_536;
+
+async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
+  let text = '';
+  for await (const chunk of body) {
+    text += chunk;
+    if (text.length > mostRefusalBytes) break;
+  }
+  return text;
 }
 
 /** A signal that comes when something takes too long, of which there is more than one in a row. */
@@ -204,11 +216,13 @@ class Patience {
   }
 }
 
-/** Files that are written one after another. */
+/** Files that are written one after another: what comes next is looked at while what came before is written. */
 class Files {
   readonly #folder: string;
   #file: Awaited<ReturnType<typeof open>> | undefined;
-  #bytes = 0;
+  #writing: Promise<void> | undefined;
+  /** Of all files until now. */
+  bytes = 0;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -221,16 +235,22 @@ class Files {
     this.#file = await open(whole, 'wx');
   }
 
-  /** @returns the bytes of all files until now */
-  async write(chunk: Buffer): Promise<number> {
-    await this.#file?.appendFile(chunk);
-    this.#bytes += chunk.length;
-    return this.#bytes;
+  async write(chunk: Buffer): Promise<void> {
+    await this.#writing;
+    this.#writing = this.#file?.appendFile(chunk);
+    // That it has failed is told to who waits for it.
+    this.#writing?.catch(() => undefined);
+    this.bytes += chunk.length;
   }
 
   async end(): Promise<void> {
-    const file = this.#file;
+    const [file, writing] = [this.#file, this.#writing];
     this.#file = undefined;
-    await file?.close();
+    this.#writing = undefined;
+    try {
+      await writing;
+    } finally {
+      await file?.close();
+    }
   }
 }
