@@ -228,22 +228,26 @@ describe('a cache that is no help costs time, and not the start', () => {
     const header = bundleHeaderLine({
       files: [{ path: 'model.onnx', name: 'm', location: 'm', bytes: iris.length, sha256: digestOf(iris) }],
     });
-    let answer: (response: { write(bytes: Buffer): void; end(bytes: Buffer): void }) => void = () => undefined;
+    let sent: Buffer = Buffer.alloc(0);
+    let length = 0;
     const played = createServer((request, response) => {
       if (request.method !== 'GET') return void response.writeHead(404).end();
-      answer(response);
+      response.writeHead(200, { 'content-length': length });
+      if (sent.length === length) response.end(sent);
+      else response.write(sent);
     });
     await new Promise<void>((resolve) => played.listen(0, '127.0.0.1', resolve));
     const url = `http://127.0.0.1:${portOf(played)}`;
-    answer = (response) => response.write(Buffer.concat([header, iris.subarray(0, 10)]));
-    await expectStarted({ url }, 'it takes more than 5000 ms');
-    answer = (response) => response.end(Buffer.concat([header, iris, iris]));
-    await expectStarted({ url }, 'more bytes than the header says');
+    const expectRefused = async (bytes: Buffer, reason: string, announced = bytes.length) => {
+      [sent, length] = [bytes, announced];
+      await expectStarted({ url }, reason);
+    };
+    await expectRefused(Buffer.concat([header, iris.subarray(0, 10)]), 'it takes more than 5000 ms', 2000);
+    await expectRefused(Buffer.concat([header, iris, iris]), 'more bytes than the header says');
+    await expectRefused(Buffer.concat([header, iris.subarray(1)]), 'it ends 1 bytes before the end of a file');
     const outside = header.toString().replace('model.onnx', '../../../outside');
-    answer = (response) => response.end(Buffer.concat([Buffer.from(outside), iris]));
-    await expectStarted({ url }, 'leaves the folder of the model');
-    answer = (response) => response.end(Buffer.alloc(8 * 2 ** 20, 'a'));
-    await expectStarted({ url }, 'its header has more than');
+    await expectRefused(Buffer.concat([Buffer.from(outside), iris]), 'leaves the folder of the model');
+    await expectRefused(Buffer.alloc(8 * 2 ** 20, 'a'), 'its header has more than');
     played.closeAllConnections();
     played.close();
   });

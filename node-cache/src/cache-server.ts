@@ -61,7 +61,8 @@ function createCacheApp({ store, callers, metrics, log }: Omit<CacheServerOption
     const key = await keyOf(request);
     const length = Number(request.headers['content-length'] ?? Number.NaN);
     if (!Number.isSafeInteger(length)) throw new InvalidBundle('the header content-length is missing');
-    await store.write(key, length, request);
+    // What is wrong with it is answered, so the connection has to last.
+    await store.write(key, length, request.iterator({ destroyOnReturn: false }));
     metrics.count('kept');
     log.info({ ...key, bytes: length }, 'a model is kept');
     response.status(201).end();
