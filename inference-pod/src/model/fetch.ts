@@ -2,16 +2,16 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bytesOfFiles, digestOfFiles } from '../../../contract/src/model-bundle.ts';
 import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
-import { isResolved, mayMove } from '../../../contract/src/resolved-uri.ts';
 import { digestOfSigner } from '../../../contract/src/signed-model.ts';
 import { archiveFormatOf } from './archive-format.ts';
+import { takeCached } from './cached-model.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import type { Credentials } from './credentials.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
-import { type KeptFile, type KeptModel, keepRecord, keptModel } from './kept-model.ts';
+import { type KeptFile, type KeptModel, keepRecord, keptIn, keptModel, modelPath } from './kept-model.ts';
 import { mlflowFileName, modelInFolder, mostBytesOfMlflowFile } from './mlflow-folder.ts';
-import { type NodeCache, offerModel, takeModel } from './node-cache.ts';
+import type { NodeCache } from './node-cache.ts';
 import { Passing } from './passing-failure.ts';
 import { checkSignature, copySignature, isStillTrusted, type Signer, signatureName, signatureOf } from './signature.ts';
 import { type ModelSource, parseModelSource } from './source.ts';
@@ -54,9 +54,6 @@ export interface ModelFile {
 /** Where its bytes were: in its store, in the cache of the node, or in the volume of this pod, by an earlier container. */
 export type ModelOrigin = 'Store' | 'NodeCache' | 'EarlierContainer';
 
-/** What the model itself is called in the work directory, whatever it is called where it comes from. */
-const modelPath = 'model.onnx';
-
 /**
  * Copies a model, and the files beside it that have its data, into the work directory while sizes and digests are checked, whatever its
  * source, so that the bytes that are verified are the bytes that are loaded. What an earlier container of this pod has copied
@@ -96,7 +93,6 @@ function redactedError(error: StartupError, credentials: Credentials): StartupEr
   return message === error.message ? error : new StartupError(error.reason, message, { cause: error.cause });
 }
 
-const keptIn = (directory: string) => join(directory, 'model');
 const unpackedIn = (directory: string) => join(directory, 'unpacked');
 
 async function fetchAnew(
@@ -125,64 +121,6 @@ async function fetchFromStore(
 ): Promise<KeptModel> {
   const located = await locate(uri, source, partial, options, signal);
   return fetchFiles(located, partial, options, signal);
-}
-
-/** @returns undefined where the cache has no such model: it is in its store */
-async function takeCached(
-  uri: string,
-  partial: string,
-  { nodeCache, sha256, signer, companions = [], maxBytes, onProgress = () => undefined, ...options }: FetchOptions,
-  signal: AbortSignal,
-): Promise<KeptModel | undefined> {
-  if (nodeCache === undefined || sha256 === undefined) return undefined;
-  try {
-    const header = await takeModel(nodeCache, sha256, partial, signatureOf(partial), { maxBytes, onProgress, signal });
-    if (header === undefined) return undefined;
-    const { files } = header;
-    const resolvedUri = resolvedByOther(uri, header.resolvedUri);
-    const format = await archiveFormatOf(join(partial, modelPath));
-    const missing =
-      format === undefined ? companions.find((name) => !files.some(({ path }) => path === name)) : undefined;
-    if (missing !== undefined) throw new Error(`it has no ${missing} beside the model`);
-    if (signer !== undefined) await checkSignature(partial, files, signer);
-    return { files, sha256, resolvedUri, format };
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    options.onCacheFailure?.(describe(error));
-    return undefined;
-  }
-}
-
-/** @throws Error where who has fetched it asked by a name that has led elsewhere */
-function resolvedByOther(uri: string, resolvedUri: string | undefined): string | undefined {
-  if (!mayMove(uri)) return resolvedUri === uri ? uri : undefined;
-  if (resolvedUri !== undefined && isResolved(uri, resolvedUri)) return resolvedUri;
-  throw new Error('it does not know what the URI of this pod leads to');
-}
-
-/**
- * Offers a model that was fetched from its store to the cache of the node.
- *
- * @returns whether the cache has taken it, and had not had it
- * @throws Error where the cache is away, or does not take it
- */
-export async function offerFetched(
-  nodeCache: NodeCache,
-  { files, sha256, resolvedUri }: KeptModel,
-  directory: string,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const folder = keptIn(directory);
-  const signature = await readFile(signatureOf(folder), 'utf8').catch((error: unknown) => {
-    if (isMissing(error)) return undefined;
-    throw error;
-  });
-  const header = {
-    files,
-    ...(resolvedUri === undefined ? {} : { resolvedUri }),
-    ...(signature === undefined ? {} : { signature }),
-  };
-  return offerModel(nodeCache, sha256, folder, header, signal);
 }
 
 /** What is to be loaded of a folder whose bytes are verified: of an archive, what is in it. */
@@ -359,8 +297,4 @@ function fetchFailure(error: unknown, from: string, options: FetchOptions, signa
 
 function isNoSpace(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-}
-
-function isMissing(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
 }

@@ -46,7 +46,7 @@ export async function takeModel(
   sha256: string,
   folder: string,
   signaturePath: string,
-  { maxBytes, onProgress, signal }: TakeOptions,
+  { signal, ...limits }: TakeOptions,
 ): Promise<BundleHeader | undefined> {
   const patience = new Patience(signal);
   let answer: CacheAnswer | undefined;
@@ -57,7 +57,10 @@ export async function takeModel(
     const { status, body } = answer;
     if (status === 404) return undefined;
     if (status !== 200) throw new Error(refusal(status, await textOf(body)));
-    return await unbundle(body);
+    const onHeader = (bytes: number) => patience.atMost(answerMilliseconds + bytes / leastBytesPerMillisecond);
+    const header = await unbundle(body, new BundleReader(sha256), folder, { ...limits, onHeader });
+    if (header?.signature !== undefined) await writeFile(signaturePath, header.signature);
+    return header;
   } catch (error) {
     // It would be sent to the next one as well.
     if (error instanceof InvalidBundle) await forget({ url, tokenFile }, sha256, signal).catch(() => undefined);
@@ -66,38 +69,41 @@ export async function takeModel(
     patience.end();
     answer?.end();
   }
+}
 
-  async function unbundle(chunks: AsyncIterable<Buffer>): Promise<BundleHeader | undefined> {
-    const reader = new BundleReader(sha256);
-    const files = new Files(folder);
-    let header: BundleHeader | undefined;
-    const take = async (part: BundlePart) => {
-      switch (part.kind) {
-        case 'header': {
-          header = part.header;
-          const total = bytesOfFiles(header.files);
-          if (total > maxBytes) throw new Error(`the model has ${total} bytes, and ${maxBytes} are accepted`);
-          patience.atMost(answerMilliseconds + total / leastBytesPerMillisecond);
-          return;
-        }
-        case 'file':
-          return files.begin(part.file.path);
-        case 'bytes':
-          return files.write(part.bytes);
-      }
-    };
-    try {
-      for await (const chunk of chunks) {
-        for (const part of reader.read(chunk)) await take(part);
-        if (header !== undefined) onProgress(files.bytes, bytesOfFiles(header.files));
-      }
-      reader.end();
-    } finally {
-      await files.end();
+/** Puts the files of a bundle where they belong, while they are checked. */
+async function unbundle(
+  chunks: AsyncIterable<Buffer>,
+  reader: BundleReader,
+  folder: string,
+  { maxBytes, onProgress, onHeader }: Omit<TakeOptions, 'signal'> & { readonly onHeader: (bytes: number) => void },
+): Promise<BundleHeader | undefined> {
+  const files = new Files(folder);
+  let header: BundleHeader | undefined;
+  let total = 0;
+  const take = async (part: BundlePart) => {
+    switch (part.kind) {
+      case 'header':
+        header = part.header;
+        total = bytesOfFiles(header.files);
+        if (total > maxBytes) throw new Error(`the model has ${total} bytes, and ${maxBytes} are accepted`);
+        return onHeader(total);
+      case 'file':
+        return files.begin(part.file.path);
+      case 'bytes':
+        return files.write(part.bytes);
     }
-    if (header?.signature !== undefined) await writeFile(signaturePath, header.signature);
-    return header;
+  };
+  try {
+    for await (const chunk of chunks) {
+      for (const part of reader.read(chunk)) await take(part);
+      if (header !== undefined) onProgress(files.bytes, total);
+    }
+    reader.end();
+  } finally {
+    await files.end();
   }
+  return header;
 }
 
 /**
