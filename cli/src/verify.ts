@@ -39,7 +39,7 @@ export async function verified(
   const nameOf = (path: string) => relative(dirname(model), path).split(sep).join('/');
   const first = await signedFile(model, nameOf(model));
   const others = await Promise.all(beside.map((path) => signedFile(path, nameOf(path))));
-  await verifySignature(signature, signer, [first, ...others]);
+  await verifySignature(signature, signer, [first, ...others], new Date());
   const files = [first, ...others].map(({ name, sha256 }) => `${sha256}  ${name}`);
   return [`signed by ${signerInWords(signer)}:`, ...files].join('\n');
 }

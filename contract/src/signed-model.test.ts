@@ -45,7 +45,7 @@ function bundleOf(key: KeyObject, digest: string | null, files: readonly SignedF
 }
 
 const untrusted = (text: string, key: KeyObject, files: readonly [SignedFile, ...SignedFile[]] = [model]) =>
-  verifySignature(text, key, files).then(
+  verifySignature(text, key, files, new Date()).then(
     () => 'trusted',
     (error: unknown) => (error instanceof UntrustedModel ? error.message : `${error}`),
   );

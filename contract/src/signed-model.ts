@@ -50,20 +50,25 @@ const digestsOfCurves: Readonly<Record<string, readonly string[]>> = {
  * @throws UntrustedModel when it is no key of Ed25519 or ECDSA on P-256, P-384 or P-521
  */
 export function signingKeyOf(pem: string): KeyObject {
-  const form =
-    'a public key of Ed25519 or ECDSA (P-256, P-384, P-521) in PEM, which begins with -----BEGIN PUBLIC KEY-----';
   let key: KeyObject;
   try {
     // A private key has a public one in it, and is to be kept from here.
     if (!/^\s*-----BEGIN PUBLIC KEY-----/.test(pem)) throw new Error('it has another first line');
     key = createPublicKey(pem);
   } catch (error) {
-    throw new UntrustedModel(`the key of the signature is not ${form}: ${wordsOf(error)}`);
+    throw new UntrustedModel(
+      `the key of the signature is not ${keyForm} in PEM, which begins with -----BEGIN PUBLIC KEY-----: ${wordsOf(error)}`,
+    );
   }
-  if (key.asymmetricKeyType !== 'ed25519' && digestsOf(key).length === 0)
-    throw new UntrustedModel(`the key of the signature is one of ${key.asymmetricKeyType}, not ${form}`);
-  return key;
+  return signingKey(key);
 }
+
+function signingKey(key: KeyObject): KeyObject {
+  if (key.asymmetricKeyType === 'ed25519' || digestsOf(key).length > 0) return key;
+  throw new UntrustedModel(`the key of the signature is one of ${key.asymmetricKeyType}, not ${keyForm}`);
+}
+
+const keyForm = 'a public key of Ed25519 or ECDSA (P-256, P-384, P-521)';
 
 /** SHA-256 of a key's SubjectPublicKeyInfo, as `openssl pkey -pubin -outform DER | sha256sum` prints it. */
 export function fingerprintOf(key: KeyObject): string {
@@ -86,9 +91,10 @@ export async function verifySignature(
   text: string,
   signer: ModelSigner,
   files: readonly [SignedFile, ...SignedFile[]],
+  now: Date,
 ): Promise<void> {
   const form = formOf(text);
-  const key = signer instanceof KeyObject ? signer : await certifiedKey(form.chain, signer);
+  const key = signer instanceof KeyObject ? signer : signingKey(await certifiedKey(form.chain, signer, now));
   switch (form.kind) {
     case 'bytes':
       return verifyBytes(form.signature, key, files);

@@ -37,6 +37,7 @@ interface Wanted {
   readonly from?: number;
   readonly to?: number;
   readonly more?: readonly Extension[];
+  readonly keys?: webcrypto.CryptoKeyPair;
 }
 
 async function issue({
@@ -48,7 +49,7 @@ async function issue({
   to = 365,
   ...wanted
 }: Wanted): Promise<Issued> {
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const keys = wanted.keys ?? (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']));
   const { names = [], usages, purposes, more = [] } = wanted;
   const certificate = await X509CertificateGenerator.create(
     {
@@ -92,7 +93,7 @@ beforeAll(async () => {
 });
 
 const accepted = async (chain: readonly Issued[], authorities = pem(root), subject = email, issuer?: string) =>
-  certifiedKey(chain.map(der), { subject, issuer, authorities });
+  certifiedKey(chain.map(der), { subject, issuer, authorities }, new Date());
 
 describe('the key of who has a certificate', () => {
   test('is that of the certificate, whatever kind of name it has', async () => {
@@ -138,11 +139,15 @@ describe('the key of who has a certificate', () => {
       ],
       'is for x@example.com, not for',
     ],
-    ['one for nobody', async () => [await issue({ name: email, by: root, ...forSigning, names: [] })], 'is for nobody'],
+    [
+      'one for nobody of that kind',
+      async () => [await issue({ name: email, by: root, ...forSigning, names: [] })],
+      'is for nobody of that kind',
+    ],
     [
       'a name of another kind',
       async () => [await issue({ name: 'l', by: root, ...forSigning, names: [{ type: 'dn', value: `CN=${email}` }] })],
-      'is for nobody',
+      'is for nobody of that kind',
     ],
     [
       'one of a stranger',
@@ -251,10 +256,10 @@ describe('the key of who has a certificate', () => {
       names: [{ type: 'email', value: email }],
       usages: KeyUsageFlags.digitalSignature,
     });
-    await expect(accepted([own], pem(own))).rejects.toThrow('that of an authority itself');
+    await expect(accepted([own], pem(own))).rejects.toThrow('issued by none of the authorities');
     const identity = { subject: email, issuer: undefined, authorities: pem(root) };
-    await expect(certifiedKey([Buffer.from('none')], identity)).rejects.toThrow('cannot be read');
-    await expect(certifiedKey([Buffer.alloc(70_000)], identity)).rejects.toThrow('more, or larger');
+    await expect(certifiedKey([Buffer.from('none')], identity, new Date())).rejects.toThrow('cannot be read');
+    await expect(certifiedKey([Buffer.alloc(70_000)], identity, new Date())).rejects.toThrow('more, or larger');
     await expect(accepted([await issue({ name: 'l', by: root, ...forSigning })], 'none')).rejects.toThrow(
       'certificates in PEM',
     );
@@ -291,15 +296,20 @@ describe('a signature with a certificate in it', () => {
     ]);
     const signatures = [{ sig: await signed(leaf, encoded) }];
     const dsseEnvelope = { payload: payload.toString('base64'), payloadType, signatures };
-    await verifySignature(JSON.stringify({ verificationMaterial: chain, dsseEnvelope }), identity(), [model]);
+    await verifySignature(
+      JSON.stringify({ verificationMaterial: chain, dsseEnvelope }),
+      identity(),
+      [model],
+      new Date(),
+    );
     const own = await issue({ name: 'leaf', by: root, ...forSigning });
     const messageSignature = { signature: await signed(own, bytes) };
     const verificationMaterial = { certificate: rawBytes(own) };
-    await verifySignature(JSON.stringify({ verificationMaterial, messageSignature }), identity(), [model]);
+    await verifySignature(JSON.stringify({ verificationMaterial, messageSignature }), identity(), [model], new Date());
     // The certificate is right, and the signature somebody else's.
     const other = await issue({ name: 'leaf', by: root, ...forSigning });
     const text = JSON.stringify({ verificationMaterial: { certificate: rawBytes(other) }, messageSignature });
-    await expect(verifySignature(text, identity(), [model])).rejects.toThrow('is not one of model.onnx');
+    await expect(verifySignature(text, identity(), [model], new Date())).rejects.toThrow('is not one of model.onnx');
   });
 
   test.each([
@@ -318,7 +328,79 @@ describe('a signature with a certificate in it', () => {
       'is not in Base64',
     ],
   ])('%s has none that can be checked', async (text, message) => {
-    await expect(verifySignature(text, identity(), [model])).rejects.toThrow(message);
+    await expect(verifySignature(text, identity(), [model], new Date())).rejects.toThrow(message);
+  });
+});
+
+/** What somebody makes who has no certificate of any authority, or one that is not for this. */
+describe('who would like to have signed', () => {
+  const raw = (chain: readonly Buffer[], authorities = pem(root)) =>
+    certifiedKey(chain, { subject: email, issuer: undefined, authorities }, new Date());
+  const refused = (chain: Promise<unknown>) => expect(chain).rejects.toMatchObject({ name: 'UntrustedModel' });
+  const constrained = (text: string, kind: number) => {
+    const wrap = (inner: Buffer, tag: number) => Buffer.concat([Buffer.from([tag, inner.length]), inner]);
+    return new Extension('2.5.29.30', false, [kind, 0x30, 0xa0, 0x30].reduce(wrap, Buffer.from(text)));
+  };
+
+  test('sends a certificate of his own twice, before one that is right', async () => {
+    const evil = await issue({ name: 'evil', ...forSigning });
+    const genuine = await issue({ name: 'leaf', by: root, ...forSigning });
+    await refused(accepted([evil, evil, genuine]));
+    await refused(accepted([evil, genuine]));
+    await refused(accepted([evil, between]));
+  });
+
+  test('puts his own behind a right one, where one reader finds it and the other does not', async () => {
+    const evil = await issue({ name: 'evil', ...forSigning });
+    const genuine = await issue({ name: 'leaf', by: root, ...forSigning });
+    await refused(raw([Buffer.concat([der(genuine), Buffer.from(`\n${pem(evil)}`)])]));
+    await refused(raw([Buffer.concat([der(genuine), Buffer.from([0])])]));
+    await refused(raw([Buffer.from(pem(genuine))]));
+  });
+
+  test('lets certificates lead in a circle', async () => {
+    const [a, b] = [await authority('a'), await authority('b')];
+    const by = (name: string, own: Issued, other: Issued) =>
+      issue({ name, by: other, isAuthority: true, usages: KeyUsageFlags.keyCertSign, keys: own.keys });
+    const [ab, ba] = [await by('a', a, b), await by('b', b, a)];
+    await refused(accepted([await issue({ name: 'l', by: a, ...forSigning }), ab, ba]));
+  });
+
+  test('has a name of another kind, or an authority whose names are bound', async () => {
+    for (const type of ['dns', 'url'] as const)
+      await refused(accepted([await issue({ name: 'l', by: root, ...forSigning, names: [{ type, value: email }] })]));
+    const bound = await authority('bound', { by: root, more: [constrained('example.org', 0x81)] });
+    const own = { type: 'email', value: 'a@example.org' } as const;
+    const leaf = await issue({ name: 'l', by: bound, ...forSigning, names: [own, ...forSigning.names] });
+    await refused(accepted([leaf, bound]));
+    const boundRoot = await authority('bound root', { more: [constrained('example.org', 0x81)] });
+    await refused(accepted([await issue({ name: 'l', by: boundRoot, ...forSigning })], pem(boundRoot)));
+  });
+
+  test('is an authority, or one that issues for servers, or is not valid yet', async () => {
+    const usages = KeyUsageFlags.keyCertSign | KeyUsageFlags.digitalSignature;
+    const itself = await issue({ name: 'l', by: root, ...forSigning, isAuthority: true, usages });
+    await expect(accepted([itself])).rejects.toThrow('it is that of an authority');
+    const servers = await authority('servers', { by: root, purposes: [serverAuthentication] });
+    await refused(accepted([await issue({ name: 'l', by: servers, ...forSigning }), servers]));
+    const later = await issue({ name: 'l', by: root, ...forSigning, from: 10, to: 20 });
+    await expect(accepted([later])).rejects.toThrow('it is not valid yet');
+  });
+
+  test('while a right chain is found among others, in any order', async () => {
+    const leaf = await issue({ name: 'leaf', by: between, ...forSigning });
+    const gone = await authority('gone');
+    const twin = (by: Issued, rest: Partial<Wanted> = {}) =>
+      issue({ name: 'between', by, isAuthority: true, usages: KeyUsageFlags.keyCertSign, keys: between.keys, ...rest });
+    const [cross, expired] = [await twin(gone), await twin(root, { from: -60, to: -40 })];
+    for (const others of [
+      [between, cross],
+      [cross, between],
+      [expired, between],
+      [root, between, between],
+      [gone, between],
+    ])
+      await accepted([leaf, ...others]);
   });
 });
 

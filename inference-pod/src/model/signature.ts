@@ -84,7 +84,7 @@ export async function checkSignature(
   const [model, ...others] = files;
   try {
     const text = await readFile(signatureOf(folder), 'utf8');
-    await verifySignature(text, by, [signed(model), ...others.map(signed)]);
+    await verifySignature(text, by, [signed(model), ...others.map(signed)], new Date());
   } catch (error) {
     if (error instanceof UntrustedModel) throw new StartupError('ModelUntrusted', error.message, { cause: error });
     throw error;
