@@ -68,10 +68,10 @@ describe('a bundle', () => {
         fc.uint8Array({ maxLength: 300 }),
         fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 5 }),
         (names, data, lengths) => {
-          const [first = '', ...others] = names;
+          const [, ...others] = names;
           const contentOf = (path: string, index: number) => ({ path, bytes: Buffer.from(data.subarray(index * 20)) });
           const contents: [Content, ...Content[]] = [
-            contentOf(first, 0),
+            contentOf('model.onnx', 0),
             ...others.map((name, index) => contentOf(name, index + 1)),
           ];
           const header = headerOf(contents);
@@ -107,7 +107,26 @@ describe('a bundle', () => {
     ['of another model', withFile({ sha256: 'a'.repeat(64) }), 'are those of a model with sha256'],
     ['of half a byte', withFile({ bytes: 0.5 }), 'is no number of bytes'],
     ['of fewer bytes than none', withFile({ bytes: -1 }), 'is no number of bytes'],
-    ['of a number for a name', withFile({ name: 7 }), 'name of a file of the header is no text'],
+    [
+      'with files in the places of others',
+      withHeader(({ files: [first, other] }) => ({
+        files: [
+          { ...other, path: 'model.onnx' },
+          { ...first, path: 'data/model.bin' },
+        ],
+      })),
+      'lies elsewhere than its name says',
+    ],
+    ['without the model in its place', withFile({ path: 'other.onnx' }), 'lies elsewhere than its name says'],
+    [
+      'with a file for a signature',
+      withHeader(({ files: [first, other] }) => ({
+        files: [first, { ...other, path: '.signature', name: '.signature' }],
+      })),
+      'lies elsewhere than its name says',
+    ],
+    ['with two lines for a name', withFile({ name: `a\n${'a'.repeat(64)}  b` }), 'leaves the folder of the model'],
+    ['of a number for a name', withFile({ name: 7 }), 'path or name of a file of the header is no text'],
     ['with a digest in capitals', withFile({ sha256: 'A'.repeat(64) }), 'is not 64 lower-case hexadecimal digits'],
     ...['../model.onnx', '/model.onnx', 'a/../../b', 'a//b', './a', '', 'a\u0000b'].map(
       (path) =>

@@ -30,6 +30,11 @@ export class InvalidBundle extends Error {
   override readonly name = 'InvalidBundle';
 }
 
+/** Where the model itself is in its folder, whatever it is called where it comes from. */
+export const modelPath = 'model.onnx';
+/** Where its signature is, which is none of its files. */
+export const signaturePath = '.signature';
+
 /** Of the line, with the end of it. */
 export const mostHeaderBytes = 4 * 2 ** 20;
 const mostFiles = 2048;
@@ -86,6 +91,9 @@ export function parseBundleHeader(line: Buffer, sha256: string): BundleHeader {
   const [first, ...others] = list.map(fileOf);
   if (first === undefined) throw new InvalidBundle('files of the header is empty');
   const files: BundleHeader['files'] = [first, ...others];
+  // The digest is of names: where a file lies must follow from its name.
+  if (first.path !== modelPath || others.some(({ path, name }) => path !== name || path === signaturePath))
+    throw new InvalidBundle('a file of the header lies elsewhere than its name says');
   if (new Set(files.map(({ path }) => path)).size < files.length)
     throw new InvalidBundle('two files of the header have the same path');
   if (digestOfFiles(files) !== sha256)
@@ -196,7 +204,8 @@ function fileOf(value: unknown): BundledFile {
     throw new InvalidBundle('bytes of a file of the header is no number of bytes');
   return {
     path: pathOf(path),
-    name: textOf(name, 'name of a file', mostPathLength),
+    // In a list of digests, an end of a line would be that of another file.
+    name: pathOf(name),
     location: textOf(location, 'location of a file', mostLocationLength),
     bytes,
     sha256,
@@ -205,11 +214,11 @@ function fileOf(value: unknown): BundledFile {
 
 /** A path that stays in its folder wherever that is. */
 function pathOf(value: unknown): string {
-  const path = textOf(value, 'path of a file', mostPathLength);
+  const path = textOf(value, 'path or name of a file', mostPathLength);
   const isInside = path.split('/').every((step) => step !== '' && step !== '.' && step !== '..');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (isInside && !/[\x00-\x1f\x7f]/.test(path)) return path;
-  throw new InvalidBundle('path of a file of the header leaves the folder of the model');
+  throw new InvalidBundle('path or name of a file of the header leaves the folder of the model');
 }
 
 function textOf(value: unknown, what: string, mostLength: number): string {

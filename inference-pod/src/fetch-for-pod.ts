@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { bytesOfFiles } from '../../contract/src/model-bundle.ts';
 import { handlerName } from './handler/handler-settings.ts';
-import { offerFetched } from './model/cached-model.ts';
+import { mayBeCached, offerFetched } from './model/cached-model.ts';
 import { Credentials } from './model/credentials.ts';
 import { messageOf } from './model/error-message.ts';
 import { type FetchOptions, fetchModel, type ModelFile } from './model/fetch.ts';
@@ -62,12 +62,13 @@ export async function fetchForPod(
  * @returns whether the cache has it
  */
 export async function offerToCache(
-  { nodeCache, modelSha256, workDirectory }: ServerSettings,
+  { nodeCache, modelUri, modelSha256, workDirectory }: ServerSettings,
   { kept, from }: ModelFile,
   log: Logger,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (nodeCache === undefined || modelSha256 === undefined || from !== 'Store') return from === 'NodeCache';
+  const isAsked = nodeCache !== undefined && modelSha256 !== undefined && mayBeCached(modelUri);
+  if (!isAsked || from !== 'Store') return from === 'NodeCache';
   try {
     const isTaken = await offerFetched(nodeCache, kept, workDirectory, signal);
     log.info(isTaken ? 'the cache of the node has the model now' : 'the cache of the node has the model already');

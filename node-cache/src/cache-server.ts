@@ -17,17 +17,23 @@ export interface CacheServerOptions {
   readonly log: Logger;
 }
 
-/** For a model, however large: what is sent more slowly is given up. */
-const requestMilliseconds = 15 * 60_000;
 const headersMilliseconds = 10_000;
 
 /** Read at once: fewer and larger pieces take less processor time. */
-const chunkBytes = 2 ** 20;
+const chunkBytes = 2 ** 18;
+/** Each holds two of these. */
+const mostReaders = 64;
+const graceMilliseconds = 10_000;
+const leastBytesPerMillisecond = 10_000;
+
+/** Of a model that is sent either way. */
+const patienceFor = (bytes: number) => Math.ceil(graceMilliseconds + bytes / leastBytesPerMillisecond);
 
 /** Serves models to pods, each those of its own namespace. */
 export function serveCache({ port, host, ...options }: CacheServerOptions): Promise<Server> {
   const server = createServer(createCacheApp(options));
-  server.requestTimeout = requestMilliseconds;
+  // Each has a limit by its length.
+  server.requestTimeout = 0;
   server.headersTimeout = headersMilliseconds;
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -37,6 +43,7 @@ export function serveCache({ port, host, ...options }: CacheServerOptions): Prom
 
 function createCacheApp({ store, callers, metrics, log }: Omit<CacheServerOptions, 'port' | 'host'>) {
   const app = express();
+  let readers = 0;
   app.disable('x-powered-by');
   const path = cachedModelPath(':sha256');
   const keyOf = async ({ params, headers }: Request): Promise<ModelKey> => {
@@ -46,23 +53,36 @@ function createCacheApp({ store, callers, metrics, log }: Omit<CacheServerOption
     throw new InvalidBundle('a model is asked for by its digest: 64 lower-case hexadecimal digits');
   };
   app.head(path, async (request, response) => {
-    const size = store.size(await keyOf(request));
+    const key = await keyOf(request);
+    const size = store.size(key);
     if (size !== undefined) response.setHeader('content-length', size);
-    response.status(size === undefined ? 404 : 200).end();
+    // Who would offer it need not send it to be told.
+    response.status(size !== undefined ? 200 : store.isBusy(key) ? 409 : 404).end();
   });
   app.get(path, async (request, response) => {
     const found = await store.read(await keyOf(request));
     metrics.count(found === undefined ? 'miss' : 'hit');
     if (found === undefined) return void response.status(404).json({ error: 'this model is not kept here' });
-    response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': found.bytes });
-    await pipeline(found.file.createReadStream({ highWaterMark: chunkBytes }), response);
+    if (readers >= mostReaders) {
+      await found.file.close();
+      throw new Busy('too many are being sent models');
+    }
+    readers += 1;
+    try {
+      response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': found.bytes });
+      const signal = AbortSignal.timeout(patienceFor(found.bytes));
+      await pipeline(found.file.createReadStream({ highWaterMark: chunkBytes }), response, { signal });
+    } finally {
+      readers -= 1;
+    }
   });
   app.put(path, async (request, response) => {
     const key = await keyOf(request);
     const length = Number(request.headers['content-length'] ?? Number.NaN);
     if (!Number.isSafeInteger(length)) throw new InvalidBundle('the header content-length is missing');
     // What is wrong with it is answered, so the connection has to last.
-    await store.write(key, length, request.iterator({ destroyOnReturn: false }));
+    const late = setTimeout(() => request.destroy(new Error('it comes too slowly')), patienceFor(length));
+    await store.write(key, length, request.iterator({ destroyOnReturn: false })).finally(() => clearTimeout(late));
     metrics.count('kept');
     log.info({ ...key, bytes: length }, 'a model is kept');
     response.status(201).end();

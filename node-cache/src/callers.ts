@@ -23,20 +23,24 @@ export interface CallersOptions {
 const knownMilliseconds = 60_000;
 const unknownMilliseconds = 5_000;
 const mostKnown = 4096;
+/** Others are told to come again. */
+const mostReviews = 32;
 const reviewMilliseconds = 4_000;
 
 interface Known {
   /** Undefined where the token is none. */
   readonly namespace: Promise<string | undefined>;
-  until: number;
+  readonly until: number;
 }
 
 /** Finds of which namespace the service accounts of callers are, by their tokens: the API server is asked (TokenReview). */
 export class Callers {
   readonly #options: CallersOptions;
-  /** By SHA-256 of the token. */
+  /** By SHA-256 of the token: those of whom the namespace is known, and others, who cannot push them out. */
   readonly #known = new Map<string, Known>();
-  #agent: Agent | undefined;
+  readonly #others = new Map<string, Known>();
+  #reviews = 0;
+  #agent: { readonly ca: string; readonly agent: Agent } | undefined;
 
   constructor(options: CallersOptions) {
     this.#options = options;
@@ -58,22 +62,26 @@ export class Callers {
   #lookUp(token: string): Promise<string | undefined> {
     const digest = createHash('sha256').update(token).digest('hex');
     const now = this.#options.now();
-    const before = this.#known.get(digest);
+    const before = this.#known.get(digest) ?? this.#others.get(digest);
     if (before !== undefined && before.until > now) return before.namespace;
     this.#known.delete(digest);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size >= mostKnown && oldest !== undefined) this.#known.delete(oldest);
-    const known: Known = { namespace: this.#review(token), until: now + knownMilliseconds };
-    this.#known.set(digest, known);
-    known.namespace.then(
-      (namespace) => {
-        if (namespace === undefined) known.until = now + unknownMilliseconds;
+    this.#others.delete(digest);
+    if (!mayBeFor(token, this.#options.audience)) return Promise.resolve(undefined);
+    if (this.#reviews >= mostReviews) throw new Error('too many tokens wait to be reviewed: try again');
+    this.#reviews += 1;
+    const namespace = this.#review(token).finally(() => {
+      this.#reviews -= 1;
+    });
+    remember(this.#others, digest, { namespace, until: now + unknownMilliseconds });
+    namespace.then(
+      (found) => {
+        if (found === undefined) return;
+        this.#others.delete(digest);
+        remember(this.#known, digest, { namespace, until: now + knownMilliseconds });
       },
-      () => {
-        if (this.#known.get(digest) === known) this.#known.delete(digest);
-      },
+      () => this.#others.delete(digest),
     );
-    return known.namespace;
+    return namespace;
   }
 
   async #review(token: string): Promise<string | undefined> {
@@ -98,8 +106,26 @@ export class Callers {
 
   async #dispatcher(): Promise<Agent> {
     const ca = await readFile(join(this.#options.credentialsDirectory, 'ca.crt'), 'utf8');
-    this.#agent ??= new Agent({ connections: 4, connect: { ca } });
-    return this.#agent;
+    // The authority of the cluster may be another one by now.
+    if (this.#agent?.ca !== ca) this.#agent = { ca, agent: new Agent({ connections: 4, connect: { ca } }) };
+    return this.#agent.agent;
+  }
+}
+
+function remember(map: Map<string, Known>, digest: string, known: Known): void {
+  const [oldest] = map.keys();
+  if (map.size >= mostKnown && oldest !== undefined) map.delete(oldest);
+  map.set(digest, known);
+}
+
+/** Whether a token says that it is for the audience (RFC 7519): the API server need not be asked of any other. */
+function mayBeFor(token: string, audience: string): boolean {
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+    const audiences: unknown = memberOf(claims, 'aud');
+    return Array.isArray(audiences) ? audiences.includes(audience) : audiences === audience;
+  } catch {
+    return false;
   }
 }
 

@@ -20,11 +20,13 @@ export class Busy extends Error {
   override readonly name = 'Busy';
 }
 
-interface Entry extends ModelKey {
-  readonly bytes: number;
-  /** Counted up with each use. */
-  used: number;
-}
+/** What a bundle takes of the disk, at least. */
+const blockBytes = 4096;
+/** However small they are: all are known in memory. */
+const mostModels = 65_536;
+/** So many are written at once, and so many of one namespace. */
+const mostWritten = 8;
+const mostWrittenOfOne = 2;
 
 export interface ModelStoreOptions {
   readonly directory: string;
@@ -33,19 +35,17 @@ export interface ModelStoreOptions {
   readonly onEvicted: () => void;
 }
 
-/** So many are written at once. */
-const mostWritten = 8;
-
 /**
  * Bundles on a disk, one file each: `NAMESPACE/SHA256`. Which were used last is known from the times of the files when it is opened
  * again. When there is no room, the ones that were not used for longest go; who is reading one reads it to its end.
  */
 export class ModelStore {
   readonly #options: ModelStoreOptions;
-  readonly #entries = new Map<string, Entry>();
-  /** What is being written, and how much of it there will be. */
-  readonly #written = new Map<string, number>();
-  #uses = 0;
+  /** How long each is, by its key; the one that was not used for longest first. */
+  readonly #entries = new Map<string, ModelKey & { readonly bytes: number }>();
+  /** Of what is kept, and of what has come of what is being written. */
+  #taken = 0;
+  readonly #written = new Map<string, ModelKey>();
 
   private constructor(options: ModelStoreOptions) {
     this.#options = options;
@@ -56,15 +56,14 @@ export class ModelStore {
     await mkdir(store.#unfinished, { recursive: true });
     // Of a process that has ended meanwhile.
     for (const name of await readdir(store.#unfinished)) await rm(join(store.#unfinished, name));
-    const found: (Entry & { readonly time: number })[] = [];
+    const found: (ModelKey & { readonly bytes: number; readonly time: number })[] = [];
     for (const namespace of await readdir(store.#kept).catch(() => []))
       for (const sha256 of await readdir(join(store.#kept, namespace))) {
         if (!isSha256(sha256)) continue;
         const { size, mtimeMs } = await stat(store.#pathOf({ namespace, sha256 }));
-        found.push({ namespace, sha256, bytes: size, used: 0, time: mtimeMs });
+        found.push({ namespace, sha256, bytes: size, time: mtimeMs });
       }
-    for (const { namespace, sha256, bytes } of found.toSorted((a, b) => a.time - b.time))
-      store.#entries.set(nameOf({ namespace, sha256 }), { namespace, sha256, bytes, used: ++store.#uses });
+    for (const { time: _, ...entry } of found.toSorted((one, other) => one.time - other.time)) store.#add(entry);
     await store.#makeRoom(0);
     return store;
   }
@@ -73,9 +72,15 @@ export class ModelStore {
     return this.#entries.size;
   }
 
-  /** Of what is kept, without what is being written. */
+  /** Of the disk, with what has come of what is being written. */
   get bytes(): number {
-    return this.#entries.values().reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.#taken;
+  }
+
+  /** Whether it, or as much as may be at once, is being written. */
+  isBusy(key: ModelKey): boolean {
+    const ofOne = this.#written.values().reduce((sum, { namespace }) => sum + (namespace === key.namespace ? 1 : 0), 0);
+    return this.#written.has(nameOf(key)) || this.#written.size >= mostWritten || ofOne >= mostWrittenOfOne;
   }
 
   /** How long a bundle is; undefined where it is not kept. */
@@ -87,7 +92,9 @@ export class ModelStore {
   async read(key: ModelKey): Promise<{ readonly file: FileHandle; readonly bytes: number } | undefined> {
     const entry = this.#entries.get(nameOf(key));
     if (entry === undefined) return undefined;
-    entry.used = ++this.#uses;
+    // It is the last to go now.
+    this.#entries.delete(nameOf(key));
+    this.#entries.set(nameOf(key), entry);
     const path = this.#pathOf(key);
     try {
       const file = await open(path);
@@ -96,7 +103,7 @@ export class ModelStore {
       return { file, bytes: entry.bytes };
     } catch (error) {
       if (!isMissing(error)) throw error;
-      if (this.#entries.get(nameOf(key)) === entry) this.#entries.delete(nameOf(key));
+      if (this.#entries.get(nameOf(key)) === entry) this.#forget(key);
       return undefined;
     }
   }
@@ -108,56 +115,76 @@ export class ModelStore {
    * @throws TooLarge, Busy, InvalidBundle; what the chunks throw
    */
   async write(key: ModelKey, length: number, chunks: AsyncIterable<Buffer>): Promise<void> {
-    const name = nameOf(key);
     const { mostBytes } = this.#options;
     if (length > mostBytes) throw new TooLarge(`the model has ${length} bytes, and ${mostBytes} are kept together`);
-    const reserved = this.#written.values().reduce((sum, bytes) => sum + bytes, 0);
-    if (this.#written.has(name) || this.#written.size >= mostWritten || reserved + length > mostBytes)
-      throw new Busy('it, or as much as there is room for, is being written');
-    this.#written.set(name, length);
+    if (this.isBusy(key)) throw new Busy('it, or as much as may be at once, is being written');
+    this.#written.set(nameOf(key), key);
     const unfinished = join(this.#unfinished, `${key.namespace}.${key.sha256}`);
+    const come = { bytes: 0 };
     try {
-      await this.#makeRoom(reserved + length);
-      await pipeline(this.#checked(key, length, chunks), createWriteStream(unfinished));
+      await pipeline(this.#checked(key, length, chunks, come), createWriteStream(unfinished));
       await mkdir(join(this.#kept, key.namespace), { recursive: true });
-      const { size } = await stat(unfinished);
       await rename(unfinished, this.#pathOf(key));
-      this.#entries.set(name, { ...key, bytes: size, used: ++this.#uses });
+      this.#forget(key);
+      this.#add({ ...key, bytes: come.bytes });
     } finally {
       await rm(unfinished, { force: true });
-      this.#written.delete(name);
+      this.#written.delete(nameOf(key));
+      this.#taken -= come.bytes;
     }
+    await this.#makeRoom(0);
   }
 
   async remove(key: ModelKey): Promise<void> {
-    this.#entries.delete(nameOf(key));
+    this.#forget(key);
     await rm(this.#pathOf(key), { force: true });
   }
 
   /** What is to be written of a bundle: the header anew, so that it is no longer than it was, and then the bytes as they come. */
-  async *#checked({ sha256 }: ModelKey, length: number, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  async *#checked(
+    { sha256 }: ModelKey,
+    length: number,
+    chunks: AsyncIterable<Buffer>,
+    come: { bytes: number },
+  ): AsyncGenerator<Buffer> {
     const reader = new BundleReader(sha256);
-    let written = 0;
     for await (const chunk of chunks) {
       for (const part of reader.read(chunk)) {
         if (part.kind === 'file') continue;
         const bytes = part.kind === 'header' ? bundleHeaderLine(part.header) : part.bytes;
-        written += bytes.length;
-        if (written > length) throw new InvalidBundle(`it has more than the ${length} bytes that it was to have`);
+        if (come.bytes + bytes.length > length)
+          throw new InvalidBundle(`it has more than the ${length} bytes that it was to have`);
+        // Only what has come makes others go.
+        await this.#makeRoom(bytes.length);
+        if (this.#taken + bytes.length > this.#options.mostBytes)
+          throw new Busy('there is no room beside what is being written');
+        come.bytes += bytes.length;
+        this.#taken += bytes.length;
         yield bytes;
       }
     }
     reader.end();
   }
 
-  /** @param bytes for which there is to be room beside what is kept */
+  /** @param bytes for which there is to be room beside what is taken */
   async #makeRoom(bytes: number): Promise<void> {
-    const oldestFirst = Array.from(this.#entries.values()).toSorted((a, b) => a.used - b.used);
-    for (const entry of oldestFirst) {
-      if (this.bytes + bytes <= this.#options.mostBytes) return;
+    for (const entry of this.#entries.values()) {
+      if (this.#taken + bytes <= this.#options.mostBytes && this.#entries.size <= mostModels) return;
       await this.remove(entry);
       this.#options.onEvicted();
     }
+  }
+
+  #add(entry: ModelKey & { readonly bytes: number }): void {
+    this.#entries.set(nameOf(entry), entry);
+    this.#taken += onDisk(entry.bytes);
+  }
+
+  #forget(key: ModelKey): void {
+    const entry = this.#entries.get(nameOf(key));
+    if (entry === undefined) return;
+    this.#entries.delete(nameOf(key));
+    this.#taken -= onDisk(entry.bytes);
   }
 
   get #kept(): string {
@@ -171,6 +198,10 @@ export class ModelStore {
   #pathOf({ namespace, sha256 }: ModelKey): string {
     return join(this.#kept, namespace, sha256);
   }
+}
+
+function onDisk(bytes: number): number {
+  return Math.ceil(bytes / blockBytes) * blockBytes;
 }
 
 function nameOf({ namespace, sha256 }: ModelKey): string {

@@ -11,6 +11,8 @@ export interface CacheAnswer {
 
 /** Read at once: of smaller pieces, a model of a gigabyte would be ten thousands. */
 const chunkBytes = 2 ** 20;
+/** While something is waited for. */
+const stallMilliseconds = 5_000;
 /** Read ahead of who takes them. */
 const mostWaiting = 4;
 const mostHeadBytes = 65_536;
@@ -69,6 +71,8 @@ async function* bodyOf(chunks: SocketChunks, first: Buffer, length: number): Asy
   }
 }
 
+const stalledMessage = `it sends nothing for ${stallMilliseconds} ms`;
+
 /** What comes over a connection, read into one buffer and copied from there. */
 class SocketChunks {
   readonly #socket: Socket;
@@ -111,9 +115,11 @@ class SocketChunks {
       }
       if (this.#error !== undefined) throw this.#error;
       if (this.#isClosed) return undefined;
+      const stalled = setTimeout(() => this.#socket.destroy(new Error(stalledMessage)), stallMilliseconds);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+      clearTimeout(stalled);
     }
   }
 

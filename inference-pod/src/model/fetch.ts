@@ -1,19 +1,20 @@
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOfFiles, digestOfFiles } from '../../../contract/src/model-bundle.ts';
+import { bytesOfFiles, digestOfFiles, modelPath, signaturePath } from '../../../contract/src/model-bundle.ts';
 import { fileNameOf, InvalidModelUri, locationOf, uriBeside } from '../../../contract/src/model-uri.ts';
 import { digestOfSigner } from '../../../contract/src/signed-model.ts';
 import { archiveFormatOf } from './archive-format.ts';
 import { takeCached } from './cached-model.ts';
+import { companionPlaces } from './companion-places.ts';
 import { type CopyOptions, copyFile, nameOfSource } from './copied-file.ts';
 import type { Credentials } from './credentials.ts';
 import { describe } from './download.ts';
 import { externalDataOf } from './external-data.ts';
-import { type KeptFile, type KeptModel, keepRecord, keptIn, keptModel, modelPath } from './kept-model.ts';
+import { type KeptFile, type KeptModel, keepRecord, keptIn, keptModel } from './kept-model.ts';
 import { mlflowFileName, modelInFolder, mostBytesOfMlflowFile } from './mlflow-folder.ts';
 import type { NodeCache } from './node-cache.ts';
 import { Passing } from './passing-failure.ts';
-import { checkSignature, copySignature, isStillTrusted, type Signer, signatureName, signatureOf } from './signature.ts';
+import { checkSignature, copySignature, isStillTrusted, type Signer, signatureOf } from './signature.ts';
 import { type ModelSource, parseModelSource } from './source.ts';
 import { StartupError } from './startup-error.ts';
 
@@ -238,7 +239,7 @@ async function fetchFiles(
 
 /** @throws StartupError ModelInvalid when a model has its data in what is something else */
 function unlikeModel(location: string, name: string): string {
-  if (location !== name && location !== modelPath && location !== signatureName) return location;
+  if (location !== name && location !== modelPath && location !== signaturePath) return location;
   const message = `the model has data in '${location}', as if that were another file than its own`;
   throw new StartupError('ModelInvalid', message);
 }
@@ -248,12 +249,9 @@ function unlikeOthers(companion: string, files: readonly KeptFile[]): string {
   throw new StartupError('ModelInvalid', `the model has data in '${companion}', which is to be another file`);
 }
 
-/** From beside the model, or, as the hub has it, from above a folder `onnx` in which that is. */
 async function copyCompanion(base: string, companion: string, copy: (uri: string) => Promise<void>): Promise<void> {
-  // A host, a bucket or a claim may have that name as well.
-  const above = base.replace(/(?<!\/)\/onnx\/([^/?#]+)(?=$|[?#])/, '/$1');
   let cause: StartupError | undefined;
-  for (const place of new Set([base, above])) {
+  for (const place of companionPlaces(base)) {
     try {
       return await copy(uriBeside(place, companion));
     } catch (error) {

@@ -5,9 +5,6 @@ import { join } from 'node:path';
 import { type BundledFile, bytesOfFiles, digestOfFiles } from '../../../contract/src/model-bundle.ts';
 import type { ArchiveFormat } from './archive-format.ts';
 
-/** What the model itself is called in the work directory, whatever it is called where it comes from. */
-export const modelPath = 'model.onnx';
-
 /** Where a model is kept in the work directory. */
 export const keptIn = (directory: string) => join(directory, 'model');
 

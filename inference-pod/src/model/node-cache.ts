@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import {
   type BundleHeader,
@@ -62,8 +63,7 @@ export async function takeModel(
     if (header?.signature !== undefined) await writeFile(signaturePath, header.signature);
     return header;
   } catch (error) {
-    // It would be sent to the next one as well.
-    if (error instanceof InvalidBundle) await forget({ url, tokenFile }, sha256, signal).catch(() => undefined);
+    if (error instanceof InvalidBundle) await forgetModel({ url, tokenFile }, sha256, signal).catch(() => undefined);
     throw error;
   } finally {
     patience.end();
@@ -120,17 +120,42 @@ export async function offerModel(
   header: BundleHeader,
   signal: AbortSignal,
 ): Promise<boolean> {
+  const dispatcher = await cacheDispatcher();
+  try {
+    for (let tries = 1; ; tries++) {
+      const answer = await offeredOnce(dispatcher, { url, tokenFile }, sha256, folder, header, signal);
+      if (answer !== 'busy') return answer === 'taken';
+      if (tries === mostOffers) throw new Error('it is busy with others');
+      await sleep(offerMilliseconds, undefined, { signal });
+    }
+  } finally {
+    await dispatcher.destroy();
+  }
+}
+
+/** Another pod may be offering the same. */
+const mostOffers = 30;
+const offerMilliseconds = 2_000;
+
+async function offeredOnce(
+  dispatcher: Dispatcher,
+  { url, tokenFile }: NodeCache,
+  sha256: string,
+  folder: string,
+  header: BundleHeader,
+  signal: AbortSignal,
+): Promise<'taken' | 'known' | 'busy'> {
   const line = bundleHeaderLine(header);
   const length = line.length + bytesOfFiles(header.files);
   const patience = new Patience(signal);
-  const dispatcher = await cacheDispatcher();
   const to = { origin: url, path: cachedModelPath(sha256) };
   try {
     patience.atMost(answerMilliseconds);
     const headers = await authorization(tokenFile);
     const known = await dispatcher.request({ ...to, method: 'HEAD', headers, signal: patience.signal });
     await known.body.dump();
-    if (known.statusCode === 200) return false;
+    if (known.statusCode === 200) return 'known';
+    if (known.statusCode === 409) return 'busy';
     patience.atMost(2 * answerMilliseconds + length / leastBytesPerMillisecond);
     const answer = await dispatcher.request({
       ...to,
@@ -139,14 +164,23 @@ export async function offerModel(
       body: Readable.from(bundle(line, folder, header)),
       signal: patience.signal,
     });
-    if (answer.statusCode !== 201 && answer.statusCode !== 409)
-      throw new Error(refusal(answer.statusCode, await answer.body.text()));
+    if (answer.statusCode === 409) return 'busy';
+    if (answer.statusCode !== 201) throw new Error(refusal(answer.statusCode, await answer.body.text()));
     await answer.body.dump();
-    return answer.statusCode === 201;
+    return 'taken';
+  } catch (error) {
+    // It has refused before all was sent: what it says then is lost.
+    if (isBroken(error)) return 'busy';
+    throw error;
   } finally {
     patience.end();
-    await dispatcher.destroy();
   }
+}
+
+const broken: readonly unknown[] = ['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET'];
+
+function isBroken(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && broken.includes(error.code);
 }
 
 async function* bundle(line: Buffer, folder: string, { files }: BundleHeader): AsyncGenerator<Buffer> {
@@ -154,7 +188,8 @@ async function* bundle(line: Buffer, folder: string, { files }: BundleHeader): A
   for (const { path } of files) yield* createReadStream(join(folder, path)) as AsyncIterable<Buffer>;
 }
 
-async function forget({ url, tokenFile }: NodeCache, sha256: string, signal: AbortSignal): Promise<void> {
+/** Has the cache throw a model away that is not as it has to be: it would be sent to the next one as well. */
+export async function forgetModel({ url, tokenFile }: NodeCache, sha256: string, signal: AbortSignal): Promise<void> {
   const dispatcher = await cacheDispatcher();
   try {
     const { body } = await dispatcher.request({

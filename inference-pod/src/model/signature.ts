@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { signaturePath } from '../../../contract/src/model-bundle.ts';
 import {
   type ModelSigner,
   mostSignatureBytes,
@@ -46,10 +47,7 @@ export function signerOf({
   }
 }
 
-/** What the signature is called in the folder of a model, in which no other file is called so. */
-export const signatureName = '.signature';
-
-export const signatureOf = (folder: string) => join(folder, signatureName);
+export const signatureOf = (folder: string) => join(folder, signaturePath);
 
 /** @throws StartupError ModelUntrusted where there is none, ModelFetchFailed; what reading and writing throw */
 export async function copySignature(
