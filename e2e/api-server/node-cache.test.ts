@@ -159,8 +159,30 @@ describe('the cache of a node', () => {
     expect(await startedFrom()).toBe('Store');
     const key = signer.publicKey.export({ format: 'pem', type: 'spki' }).toString();
     const pod = await podOf({ more: ['--model-signature-key', key] });
+    await eventually(
+      async () => line(pod, taken),
+      (told) => told !== undefined,
+      { seconds: 20 },
+    );
     await pod.stop();
     expect(line(pod, 'the model file is here')).toMatchObject({ from: 'Store', signedBy: expect.any(String) });
+    // The one with a signature has taken its place.
+    expect(await startedFrom({ more: ['--model-signature-key', key] })).toBe('NodeCache');
+  });
+
+  test('what somebody of the namespace has put there in its place is not taken, and is replaced', async () => {
+    const list = Object.entries({ ...beside, 'nested.onnx': nested })
+      .map(([name, bytes]) => `${digestOf(bytes)}  ${name}\n`)
+      .toSorted((one, other) => (one.slice(66) < other.slice(66) ? -1 : 1));
+    const bytes = Buffer.from(list.join(''));
+    const file = { path: 'model.onnx', name: 'nested.onnx', location: 'nested.onnx', bytes: bytes.length };
+    const header = bundleHeaderLine({ files: [{ ...file, sha256: digestOf(bytes) }] });
+    expect(digestOf(bytes)).toBe(nestedSha256);
+    const headers = { authorization: `Bearer ${await tokenOf(client, namespace)}` };
+    const put = { method: 'PUT', headers, body: Buffer.concat([header, bytes]) };
+    expect((await fetch(cache.url + cachedModelPath(nestedSha256), put)).status).toBe(201);
+    const several = { file: 'nested.onnx', sha256: nestedSha256 };
+    expect([await startedFrom(several), await startedFrom(several)]).toEqual(['Store', 'NodeCache']);
   });
 
   test('many pods at once are all served, and it keeps one', async () => {

@@ -70,7 +70,8 @@ describe('pictures by their addresses', () => {
     const wanted = await classify([encoded, encoded, encoded]);
     expect(wanted.status).toBe(200);
     expect(await classify([url, { image: url }, encoded])).toMatchObject({ status: 200, json: wanted.json });
-    expect(asked).toHaveLength(2);
+    // Each address once in a request.
+    expect(asked).toHaveLength(1);
     expect(asked[0]?.headers).not.toHaveProperty('authorization');
     expect((await classify(url)).json.data).toEqual(wanted.json.data.slice(0, 1));
     expect((await classify({ image: url })).status).toBe(200);
@@ -102,7 +103,6 @@ describe('pictures by their addresses', () => {
 
   test.each([
     ['127.0.0.1', 'http://127.0.0.1:9/'],
-    ['a name that leads there', 'http://localhost:9/'],
     ['as a number', 'http://2130706433:9/'],
     ['in octal', 'http://0177.0.0.1:9/'],
     ['in short', 'http://127.1:9/'],
@@ -116,6 +116,7 @@ describe('pictures by their addresses', () => {
     ['a cluster of IPv6', 'http://[fd00::1]/'],
     ['a metadata service', 'http://169.254.169.254/latest/'],
     ['another of them', 'http://[fd00:ec2::254]/'],
+    ['one of ISATAP', 'http://[2001:470::5efe:a9fe:a9fe]/'],
     ['no address', 'http://0.0.0.0:9/'],
     ['many', 'http://224.0.0.1/'],
     ['all', 'http://255.255.255.255/'],
@@ -171,10 +172,29 @@ describe('pictures by their addresses', () => {
     expect((await classify(`${address}/picture.png`)).status).toBe(200);
   });
 
+  test('everything else of a request stays as it was sent', async () => {
+    const url = `${address}/picture.png`;
+    const send = (text: string) => post(`${pod.url}/v1/classify`, text);
+    const escaped = JSON.stringify(url).replaceAll('/', '\\/');
+    expect((await send(`{"model":"pictures","input":[${escaped}],"user":"${url}"}`)).status).toBe(200);
+    const wrong = await send(`{"model":"pictures","input":[${JSON.stringify(url)}],"top_n":1e400}`);
+    expect([wrong.status, wrong.json.error.message]).toEqual([400, expect.stringContaining("'top_n'")]);
+    expect((await send(`{"model":"pictures","input":[${JSON.stringify(url)}],"model":"pictures"}`)).status).toBe(400);
+    const nested = `${'{"image":'.repeat(20_000)}${JSON.stringify(url)}${'}'.repeat(20_000)}`;
+    expect((await send(`{"model":"pictures","input":${nested}}`)).status).toBe(400);
+    expect((await send(`{"model":"pictures","input":[${JSON.stringify(url)}`)).status).toBe(400);
+  });
+
+  test('names of the network are not told to everybody', async () => {
+    const reason = 'its server cannot be reached, or is none that everybody can reach';
+    for (const host of ['localhost', 'there-is-no-such-host.invalid'])
+      expect(await messageOf(`http://${host}/`, anywhere)).toEqual([400, expect.stringContaining(reason)]);
+  });
+
   test('a large body with an address in it is refused', async () => {
     const big = await startPod(...argumentsOf('127.0.0.1'), '--max-body-bytes', String(8 * 2 ** 20));
     const { status, json: body } = await classify([`${address}/picture.png`, 'A'.repeat(2 ** 20)], big);
-    expect([status, body.error.message]).toEqual([400, expect.stringContaining('has at most 1048576 bytes')]);
+    expect([status, body.error.message]).toEqual([400, expect.stringContaining('in bodies of at most 1 MiB')]);
     await big.stop();
   });
 });

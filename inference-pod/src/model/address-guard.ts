@@ -25,9 +25,13 @@ export function refusedForAnyone(address: string): string | undefined {
   return isPublic ? undefined : `${bare} is no public address`;
 }
 
+const isatap: ReadonlySet<string> = new Set(['0.0.94.254', '2.0.94.254']);
+
 /** The IPv4 address that a translator reaches by this one (RFC 6052, 6to4); others as they are. */
 function withinTranslation(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   const bytes = address.toByteArray();
+  // ISATAP (RFC 5214, section 6.1): in whatever network.
+  if (bytes.length === 16 && isatap.has(bytes.slice(8, 12).join('.'))) return new ipaddr.IPv4(bytes.slice(12));
   switch (address.range()) {
     case 'loopback':
     case 'unspecified':

@@ -85,7 +85,9 @@ function readBase64(reader: JsonReader, field: string): Buffer {
   if (reader.peek() !== 'string') throw badRequest(`'${field}' must be a string, not ${reader.describe()}`);
   const text = reader.string();
   if (/^https?:/i.test(text))
-    throw badRequest(`'${field}' is an address, from which nothing is fetched: send the picture itself, in Base64`);
+    throw badRequest(
+      `'${field}' is an address: send the picture itself, in Base64; pictures are fetched from hosts alone that the model names, in bodies of at most 1 MiB`,
+    );
   // Python's encoder breaks lines, and ends with one.
   const encoded = text.replace(/^\s*data:[\w./+-]*(;[\w.+-]+=[\w.+-]+)*;base64,/i, '').replaceAll(/\s+/g, '');
   if (encoded.length < 4 || !/^[A-Za-z0-9+/_-]+={0,2}$/.test(encoded)) throw badRequest(`'${field}' is no Base64`);

@@ -38,14 +38,11 @@ export class PictureAddresses {
    * @throws RequestError 400 that names the field and why there is no picture, 503 when there is no room, 504 when it takes too long
    */
   async fetched(body: Buffer, deadline: Deadline, held: Transfer, signal: AbortSignal): Promise<Buffer> {
-    if (this.#options.hosts.length === 0 || !body.includes('"http')) return body;
-    const request = parsed(body);
-    const addresses = request === undefined ? [] : addressesOf(request);
-    if (request === undefined || addresses.length === 0) return body;
-    if (body.length > mostBodyBytes)
-      throw badRequest(
-        `a body with addresses of pictures has at most ${mostBodyBytes} bytes: send pictures in Base64 in another request`,
-      );
+    // Of larger ones, what reads them says that nothing is fetched: they are not read on the thread that serves.
+    if (this.#options.hosts.length === 0 || body.length > mostBodyBytes) return body;
+    const text = body.toString();
+    const addresses = addressToken.test(text) ? addressesOf(text) : [];
+    if (addresses.length === 0) return body;
     if (this.#underWay >= this.#options.mostUnderWay)
       throw new RequestError(503, 'the server is full: too many requests wait for their pictures, try again');
     this.#underWay += 1;
@@ -53,11 +50,14 @@ export class PictureAddresses {
     const failed = new AbortController();
     const context = { held, signal: AbortSignal.any([signal, late, failed.signal]), room: this.#room(body) };
     try {
+      const pictures = new Map<string, string>();
       const waiting = addresses.values();
       const next = async () => {
-        for (const address of waiting) address.replace((await this.#fetch(address, context)).toString('base64'));
+        for (const address of waiting)
+          pictures.set(address.url, (await this.#fetch(address, context)).toString('base64'));
       };
       await Promise.all(Array.from({ length: mostAtOnce }, next));
+      return Buffer.from(withPictures(text, pictures));
     } catch (error) {
       if (late.aborted) throw new DeadlinePassed(deadline);
       throw error;
@@ -65,7 +65,6 @@ export class PictureAddresses {
       failed.abort();
       this.#underWay -= 1;
     }
-    return Buffer.from(JSON.stringify(request));
   }
 
   /** In Base64, three bytes take four. */
@@ -74,12 +73,15 @@ export class PictureAddresses {
   }
 
   async #fetch({ field, url: text }: Address, context: FetchContext): Promise<Buffer> {
+    const url = new URL(text);
     try {
-      const answer = await this.#answer(new URL(text), context);
+      const answer = await this.#answer(url, context);
       return await bodyOf(answer, context);
     } catch (error) {
       if (error instanceof RequestError) throw error;
-      const reason = error instanceof NoPicture ? error.message : causeOf(error);
+      // Which names there are in the network of the pod is nothing for everybody.
+      const isTold = error instanceof NoPicture || this.#isNamed(url.hostname);
+      const reason = isTold ? causeOf(error) : 'its server cannot be reached, or is none that everybody can reach';
       throw badRequest(`'${field}': there is no picture at ${shorten(text)}: ${reason}`);
     }
   }
@@ -169,40 +171,50 @@ function causeOf(error: unknown): string {
 interface Address {
   readonly field: string;
   readonly url: string;
-  readonly replace: (picture: string) => void;
 }
 
 /** More of them are refused where the request is read. */
 const mostAddresses = 64;
 
-type Request = Record<string, unknown>;
+/** A string of JSON that is an address. */
+const addressToken = /"https?:(?:[^"\\]|\\.)*"/i;
 
-/** What is wrong with a body is told by what reads it. */
-function parsed(body: Buffer): Request | undefined {
+/** Everything else stays as it was sent: what is wrong with it is told by what reads it. */
+function withPictures(text: string, pictures: ReadonlyMap<string, string>): string {
+  return text.replace(new RegExp(addressToken, 'gi'), (token) => {
+    const picture = pictures.get(String(parsed(token)));
+    return picture === undefined ? token : JSON.stringify(picture);
+  });
+}
+
+function parsed(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(body.toString());
-    return isRecord(value) ? value : undefined;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
 }
 
-function addressesOf(request: Request): readonly Address[] {
-  const { input } = request;
-  if (!Array.isArray(input)) return addressIn(request, 'input', 'input');
-  const list: unknown[] = input;
-  return list.length > mostAddresses
-    ? []
-    : list.flatMap((_, index) => addressIn(list, String(index), `input[${index}]`));
+/** The addresses of pictures in `input`, each once. */
+function addressesOf(text: string): readonly Address[] {
+  const request = parsed(text);
+  const input: unknown = isRecord(request) ? request['input'] : undefined;
+  const list: readonly unknown[] = Array.isArray(input) ? input : [input];
+  if (list.length > mostAddresses) return [];
+  const found = list.flatMap((entry, index) => addressIn(entry, Array.isArray(input) ? `input[${index}]` : 'input'));
+  return Array.from(new Map(found.map((address) => [address.url, address])).values());
 }
 
-function addressIn(holder: object, key: string, field: string): readonly Address[] {
-  const entry: unknown = Object.entries(holder).find(([name]) => name === key)?.[1];
-  if (isRecord(entry)) return 'image' in entry ? addressIn(entry, 'image', `${field}.image`) : [];
-  if (typeof entry !== 'string' || !/^https?:/i.test(entry) || !URL.canParse(entry)) return [];
-  return [{ field, url: entry, replace: (picture) => Object.assign(holder, { [key]: picture }) }];
+function addressIn(entry: unknown, field: string): readonly Address[] {
+  if (isRecord(entry)) return addressOf(entry['image'], `${field}.image`);
+  return addressOf(entry, field);
 }
 
-function isRecord(value: unknown): value is Request {
+function addressOf(value: unknown, field: string): readonly Address[] {
+  if (typeof value !== 'string' || !/^https?:/i.test(value) || !URL.canParse(value)) return [];
+  return [{ field, url: value }];
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
