@@ -97,7 +97,7 @@ export class Handler {
 
   /** @throws StartupError ModelInvalid for a module that cannot be used; the signal's reason */
   static async start(options: HandlerOptions): Promise<Handler> {
-    return new Handler(options, await started(options));
+    return new Handler(options, await started(options, startMilliseconds));
   }
 
   /** How often its process was started anew. */
@@ -247,7 +247,8 @@ export class Handler {
       await new Promise((resolve) => setTimeout(resolve, backoff));
       if (signal.aborted) return;
       try {
-        this.#adopt(await started(this.#options));
+        // A container that ends again and again is started later and later: tensors are answered all the while.
+        this.#adopt(await started(this.#options, Number.POSITIVE_INFINITY));
         this.#restarts += 1;
         this.#next();
         return;
@@ -303,15 +304,19 @@ function send(
 /**
  * Starts its process, and waits until the module is loaded.
  *
+ * @param patienceMilliseconds how long the container that it runs in may take to be there
  * @throws StartupError ModelInvalid; the signal's reason
  */
-async function started({ folder, settings, log, signal, socketPath }: HandlerOptions): Promise<HandlerWorker> {
+async function started(
+  { folder, settings, log, signal, socketPath }: HandlerOptions,
+  patienceMilliseconds: number,
+): Promise<HandlerWorker> {
   const own = { ...settings, path: join(folder, handlerName) };
   const output = new HandlerOutput(log, () => performance.now());
   const worker =
     socketPath === undefined
       ? await startHandlerProcess(own, output, signal)
-      : await RemoteWorker.connect(socketPath, own, signal);
+      : await RemoteWorker.connect(socketPath, own, signal, patienceMilliseconds);
   const timer = setTimeout(() => worker.kill(), startMilliseconds);
   const told = new Promise<Message>((resolve) => {
     worker.onMessage = resolve;

@@ -7,7 +7,6 @@ import { StartupError } from '../model/startup-error.ts';
 import type { HandlerProcessSettings } from './handler-settings.ts';
 import { type HandlerWorker, mostMessageBytes } from './handler-worker.ts';
 
-const patienceMilliseconds = 60_000;
 const retryMilliseconds = 100;
 
 /** The process of a handler in the container beside this one, which lives as long as its connection. */
@@ -47,9 +46,15 @@ export class RemoteWorker implements HandlerWorker {
   /**
    * Asks the container for a process. It may be about to start.
    *
-   * @throws StartupError InvalidConfiguration where it does not answer in a minute; the signal's reason
+   * @param patienceMilliseconds how long it may take to answer
+   * @throws StartupError InvalidConfiguration where it takes longer; the signal's reason
    */
-  static async connect(path: string, settings: HandlerProcessSettings, signal: AbortSignal): Promise<RemoteWorker> {
+  static async connect(
+    path: string,
+    settings: HandlerProcessSettings,
+    signal: AbortSignal,
+    patienceMilliseconds: number,
+  ): Promise<RemoteWorker> {
     for (
       const end = performance.now() + patienceMilliseconds;
       ;

@@ -145,7 +145,7 @@ const containerSecurity = {
 };
 
 const handlerMount = { name: 'handler', mountPath: paths.handlerDirectory };
-const handlerRequests = { cpu: '50m', memory: '64Mi' } as const;
+const handlerRequests = { cpu: '50m', memory: '192Mi' } as const;
 
 function hasHandlerContainer({ spec }: ModelDeployment): boolean {
   return spec.runtime?.handler?.isolation === 'Container';

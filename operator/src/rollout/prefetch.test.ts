@@ -85,6 +85,24 @@ describe('a model that is to be on the nodes before its rollout', () => {
     expect(next.prefetchPods).toHaveLength(11);
   });
 
+  test('is not waited for where the namespace takes no such pods, and says why', () => {
+    const refusals = new Map([['create-prefetch', { message: 'exceeded quota', failures: 1, retryAt: 0 }]]);
+    const state = run({ ...fetching, prefetchPods: [], refusals });
+    expect(live(state)).not.toBe(one);
+    expect(state.model.status?.prefetch?.message).toBe('0 of 2 nodes had the model before the rollout: exceeded quota');
+  });
+
+  test('a pod that is being deleted, and one that runs no more, tell nothing', () => {
+    const deleted = ended(fetching, 'Failed', 'Failed').prefetchPods.map((each) => ({
+      ...each,
+      metadata: { ...each.metadata, deletionTimestamp: 'now' },
+    }));
+    const state = run({ ...fetching, prefetchPods: deleted });
+    expect([live(state), state.model.status?.rollout?.message]).toEqual([one, 'prefetching 0/2']);
+    const failed = pod('iris-9', '', {}, { node: 'gone', phase: 'Failed' });
+    expect(run(asking({ ...serving, pods: [...serving.pods, failed] }, '2')).prefetchPods).toHaveLength(2);
+  });
+
   test('another version in the meantime takes its place, and the same again needs none', () => {
     const asked = asking(fetching, '3');
     expect(kinds(pass(asked)).slice(-4)).toEqual([...two('create-prefetch'), ...two('delete-prefetch')]);

@@ -1,4 +1,5 @@
 import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deployment.ts';
+import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
 import { prefetchName } from '../desired/prefetch-pod.ts';
 import type { LivePod, Observed } from '../observed.ts';
@@ -25,12 +26,18 @@ export function afterPrefetch(observed: Observed, asked: Revision, gate: Gate, n
   const isOver = known?.finishTime !== undefined || running === undefined || running.metadata.name === revision;
   if (isOver || policy.prefetch !== 'Nodes') return { ...gate, prefetch: known };
   const nodes = nodesOf(observed).map((node) => ({ node, pod: prefetchPodOf(observed, revision, node) }));
-  const ended = nodes.filter(({ pod }) => pod?.phase === 'Succeeded' || pod?.phase === 'Failed');
+  // Where the namespace takes no such pods, none is waited for.
+  const isRefused = observed.refusals.has('create-prefetch');
+  const ended = nodes.filter(({ pod }) => (pod === undefined ? isRefused : hasEnded(pod)));
   const startTime = known?.startTime ?? timestamp(now);
   const isLate = now.getTime() > Date.parse(startTime) + policy.progressDeadlineSeconds * 1000;
   if (isLate || ended.length === nodes.length) {
     const fetched = ended.filter(({ pod }) => pod?.phase === 'Succeeded').length;
-    const message = `${fetched} of ${nodes.length} nodes had the model before the rollout`;
+    const why = isRefused ? `: ${observed.refusals.get('create-prefetch')?.message ?? ''}` : '';
+    const message = withinCharacters(
+      `${fetched} of ${nodes.length} nodes had the model before the rollout${why}`,
+      mostMessage,
+    );
     return { ...gate, prefetch: { revision, startTime, finishTime: timestamp(now), message } };
   }
   const fetching = nodes.filter((each) => each.pod !== undefined && !ended.includes(each));
@@ -46,9 +53,17 @@ export function afterPrefetch(observed: Observed, asked: Revision, gate: Gate, n
   };
 }
 
+/** As long as the CRD allows. */
+const mostMessage = 1024;
+
+/** One that is being deleted tells nothing: another takes its place. */
+function hasEnded({ phase, metadata }: LivePod): boolean {
+  return metadata.deletionTimestamp === undefined && (phase === 'Succeeded' || phase === 'Failed');
+}
+
 /** Where pods of the model run now, and those that replace them may. */
 function nodesOf({ pods }: Observed): readonly string[] {
-  const staying = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  const staying = pods.filter(({ phase, metadata }) => phase === 'Running' && metadata.deletionTimestamp === undefined);
   return Array.from(new Set(staying.flatMap(({ node }) => (node === undefined ? [] : [node])))).sort();
 }
 

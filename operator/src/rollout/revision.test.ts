@@ -50,6 +50,8 @@ describe('the name of a revision', () => {
     expect(others).toEqual([plain, plain, plain]);
     const handled = (requests: Record<string, string | number>) =>
       meant({ runtime: { handler: { isolation: 'Container', resources: { requests } } } });
+    expect(meant({ runtime: { cache: 'None' } })).toBe(meant({}));
+    expect(meant({ runtime: { handler: { isolation: 'Process' } } })).toBe(meant({ runtime: { handler: {} } }));
     expect(handled({ cpu: 1, memory: '1Gi' })).toBe(handled({ cpu: '1000m', memory: '1024Mi' }));
     expect(meant({ pod: { labels: { a: '' } } })).not.toBe(meant({}));
     const tolerations = [{ key: 'a', value: 'b' }];

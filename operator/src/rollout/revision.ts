@@ -81,10 +81,16 @@ function meaningOf({ metadata }: ModelDeployment, { model, resources, runtime, p
     // One without any options is one, and no object is none.
     runtime: {
       ...runtime,
+      cache: runtime?.cache === 'None' ? undefined : runtime?.cache,
       handler:
         handler === undefined
           ? undefined
-          : { ...handler, isEnabled: true, resources: amountsOfResources(handler.resources) },
+          : {
+              ...handler,
+              isEnabled: true,
+              isolation: handler.isolation === 'Process' ? undefined : handler.isolation,
+              resources: amountsOfResources(handler.resources),
+            },
     },
     pod: {
       ...pod,

@@ -224,7 +224,7 @@ export interface IModelDeployment {
          */
         "isolation"?: "Process" | "Container";
         /**
-         * What its container requests and may use. 50m of CPU and 64Mi of memory are requested when nothing is set. Only with isolation Container.
+         * What its container requests and may use. 50m of CPU and 192Mi of memory are requested when nothing is set. Only with isolation Container.
          */
         "resources"?: {
           /**
