@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { bundleHeaderLine, digestOfFiles } from '../../contract/src/model-bundle.ts';
 import { cachedModelPath } from '../../contract/src/node-cache.ts';
 import { exampleModel, testModel } from '../../inference-pod/test/models.ts';
-import { type RunningPod, startPod } from '../../inference-pod/test/running-pod.ts';
+import { failToStart, type RunningPod, startPod } from '../../inference-pod/test/running-pod.ts';
 import { eventually } from '../eventually.ts';
 import { portOf } from '../free-port.ts';
 import { grantCacheRights, type RunningCache, startCache, tokenOf } from './running-cache.ts';
@@ -82,14 +82,18 @@ interface PodOptions {
   readonly more?: readonly string[];
 }
 
-async function podOf(options: PodOptions = {}): Promise<RunningPod> {
+async function argumentsOf(options: PodOptions): Promise<readonly string[]> {
   const tokenFile = options.tokenFile ?? (await tokenFileOf(options.namespace ?? namespace));
-  return startPod(
+  return [
     ...['--model-uri', `http://127.0.0.1:${portOf(store)}/${options.file ?? 'iris.onnx'}`, '--model-name', 'm'],
     ...['--model-sha256', options.sha256 ?? digestOf(iris)],
     ...['--node-cache-url', options.url ?? cache.url, '--node-cache-token-file', tokenFile],
     ...(options.more ?? []),
-  );
+  ];
+}
+
+async function podOf(options: PodOptions = {}): Promise<RunningPod> {
+  return startPod(...(await argumentsOf(options)));
 }
 
 const line = ({ logs }: RunningPod, message: string) => logs.find(({ msg }) => msg === message);
@@ -208,6 +212,23 @@ describe('the cache of a node', () => {
     expect(line(pod, noHelp)?.['reason']).toContain('iris.onnx has sha256');
     expect(line(pod, 'the model file is here')).toMatchObject({ from: 'Store' });
     expect(await startedFrom()).toBe('NodeCache');
+  });
+
+  test('has a model from a pod that does no more than fetch it, and that ends', async () => {
+    const prefetched = async (options: PodOptions) => {
+      const { exitCode, terminationMessage } = await failToStart(
+        ...(await argumentsOf({ ...options, more: ['--prefetch', '1'] })),
+      );
+      return [exitCode, terminationMessage];
+    };
+    expect(await prefetched({})).toEqual([0, undefined]);
+    expect(await prefetched({})).toEqual([0, undefined]);
+    expect(asked).toHaveLength(1);
+    expect(await startedFrom()).toBe('NodeCache');
+    expect(await prefetched({ url: 'http://127.0.0.1:9' })).toEqual([
+      1,
+      { reason: 'ModelFetchFailed', message: expect.stringContaining('has not taken the model') },
+    ]);
   });
 
   test('has what it had when it is started anew, however it ended', async () => {
