@@ -3,7 +3,7 @@ import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { decide } from '../controller/decide.ts';
 import { renderPrefetchPod } from '../desired/prefetch-pod.ts';
 import type { LivePod, Observed } from '../observed.ts';
-import { change, conditionsOf, kinds, now, pass, perform, policy, settle } from '../testing/simulation.ts';
+import { change, conditionsOf, kinds, now, pass, perform, policy, settle, undo } from '../testing/simulation.ts';
 import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
 import { templateRevision } from './revision.ts';
 
@@ -111,6 +111,17 @@ describe('a model that is to be on the nodes before its rollout', () => {
     expect(third.prefetchPods).toEqual([]);
     const { state: back } = settle(asking(fetching, '1'));
     expect([live(back), back.prefetchPods]).toEqual([one, []]);
+  });
+
+  test('an undo in the meantime is adopted, and does not keep it from being rolled out', () => {
+    const { state: second } = settle(ended(fetching, 'Succeeded', 'Succeeded'));
+    const third = run(asking(second, '3'));
+    const undone = run(undo(third, one ?? ''));
+    expect(conditionsOf(undone.model)).toMatchObject({ RolledBack: 'True Undo', Reconciling: expect.any(String) });
+    expect(live(undone)).toBe(one);
+    const { state } = settle(ended(undone, 'Succeeded', 'Succeeded'));
+    expect(state.model.status).toMatchObject({ modelVersion: '3', updateRevision: live(state) });
+    expect(conditionsOf(state.model)).toMatchObject({ RolledBack: 'False NotRolledBack' });
   });
 
   test('a model that runs nowhere is rolled out at once', () => {
