@@ -40,6 +40,7 @@ export const fieldManager = 'slipway';
 
 export const managedBy = 'slipway';
 export const modelContainer = 'model';
+export const handlerContainer = 'handler';
 export const servicePort = { name: 'http', port: 80 } as const;
 export const lease = { name: 'slipway-operator', namespace: 'slipway-system' } as const;
 

@@ -70,7 +70,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const asked = recorded ?? unrecorded(observed, name, newest + 1, policy.defaultImage);
   const hasLink = policy.publicKeys !== undefined;
   const asksFirst = gateOf(observed, asked, preflightProblem(observed, asked, hasLink), now);
-  const gate = afterPrefetch(observed, asked, asksFirst, now);
+  const gate = afterPrefetch(observed, asked, asksFirst, prefetchProblem(observed), now);
   // Until it may be rolled out, everything goes on as if the spec did not ask for it yet.
   const target = gate.kind === 'open' ? asked : gate.running;
   const wanted = wantedRevision(observed, target, now);
@@ -262,6 +262,13 @@ function prefetchWrites({ model, prefetchPods }: Observed, asked: Revision, gate
     }),
     ...gone.map(({ metadata }): Write => ({ kind: 'delete-prefetch', name: metadata.name, uid: metadata.uid })),
   ];
+}
+
+/** What keeps a node from having the model, in words. */
+function prefetchProblem({ prefetchPods, mountFailures }: Observed): string | undefined {
+  const running = prefetchPods.filter(({ phase }) => phase !== 'Succeeded' && phase !== 'Failed');
+  const problems = running.map((pod) => problemOfPod(pod, mountFailures.get(pod.metadata.name))?.message);
+  return problems.find((problem) => problem !== undefined);
 }
 
 /** What keeps the revision from being asked, in words. */

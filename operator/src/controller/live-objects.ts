@@ -140,9 +140,10 @@ export function keptRevision(object: KubeObject): Revision | undefined {
 export function livePod(
   object: KubeObject & { readonly spec?: Pick<IPodSpec, 'nodeName'>; readonly status?: IPodStatus },
 ): LivePod {
-  const { conditions = [], containerStatuses = [], podIP, phase } = object.status ?? {};
+  const { conditions = [], containerStatuses = [], initContainerStatuses = [], podIP, phase } = object.status ?? {};
   const node = object.spec?.nodeName;
-  return { metadata: slim(object).metadata, ip: podIP, node, phase, conditions, containers: containerStatuses };
+  const containers = [...containerStatuses, ...initContainerStatuses];
+  return { metadata: slim(object).metadata, ip: podIP, node, phase, conditions, containers };
 }
 
 /** Whether a pod serves, and can be called. */

@@ -95,7 +95,7 @@ export async function observe(model: ModelDeployment, options: ObserveOptions): 
     links,
     reports: readReports(model, pods, links, options),
     loading: readLoading(model, [...pods, ...canaryPods], options),
-    mountFailures: readMountFailures(model, [...pods, ...canaryPods, ...preflightPods], options),
+    mountFailures: readMountFailures(model, [...pods, ...canaryPods, ...ownPods], options),
     attempts,
     routeRepairs,
     refusals,

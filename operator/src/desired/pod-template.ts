@@ -5,7 +5,7 @@ import { nodeCache } from '../../../contract/src/node-cache.ts';
 import { ports, routes } from '../../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../../contract/src/settings.ts';
 import { type ModelDeployment, modelNameOf } from '../api/model-deployment.ts';
-import { annotations, labels, modelContainer } from '../api/names.ts';
+import { annotations, handlerContainer, labels, modelContainer } from '../api/names.ts';
 import type { PodTemplate } from './children.ts';
 import { environmentValue } from './environment-value.ts';
 import { identityLabels, linkName, stableSelector } from './metadata.ts';
@@ -155,7 +155,7 @@ function hasHandlerContainer({ spec }: ModelDeployment): boolean {
 function renderHandlerContainer({ spec }: ModelDeployment, defaultImage: string): IContainer {
   const { requests, limits } = spec.runtime?.handler?.resources ?? {};
   return {
-    name: 'handler',
+    name: handlerContainer,
     image: spec.runtime?.image ?? defaultImage,
     imagePullPolicy: 'IfNotPresent',
     args: ['--max-semi-space-size=4', '--single-threaded-gc', 'inference-pod/src/handler-container.js'],

@@ -77,6 +77,17 @@ describe('a model that is to be on the nodes before its rollout', () => {
     expect(live(run(refused, late))).not.toBe(one);
   });
 
+  test('what keeps a node from having it is told', () => {
+    const waiting = { reason: 'ImagePullBackOff', message: 'no such image' };
+    const [first, ...others] = fetching.prefetchPods;
+    const stuck = pod(first?.metadata.name ?? '', '', { state: { waiting } }, { node: 'a', phase: 'Pending' });
+    const metadata = { ...stuck.metadata, ...first?.metadata };
+    const { model } = run({ ...fetching, prefetchPods: [{ ...stuck, metadata }, ...others] });
+    const ready = model.status?.conditions?.find(({ type }) => type === 'Ready');
+    expect(ready?.message).toContain('0 of 2 are done; pod ');
+    expect(ready?.message).toContain('no such image');
+  });
+
   test('is fetched to eight nodes at a time', () => {
     const many = asking({ ...serving, pods: podsOn(...'abcdefghijkl') }, '2');
     const first = run(many);

@@ -16,7 +16,13 @@ const mostAtOnce = 8;
  * for. It only ever waits: a node that does not get it keeps nobody from anything, and after the deadline of a rollout
  * none is waited for. That it is over is kept in the status, so it happens once for a revision.
  */
-export function afterPrefetch(observed: Observed, asked: Revision, gate: Gate, now: Date): Gate {
+export function afterPrefetch(
+  observed: Observed,
+  asked: Revision,
+  gate: Gate,
+  problem: string | undefined,
+  now: Date,
+): Gate {
   if (gate.kind !== 'open') return gate;
   const { spec, status = {} } = observed.model;
   const revision = asked.metadata.name;
@@ -49,6 +55,7 @@ export function afterPrefetch(observed: Observed, asked: Revision, gate: Gate, n
     prefetch: { revision, startTime },
     nodes: nodes.length,
     ended: ended.length,
+    problem,
     next: missing.slice(0, Math.max(0, mostAtOnce - fetching.length)),
   };
 }

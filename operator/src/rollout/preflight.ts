@@ -35,6 +35,8 @@ export type Gate =
       readonly ended: number;
       /** Those that begin now. */
       readonly next: readonly string[];
+      /** What keeps one of them, if anything is known to. */
+      readonly problem: string | undefined;
     }
   /** It may not. */
   | { readonly kind: 'closed'; readonly running: Revision; readonly preflight: Preflight };

@@ -19,6 +19,12 @@ describe('what is wrong with a pod', () => {
       'cannot pull the image i:1: not found',
     ],
     [
+      'a container of the handler that cannot start',
+      { name: 'handler', state: { waiting: { reason: 'RunContainerError', message: 'no such file' } } },
+      'ContainerCannotStart',
+      'no such file',
+    ],
+    [
       'an image that has no name',
       { state: { waiting: { reason: 'InvalidImageName' } } },
       'ImageCannotBePulled',

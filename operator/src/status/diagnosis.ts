@@ -1,6 +1,6 @@
 import type { IContainerStatus } from 'kubernetes-models/v1';
 import { parseStartupFailure } from '../../../contract/src/startup-failure.ts';
-import { annotations, modelContainer } from '../api/names.ts';
+import { annotations, handlerContainer, modelContainer } from '../api/names.ts';
 import type { LivePod, Observed } from '../observed.ts';
 import type { ConditionReason } from './reasons.ts';
 
@@ -46,9 +46,11 @@ function replicaFailure(
 /** What keeps one pod from serving. */
 export function problemOfPod(pod: LivePod, mountFailure: string | undefined): Problem | undefined {
   const { name } = pod.metadata;
-  const container = pod.containers.find((status) => status.name === modelContainer);
-  const ofContainer = container === undefined || container.ready ? undefined : problemOfContainer(name, container);
-  if (ofContainer !== undefined) return ofContainer;
+  for (const own of [modelContainer, handlerContainer]) {
+    const container = pod.containers.find((status) => status.name === own);
+    const problem = container === undefined || container.ready ? undefined : problemOfContainer(name, container);
+    if (problem !== undefined) return problem;
+  }
   const scheduled = pod.conditions.find(({ type }) => type === 'PodScheduled');
   if (scheduled?.status === 'False' && scheduled.reason === 'Unschedulable') {
     const message = `pod ${name} fits on no node: ${scheduled.message ?? ''}: add nodes, or change spec.resources or spec.pod`;

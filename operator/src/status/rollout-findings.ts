@@ -209,7 +209,8 @@ function beforeRollout({ asked, gate }: StatusInput) {
       } as const;
     }
     case 'prefetching': {
-      const done = `${gate.ended} of ${gate.nodes} are done`;
+      const problem = gate.problem === undefined ? '' : `; ${gate.problem}`;
+      const done = `${gate.ended} of ${gate.nodes} are done${problem}`;
       return {
         reason: 'Prefetching',
         message: `the model of ${inWords(asked)} is fetched to the nodes before it is rolled out: ${done}`,
