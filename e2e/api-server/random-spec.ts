@@ -41,6 +41,8 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n',
     '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEB\n-----END PUBLIC KEY-----\n',
   ],
+  'identity.subject': ['trainer@example.com', 'https://git.example/train'],
+  'identity.issuer': [undefined, 'https://accounts.example.com'],
   'identity.authorities': ['-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n'],
   'signature.file': ['model.sig', 'signatures/model.sig'],
   'model.maxBytes': ['500Mi', 1_000_000, '0.5Gi'],
@@ -112,6 +114,7 @@ interface Spec {
   readonly model: { uri?: string; sha256?: string; secretName?: string; signature?: object };
   readonly runtime?: Readonly<Record<string, unknown>>;
   readonly rollout?: object;
+  readonly pod?: object;
 }
 
 /** Each task has options of its own. */
@@ -133,8 +136,16 @@ function runtimeOf(runtime: NonNullable<Spec['runtime']>): object {
   return Object.fromEntries(
     Object.entries(runtime)
       .filter(([name]) => !others.includes(name))
-      .map(([name, value]) => [name, name === 'classification' ? without(value, refused) : value]),
+      .map(([name, value]) => [
+        name,
+        name === 'classification' ? without(value, refused) : name === 'handler' ? handlerOf(value) : value,
+      ]),
   );
+}
+
+/** Resources are those of its container. */
+function handlerOf(handler: unknown): unknown {
+  return Object(handler).isolation === 'Container' ? handler : without(handler, ['resources']);
 }
 
 /** Of one, or not at all. */
@@ -151,12 +162,13 @@ function without(options: unknown, names: readonly string[]): object {
 
 /** What a person would not write, because the API refuses it with a message, is left out. */
 function consistent({ replicas, autoscaling, runtime, rollout, ...rest }: Spec): object {
+  const isCached = runtime?.['cache'] === 'Node';
   const spec = {
     ...rest,
+    // Where no kubelet is, nobody gives pods the account whose token the cache takes.
+    ...(isCached ? { pod: { ...rest.pod, serviceAccountName: 'default' } } : {}),
     ...(runtime === undefined ? {} : { runtime: runtimeOf(runtime) }),
-    ...(rollout === undefined
-      ? {}
-      : { rollout: runtime?.['cache'] === 'Node' ? rollout : without(rollout, ['prefetch']) }),
+    ...(rollout === undefined ? {} : { rollout: isCached ? rollout : without(rollout, ['prefetch']) }),
   };
   const { secretName, signature, ...model } = spec.model;
   const credentials =
