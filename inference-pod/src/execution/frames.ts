@@ -65,6 +65,13 @@ export function readHead(bytes: Buffer, offset: number): Frame {
   };
 }
 
+/** The first message to a process: its settings, as JSON. */
+export function openingMessage(settings: object): Buffer {
+  const body = Buffer.from(JSON.stringify(settings));
+  const rest = { following: 0, headerLength: undefined, seconds: undefined, busySeconds: 0, leftMilliseconds: 0 };
+  return Buffer.concat([writeHead({ job: openedJob, code: 0, ...rest, bodyLength: body.length }), body]);
+}
+
 /** A frame with its body. */
 export interface Message {
   readonly frame: Frame;

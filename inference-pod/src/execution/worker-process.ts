@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex, PassThrough, type Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { FrameParser, FrameTooLarge, type Message, openedJob, workerChannel, writeHead } from './frames.ts';
+import { FrameParser, FrameTooLarge, type Message, openingMessage, workerChannel } from './frames.ts';
 import { leaveBehind } from './garbage.ts';
 
 /** How a process ended that was not told to. */
@@ -33,16 +33,6 @@ export interface WorkerOptions {
 /** The last words of a process are kept up to this length. */
 const lastWordsLength = 2000;
 
-const settingsHead = {
-  job: openedJob,
-  code: 0,
-  following: 0,
-  headerLength: undefined,
-  seconds: undefined,
-  busySeconds: 0,
-  leftMilliseconds: 0,
-};
-
 /** A process of this program's own that is told what to do in frames over a socket, and answers in them. */
 export class WorkerProcess {
   readonly child: ChildProcess;
@@ -68,9 +58,7 @@ export class WorkerProcess {
     if (socket instanceof Duplex) this.#listen(socket, options);
     // That the process is gone is told by its end.
     this.socket.on('error', () => undefined);
-    const body = Buffer.from(JSON.stringify(settings));
-    this.socket.write(writeHead({ ...settingsHead, bodyLength: body.length }));
-    this.socket.write(body);
+    this.socket.write(openingMessage(settings));
     this.#heed(this.child.stdout, onOutput);
     this.#heed(this.child.stderr, (text) => {
       this.#lastWords = (this.#lastWords + text).slice(-lastWordsLength);

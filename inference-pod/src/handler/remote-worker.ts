@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FrameParser, FrameTooLarge, type Message, openedJob, writeHead } from '../execution/frames.ts';
+import { FrameParser, FrameTooLarge, type Message, openingMessage } from '../execution/frames.ts';
 import type { ProcessEnd } from '../execution/worker-process.ts';
 import { messageOf } from '../model/error-message.ts';
 import { StartupError } from '../model/startup-error.ts';
@@ -38,9 +38,7 @@ export class RemoteWorker implements HandlerWorker {
         resolve({ how: 'the log of its container says how', lastWords: this.#lastWords });
       });
     });
-    const body = Buffer.from(JSON.stringify(settings));
-    socket.write(writeHead({ ...settingsHead, bodyLength: body.length }));
-    socket.write(body);
+    socket.write(openingMessage(settings));
   }
 
   /**
@@ -77,16 +75,6 @@ export class RemoteWorker implements HandlerWorker {
     this.socket.destroy();
   }
 }
-
-const settingsHead = {
-  job: openedJob,
-  code: 0,
-  following: 0,
-  headerLength: undefined,
-  seconds: undefined,
-  busySeconds: 0,
-  leftMilliseconds: 0,
-};
 
 function connected(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
