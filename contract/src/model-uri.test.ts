@@ -59,6 +59,14 @@ test.each([
   ],
   ['pvc://models/iris/1.onnx', { scheme: 'pvc', volume: 'models', path: 'iris/1.onnx' }],
   ['configmap://iris-1/model.onnx', { scheme: 'configmap', volume: 'iris-1', path: 'model.onnx' }],
+  [
+    `image://registry.example:5000/models/iris@sha256:${'a'.repeat(64)}/models/iris.onnx`,
+    {
+      scheme: 'image',
+      image: `registry.example:5000/models/iris@sha256:${'a'.repeat(64)}`,
+      path: 'models/iris.onnx',
+    },
+  ],
   ['file:///tmp/a%20b.onnx', { scheme: 'file', path: '/tmp/a b.onnx' }],
   ['models/iris.onnx', { scheme: 'file', path: 'models/iris.onnx' }],
 ])('%s is taken apart', (uri, parts) => {
@@ -67,6 +75,12 @@ test.each([
 
 test.each([
   ['pvc://models', 'names no file in the volume'],
+  ['image://registry.example/iris:1/iris.onnx', 'is not image://REGISTRY/REPOSITORY@sha256:DIGEST/PATH'],
+  [`image://registry.example/iris@sha256:${'a'.repeat(64)}`, 'is not image://REGISTRY/REPOSITORY@sha256:DIGEST/PATH'],
+  [
+    `image://registry.example/iris@sha256:${'a'.repeat(64)}/../etc/passwd`,
+    'has a step . or .. in it: name the model as it is stored',
+  ],
   ['s3://models', 'is not s3://BUCKET/KEY'],
   ['s3://models/../others/iris.onnx', 'has a step . or .. in it: name the model as it is stored'],
   ['s3://Models/iris.onnx', 'is not s3://BUCKET/KEY'],
@@ -103,7 +117,7 @@ test.each([
   ['git+https://git.example/iris@a%2F..%2Fb/m.onnx', 'has a step . or .. in it: name the model as it is stored'],
   [
     'ftp://models.example/iris.onnx',
-    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, git+https, git+http, mlflow, pvc, configmap, file',
+    'has the scheme ftp; known are https, http, s3, gs, azblob, oci, hf, git+https, git+http, mlflow, pvc, configmap, image, file',
   ],
 ])('%s is refused', (uri, problem) => {
   expect(() => parseModelUri(uri)).toThrow(new InvalidModelUri(uri, problem));
@@ -128,6 +142,11 @@ test.each([
   ['mlflow://iris/3/onnx/m.onnx', 'm.onnx', 'mlflow://iris/3/onnx/data/w 1'],
   ['pvc://models/iris/1.onnx', '1.onnx', 'pvc://models/iris/data/w 1'],
   ['configmap://iris/1.onnx', '1.onnx', 'configmap://iris/data/w 1'],
+  [
+    `image://registry.example/iris@sha256:${'a'.repeat(64)}/iris/1.onnx`,
+    '1.onnx',
+    `image://registry.example/iris@sha256:${'a'.repeat(64)}/iris/data/w 1`,
+  ],
   ['file:///tmp/a%20b/1.onnx', '1.onnx', '/tmp/a b/data/w 1'],
   ['1.onnx', '1.onnx', 'data/w 1'],
 ])('%s is the file %s, and beside it is %s', (uri, name, beside) => {

@@ -33,6 +33,8 @@ export type ModelUri =
     }
   /** A file in a volume that is mounted: of a claim, or of a ConfigMap. */
   | { readonly scheme: 'pvc' | 'configmap'; readonly volume: string; readonly path: string }
+  /** The same, of an image that the node pulls, by its digest. */
+  | { readonly scheme: 'image'; readonly image: string; readonly path: string }
   | { readonly scheme: 'file'; readonly path: string };
 
 /** A URI without what may be secret: its user, its query and its fragment. A plain path stays as it is. */
@@ -54,7 +56,7 @@ export class InvalidModelUri extends Error {
  * Reads a model URI: `https://…`, `http://…`, `s3://BUCKET/KEY`, `gs://BUCKET/OBJECT`, `azblob://ACCOUNT/CONTAINER/BLOB`,
  * `oci://REGISTRY/REPOSITORY:TAG/FILE`, `oci://REGISTRY/REPOSITORY@sha256:DIGEST/FILE`, `hf://ORG/NAME@REVISION/PATH`,
  * `git+https://HOST/REPOSITORY@REVISION/PATH`, `mlflow://MODEL/VERSION/PATH`, `mlflow://MODEL@ALIAS/PATH`, `pvc://CLAIM/PATH`,
- * `configmap://NAME/KEY`, `file:///PATH` or a plain path.
+ * `configmap://NAME/KEY`, `image://REGISTRY/REPOSITORY@sha256:DIGEST/PATH`, `file:///PATH` or a plain path.
  *
  * @throws InvalidModelUri
  */
@@ -80,6 +82,7 @@ const readers: ReadonlyMap<string, (uri: string) => ModelUri> = new Map<string, 
   ['mlflow', readRegisteredModel],
   ['pvc', (uri) => ({ scheme: 'pvc', ...readVolume(uri) })],
   ['configmap', (uri) => ({ scheme: 'configmap', ...readVolume(uri) })],
+  ['image', readImage],
   ['file', (uri) => ({ scheme: 'file', path: decoded(uri.slice('file://'.length), uri) })],
 ]);
 
@@ -102,17 +105,29 @@ function readAzure(uri: string): ModelUri {
   return { scheme: 'azblob', account, container, blob: withoutSteps(blob, uri) };
 }
 
+const registryHost = String.raw`(?<registry>(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?)`;
+const repositoryOfImages = '(?<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)';
+
 function readArtifact(uri: string): ModelUri {
-  const host = String.raw`(?<registry>(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?)`;
-  const repository = '(?<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)';
   const reference = String.raw`(?::(?<tag>\w[\w.-]{0,127})|@(?<digest>sha256:[0-9a-f]{64}))`;
-  const pattern = new RegExp(`^oci://${host}/${repository}${reference}(?:/(?<path>.+))?$`, 's');
+  const pattern = new RegExp(`^oci://${registryHost}/${repositoryOfImages}${reference}(?:/(?<path>.+))?$`, 's');
   const form = 'oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST';
   const found = partsOf(uri, pattern, form);
   const { registry = '', tag = '', digest, path } = found;
   if (!URL.canParse(`https://${registry}`)) throw new InvalidModelUri(uri, 'names no host that there can be');
   const file = path === undefined ? {} : { path: withoutEmptySteps(path, uri) };
   return { scheme: 'oci', registry, repository: found['repository'] ?? '', reference: digest ?? tag, ...file };
+}
+
+/** A node may have an image under a tag that the registry has moved since: only a digest says which one is meant. */
+function readImage(uri: string): ModelUri {
+  const pattern = new RegExp(
+    `^image://${registryHost}/${repositoryOfImages}@(?<digest>sha256:[0-9a-f]{64})/(?<path>.+)$`,
+    's',
+  );
+  const parts = partsOf(uri, pattern, 'image://REGISTRY/REPOSITORY@sha256:DIGEST/PATH');
+  const { registry = '', repository = '', digest = '', path = '' } = parts;
+  return { scheme: 'image', image: `${registry}/${repository}@${digest}`, path: withoutEmptySteps(path, uri) };
 }
 
 function readHub(uri: string): ModelUri {
@@ -192,6 +207,7 @@ export function locationOf(uri: string): string {
     case 'mlflow':
     case 'pvc':
     case 'configmap':
+    case 'image':
     case 'file':
       return parts.path;
   }
@@ -238,6 +254,7 @@ export function uriBeside(uri: string, location: string): string {
     case 'mlflow':
     case 'pvc':
     case 'configmap':
+    case 'image':
       return `${uri.slice(0, uri.lastIndexOf('/') + 1)}${location}`;
   }
 }

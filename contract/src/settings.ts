@@ -29,9 +29,10 @@ export const environment = {
   taskMaxPixels: 'SLIPWAY_TASK_MAX_PIXELS',
   /** Hosts that pictures may be fetched from, with commas between. */
   taskPictureHosts: 'SLIPWAY_TASK_PICTURE_HOSTS',
-  /** Whether the module handler.mjs beside the model is used: Enabled or Disabled; what it reads beside it, with commas between. */
+  /** Whether the module handler.mjs beside the model is used: Enabled or Disabled; what it reads beside it, and the models that it runs, with commas between. */
   handler: 'SLIPWAY_HANDLER',
   handlerFiles: 'SLIPWAY_HANDLER_FILES',
+  handlerModels: 'SLIPWAY_HANDLER_MODELS',
   handlerTimeout: 'SLIPWAY_HANDLER_TIMEOUT_MILLISECONDS',
   /** Where the container listens that the handler runs in; it runs in that of the model where this is absent. */
   handlerSocket: 'SLIPWAY_HANDLER_SOCKET',
@@ -78,7 +79,7 @@ export const environment = {
 export const paths = {
   /** Writable; the verified copy of the model is kept here. */
   workDirectory: '/model',
-  /** Where the claim of a pvc:// model, or the ConfigMap of a configmap:// one, is mounted. */
+  /** Where the claim of a pvc:// model, the ConfigMap of a configmap:// one, or the image of an image:// one is mounted. */
   mountDirectory: '/mnt/model',
   /** Where the Secret with the credentials for the model's store is mounted. */
   credentialsDirectory: '/etc/slipway/credentials',

@@ -69,7 +69,7 @@ describe('bad manifests are refused with a message that names the field and the 
       withUri('ftp://models.example/m.onnx'),
       [
         'spec.model.uri',
-        'must start with https://, http://, s3://, gs://, azblob://, oci://, hf://, git+https://, git+http://, mlflow://, pvc:// or configmap://',
+        'must start with https://, http://, s3://, gs://, azblob://, oci://, hf://, git+https://, git+http://, mlflow://, pvc://, image:// or configmap://',
       ],
     ],
     [
@@ -163,6 +163,16 @@ describe('bad manifests are refused with a message that names the field and the 
     ['a claim without a path', withUri('pvc://models'), ['spec.model.uri', 'must be pvc://CLAIM/PATH']],
     ['a claim with a folder', withUri('pvc://models/iris/'), ['spec.model.uri', 'PATH is a file']],
     ['a path that leaves its claim', withUri('pvc://models/../secret'), ['spec.model.uri', "no '.' or '..' step"]],
+    [
+      'an image by its tag',
+      withUri('image://registry.example/iris:1/model.onnx'),
+      ['spec.model.uri', 'must be image://REGISTRY/REPOSITORY@sha256:DIGEST/PATH', 'could bring another image back'],
+    ],
+    [
+      'credentials for an image that the node pulls',
+      withModel({ uri: `image://registry.example/iris@sha256:${'a'.repeat(64)}/m.onnx`, secretName: 'store' }),
+      ['spec.model.secretName', 'secretName goes only with a uri that is fetched over the network'],
+    ],
     ['a ConfigMap without a key', withUri('configmap://iris'), ['spec.model.uri', 'must be configmap://NAME/KEY']],
     [
       'a ConfigMap key with a slash',
@@ -228,7 +238,16 @@ describe('bad manifests are refused with a message that names the field and the 
       { model, runtime: { task: 'ImageClassification', detection: { maxPixels: 4096 } } },
       ['spec.runtime.detection', 'detection is of the task ObjectDetection alone'],
     ],
-    ['columns for texts', { model, runtime: { handler: { files: ['../secret'] } } }, ['spec.runtime.handler.files[0]']],
+    [
+      'a file of the handler in another folder',
+      { model, runtime: { handler: { files: ['../secret'] } } },
+      ['spec.runtime.handler.files[0]'],
+    ],
+    [
+      'a model of the handler in another folder',
+      { model, runtime: { handler: { models: ['a.onnx', '/b.onnx'] } } },
+      ['spec.runtime.handler.models[1]'],
+    ],
     [
       'a key and an identity',
       withModel({ signature: { publicKey: signingKey, identity: { subject: 'a', authorities: certificate } } }),
@@ -898,6 +917,7 @@ describe('good manifests are accepted', () => {
     'pvc://models/iris/3/model.onnx',
     'pvc://models.v2/..data/m.onnx',
     'configmap://iris.v1/model.onnx',
+    `image://registry.example:5000/models/iris@sha256:${'a'.repeat(64)}/models/iris/model.onnx`,
   ])('the uri %s', async (uri) => {
     expect((await dryRun(manifest(withUri(uri)))).spec.model.uri).toBe(uri);
   });

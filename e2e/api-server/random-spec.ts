@@ -24,6 +24,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'model.uri': [
     'configmap://iris-1/model.onnx',
     'pvc://models/iris/1.onnx',
+    `image://registry.example/iris@sha256:${'c'.repeat(64)}/iris.onnx`,
     'https://models.example/iris.onnx',
     's3://models/iris.onnx',
     'gs://models/iris.onnx',
@@ -75,6 +76,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
   'classification.pictureHosts': [undefined, ['images.example.com'], ['*.example.com', '*']],
   'detection.pictureHosts': [undefined, ['*']],
   'handler.files': [undefined, ['labels.json'], ['labels.json', 'words.txt']],
+  'handler.models': [undefined, ['recognizer.onnx'], ['recognizer.onnx', 'direction.onnx']],
   'zeroShot.hypothesis': ['It is {}.', '{}?'],
   'triggers.averageValue': ['512Mi', 1_000_000],
   'scaleUp.tolerance': ['50m', 0],

@@ -30,6 +30,16 @@ export function nodeFolders(clusterFolder: string): NodeFolders {
   return { folder: clusterFolder, containerdSocket: join(clusterFolder, 'containerd.sock') };
 }
 
+/** Where containerd looks for how a registry is asked. */
+const registriesIn = (clusterFolder: string) => join(clusterFolder, 'registries');
+
+/** Has the node ask a registry without TLS. */
+export async function trustRegistry(clusterFolder: string, registry: string): Promise<void> {
+  const folder = join(registriesIn(clusterFolder), registry);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'hosts.toml'), `server = "http://${registry}"\n`);
+}
+
 /** Runs a command in the node's network namespace. (`ip netns exec` would hide the cgroups.) */
 export function inNode(command: string, ...args: readonly string[]): Promise<string> {
   return run('nsenter', [`--net=/run/netns/${network.namespace}`, command, ...args]);
@@ -147,6 +157,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor
   snapshotter = "overlayfs"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = ${quote(pauseImage)}
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = ${quote(registriesIn(clusterFolder))}
 
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true

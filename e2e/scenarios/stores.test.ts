@@ -1,18 +1,21 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { exampleModel } from '../../inference-pod/test/models.ts';
 import { ensureBinaries } from '../cluster/binaries.ts';
-import { network } from '../cluster/node.ts';
+import { clusterFolder } from '../cluster/cluster.ts';
+import { network, trustRegistry } from '../cluster/node.ts';
 import { freePort } from '../free-port.ts';
 import { startStore } from '../stores/played-store.ts';
 import { pushArtifact } from '../stores/pushed-artifact.ts';
 import { eventually, exampleAnswers, predict, type Scenario, startScenario } from './scenario.ts';
 
-/** Models that pods fetch themselves, of a store that speaks S3 (versitygw) and of an OCI registry (crane), with Secrets. */
+/** Models that pods fetch themselves, of a store that speaks S3 (versitygw) and of an OCI registry (crane), with Secrets, and one that the node pulls. */
+const run = promisify(execFile);
 const keys = { AWS_ACCESS_KEY_ID: 'the-key-of-the-store', AWS_SECRET_ACCESS_KEY: 'the-secret-of-the-store' };
 const hugeBytes = 2 ** 30;
 
@@ -20,6 +23,8 @@ let scenario: Scenario;
 let folder: string;
 let stores: readonly ChildProcess[] = [];
 let registry: string;
+/** Of an image in it. */
+let imageDigest: string;
 
 beforeAll(async () => {
   const [{ versitygw }, { crane }] = [await ensureBinaries('versitygw'), await ensureBinaries('crane')];
@@ -38,6 +43,8 @@ beforeAll(async () => {
     await startStore(versitygw, args, `http://${s3}`, root),
     await startStore(crane, ['registry', 'serve', '--address', registry], `http://${registry}/v2/`),
   ];
+  await trustRegistry(clusterFolder, registry);
+  imageDigest = await pushImage(crane, { 'models/iris.onnx': exampleModel('iris', '1').path });
   await pushArtifact(registry, 'models/iris', '2', { 'model.onnx': readFileSync(exampleModel('iris', '2').path) });
   scenario = await startScenario({ 'pod-security.kubernetes.io/enforce': 'restricted' });
   const endpoint = { AWS_ENDPOINT_URL: `http://${s3}`, AWS_REGION: 'us-east-1' };
@@ -50,6 +57,22 @@ afterAll(async () => {
   await scenario.end();
   await rm(folder, { recursive: true });
 });
+
+/** Pushes an image with these files as its only layer, for the platform of the node. */
+async function pushImage(crane: string, files: Readonly<Record<string, string>>): Promise<string> {
+  const root = await mkdtemp(join(folder, 'image-'));
+  for (const [name, source] of Object.entries(files)) {
+    await mkdir(dirname(join(root, name)), { recursive: true });
+    await copyFile(source, join(root, name));
+  }
+  const layer = `${root}.tar`;
+  await run('tar', ['-cf', layer, '-C', root, '.']);
+  const name = `${registry}/models/image:1`;
+  await run(crane, ['append', '--oci-empty-base', '--new_layer', layer, '--new_tag', name, '--insecure']);
+  const platform = process.arch === 'x64' ? 'linux/amd64' : `linux/${process.arch}`;
+  await run(crane, ['mutate', name, '--set-platform', platform, '--tag', name, '--insecure']);
+  return (await run(crane, ['digest', name, '--insecure'])).stdout.trim();
+}
 
 async function makeSecret(name: string, stringData: Readonly<Record<string, string>>): Promise<void> {
   const metadata = { name, namespace: scenario.namespace };
@@ -144,6 +167,23 @@ test('a wrong secret is told by the name of its key, and nowhere by its value', 
     expect(logs).not.toContain(value);
   }
 }, 200_000);
+
+test('the model in an image that the node pulls is served from a volume, and one that is not there is told', async () => {
+  const name = 'on-image';
+  await ask('1', { uri: `image://${registry}/models/image@${imageDigest}/models/iris.onnx` }, name);
+  await scenario.waitReady(name, 120);
+  const { inputs, outputs } = exampleAnswers('iris', '1');
+  const answer = await predict(scenario, name, inputs);
+  expect(answer.outputs.find((output) => output.name === 'label')?.data).toEqual(outputs['label']);
+  const lost = `image://${registry}/models/image@sha256:${'a'.repeat(64)}/models/iris.onnx`;
+  await ask('2', { uri: lost }, name);
+  await eventually(
+    () => condition(name, 'Progressing'),
+    (message) => message.includes(`models/image@sha256:${'a'.repeat(64)}`),
+    120,
+  );
+  expect(await scenario.field(`mdeploy/${name}`, '{.status.modelVersion}')).toBe('1');
+}, 300_000);
 
 test('a model of 1 GiB passes through a pod of 256 MiB', async () => {
   // That it is no model is found at the end, by its digest.

@@ -29,7 +29,7 @@ export type ModelSource = {
 /**
  * Finds where the bytes of a model URI are.
  *
- * @param mountDirectory where the claim or the ConfigMap is mounted; the path in the URI never leaves it
+ * @param mountDirectory where the claim, the ConfigMap or the image is mounted; the path in the URI never leaves it
  * @param credentials for the store
  * @throws StartupError InvalidConfiguration
  */
@@ -62,6 +62,7 @@ export function parseModelSource(uri: string, mountDirectory: string, credential
         return { kind: 'file', origin: parts.path, path: parts.path, volume: undefined };
       case 'pvc':
       case 'configmap':
+      case 'image':
         return fileIn(mountDirectory, pathInVolume(uri, parts.path, mountDirectory));
     }
   } catch (error) {

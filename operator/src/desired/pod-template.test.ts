@@ -89,9 +89,11 @@ describe('a pod template', () => {
 
   test('says that there is a handler, and what it reads', () => {
     expect(render({ runtime: { handler: {} } }).env).toMatchObject({ SLIPWAY_HANDLER: 'Enabled' });
-    const handler = { files: ['labels.json', 'words.txt'], timeoutMilliseconds: 500 };
+    const files = ['labels.json', 'words.txt'];
+    const handler = { files, models: ['second.onnx', 'third.onnx'], timeoutMilliseconds: 500 };
     expect(render({ runtime: { handler } }).env).toMatchObject({
       SLIPWAY_HANDLER_FILES: 'labels.json,words.txt',
+      SLIPWAY_HANDLER_MODELS: 'second.onnx,third.onnx',
       SLIPWAY_HANDLER_TIMEOUT_MILLISECONDS: '500',
     });
     expect(render().env).not.toHaveProperty('SLIPWAY_HANDLER');
@@ -194,6 +196,13 @@ describe('a pod template', () => {
     ['https://models.example/m.onnx', undefined],
     ['pvc://claim/a/b.onnx', { name: 'source', persistentVolumeClaim: { claimName: 'claim', readOnly: true } }],
     ['configmap://map/m.onnx', { name: 'source', configMap: { name: 'map', defaultMode: 0o444 } }],
+    [
+      `image://registry.example/iris@sha256:${'a'.repeat(64)}/m.onnx`,
+      {
+        name: 'source',
+        image: { reference: `registry.example/iris@sha256:${'a'.repeat(64)}`, pullPolicy: 'IfNotPresent' },
+      },
+    ],
   ])('%s is on the volume %j', (uri, volume) => {
     const { podSpec, container } = render({ model: { version: '1', uri } });
     expect(podSpec?.volumes?.find(({ name }) => name === 'source')).toEqual(volume);

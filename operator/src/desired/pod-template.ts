@@ -252,6 +252,7 @@ function handlerSettings(handler: NonNullable<ModelDeployment['spec']['runtime']
   return [
     [environment.handler, 'Enabled'],
     [environment.handlerFiles, handler.files?.join(',')],
+    [environment.handlerModels, handler.models?.join(',')],
     [environment.handlerTimeout, textOf(handler.timeoutMilliseconds)],
     [environment.handlerSocket, handler.isolation === 'Container' ? paths.handlerSocket : undefined],
   ] as const;
@@ -349,7 +350,7 @@ const nodeCacheVolume: IVolume = {
   },
 };
 
-/** The volume that a pvc:// or configmap:// model is on. */
+/** The volume that a pvc://, configmap:// or image:// model is on. */
 function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {
   const source = parseModelUri(spec.model.uri);
   switch (source.scheme) {
@@ -357,6 +358,8 @@ function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {
       return { name: 'source', persistentVolumeClaim: { claimName: source.volume, readOnly: true } };
     case 'configmap':
       return { name: 'source', configMap: { name: source.volume, defaultMode: 0o444 } };
+    case 'image':
+      return { name: 'source', image: { reference: source.image, pullPolicy: 'IfNotPresent' } };
     default:
       return undefined;
   }

@@ -27,7 +27,7 @@ export interface IModelDeployment {
        */
       "version": string;
       /**
-       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, git+https://HOST/REPOSITORY@REVISION/PATH, mlflow://MODEL/VERSION/PATH, pvc://CLAIM/PATH or configmap://NAME/KEY.
+       * Where the model file is - https://..., http://..., s3://BUCKET/KEY, gs://BUCKET/OBJECT, azblob://ACCOUNT/CONTAINER/BLOB, oci://REGISTRY/REPOSITORY:TAG/FILE, hf://ORG/NAME@REVISION/PATH, git+https://HOST/REPOSITORY@REVISION/PATH, mlflow://MODEL/VERSION/PATH, pvc://CLAIM/PATH, image://REGISTRY/REPOSITORY@sha256:DIGEST/PATH or configmap://NAME/KEY.
        */
       "uri": string;
       /**
@@ -219,6 +219,10 @@ export interface IModelDeployment {
          * The files beside the model that it reads.
          */
         "files"?: Array<string>;
+        /**
+         * The models beside that of model.uri which it runs as well, by the names of their files. What one has in other files is named in files.
+         */
+        "models"?: Array<string>;
         /**
          * Where it runs. Process is one of its own beside what serves, in the same container; Container is a container of its own, with resources of its own. Process when absent.
          */
