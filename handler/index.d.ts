@@ -1,7 +1,26 @@
-/** What `handler.mjs` beside a model exports. */
-export interface HandlerModule {
-  readonly preprocess: Preprocess;
-  readonly postprocess?: Postprocess;
+/** What `handler.mjs` beside a model exports: one function that runs models, or two around one run of the model. */
+export type HandlerModule =
+  | { readonly predict: Predict }
+  | { readonly preprocess: Preprocess; readonly postprocess?: Postprocess };
+
+/**
+ * Answers a request with as many runs of models as it takes: with an `Answer`, or anything else as JSON. What it throws with a `status` from
+ * 400 to 499 is told to the client.
+ */
+export type Predict = (request: HandlerRequest, run: Run) => unknown;
+
+/**
+ * Runs a model. What the model refuses ends the request.
+ *
+ * @param inputs by the names that the model has for them
+ */
+export type Run = (inputs: Prepared['inputs'], options?: RunOptions) => Promise<Outputs>;
+
+export interface RunOptions {
+  /** One of `runtime.handler.models`; that of `model.uri` where absent. */
+  readonly model?: string;
+  /** Those that are needed; all where absent. */
+  readonly outputs?: readonly string[];
 }
 
 /** What the model is given for a request; what it throws with a `status` from 400 to 499 is told to the client. */

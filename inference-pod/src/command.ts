@@ -55,6 +55,7 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
     maxPixels,
     handler,
     handlerFiles,
+    handlerModels,
     handlerTimeoutMilliseconds,
     handlerSocket,
     host,
@@ -116,7 +117,12 @@ async function run(options: Options, stopBeforehand: () => void): Promise<void> 
           : taskOf(task, { maxTokens, pooling, normalization, scoring, aggregation, hypothesis, columns, maxPixels }),
       handler:
         handler === 'Enabled'
-          ? { files: handlerFiles, timeoutMilliseconds: handlerTimeoutMilliseconds, socketPath: handlerSocket }
+          ? {
+              files: handlerFiles,
+              models: handlerModels,
+              timeoutMilliseconds: handlerTimeoutMilliseconds,
+              socketPath: handlerSocket,
+            }
           : undefined,
       revision,
       host,

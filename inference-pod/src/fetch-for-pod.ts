@@ -92,5 +92,5 @@ export async function prefetch(settings: ServerSettings, log: Logger, signal: Ab
 }
 
 function filesOf(handler: HandlerUse | undefined): readonly string[] {
-  return handler === undefined ? [] : [handlerName, ...handler.files];
+  return handler === undefined ? [] : [handlerName, ...handler.files, ...handler.models];
 }

@@ -52,6 +52,7 @@ export interface Options
   readonly task?: Task['kind'];
   readonly handler: 'Enabled' | 'Disabled';
   readonly handlerFiles: readonly string[];
+  readonly handlerModels: readonly string[];
   readonly handlerTimeoutMilliseconds: number;
   readonly handlerSocket?: string;
   readonly host?: string;
@@ -228,6 +229,11 @@ export const program = new Command('inference-pod')
   )
   .addOption(
     option('--handler-files <list>', 'what it reads beside it, with commas between', environment.handlerFiles)
+      .argParser(fileNames)
+      .default([]),
+  )
+  .addOption(
+    option('--handler-models <list>', 'models beside it that it runs, with commas between', environment.handlerModels)
       .argParser(fileNames)
       .default([]),
   )

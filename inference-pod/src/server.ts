@@ -6,6 +6,7 @@ import { mayMove } from '../../contract/src/resolved-uri.ts';
 import { inWords } from './execution/batch-gain.ts';
 import { Scheduler } from './execution/scheduler.ts';
 import { fetchForPod, offerToCache } from './fetch-for-pod.ts';
+import { startHandledModels } from './handler/handled-models.ts';
 import { Handler } from './handler/handler.ts';
 import { Credentials } from './model/credentials.ts';
 import { watchSource } from './model/moved-source.ts';
@@ -94,6 +95,8 @@ export interface ServerSettings {
 export interface HandlerUse {
   /** What it reads beside it. */
   readonly files: readonly string[];
+  /** The models beside it that only it runs. */
+  readonly models: readonly string[];
   /** The longest that one call of it may take. */
   readonly timeoutMilliseconds: number;
   /** Where the container listens that it runs in; undefined: it runs in this one. */
@@ -153,8 +156,8 @@ export async function startServer(
   );
   const loading = new Loading(log);
   const telemetry = createTelemetry(() => ({
-    inFlight: (lifecycle.model?.scheduler.inFlight ?? 0) + (lifecycle.model?.handler?.inFlight ?? 0),
-    restarts: lifecycle.model?.scheduler.restarts ?? 0,
+    inFlight: inFlightOf(lifecycle.model),
+    restarts: sumOf(schedulersOf(lifecycle.model), ({ restarts }) => restarts),
     handlerRestarts: lifecycle.model?.handler?.restarts ?? 0,
     servingThreadRuns: lifecycle.model?.scheduler.servingThreadRuns ?? 0,
     transferBytes: transfers.bytes,
@@ -202,7 +205,8 @@ export async function startServer(
   const start = performance.now();
   const { model, offered } = await loadModel(settings, log, events, loading, signal);
   loading.end();
-  const { signature, memoryBytes } = model.scheduler.model;
+  const { signature } = model.scheduler.model;
+  const memoryBytes = sumOf(schedulersOf(model), (scheduler) => scheduler.model.memoryBytes);
   const measured = { seconds: (performance.now() - start) / 1000, memoryBytes, batching: model.scheduler.batching };
   telemetry.modelLoaded(model.report, settings.revision, measured);
   lifecycle.happened({ kind: 'loaded', model });
@@ -210,7 +214,7 @@ export async function startServer(
 
   const drain = async () => {
     lifecycle.happened({ kind: 'told to end' });
-    log.info({ drainSeconds: settings.drainSeconds, inFlight: model.scheduler.inFlight }, 'draining');
+    log.info({ drainSeconds: settings.drainSeconds, inFlight: inFlightOf(model) }, 'draining');
     await sleep(settings.drainSeconds * 1000);
     // What was accepted has all the time that a request may take, and what is needed to send its answer.
     const most = settings.requestTimeoutMilliseconds + sendingMilliseconds;
@@ -238,6 +242,19 @@ export async function startServer(
       return draining;
     },
   };
+}
+
+/** Of the model itself, and of those that only its handler runs. */
+function schedulersOf(model: ServedModel | undefined): readonly Scheduler[] {
+  return model === undefined ? [] : [model.scheduler, ...model.handledModels];
+}
+
+function inFlightOf(model: ServedModel | undefined): number {
+  return sumOf(schedulersOf(model), ({ inFlight }) => inFlight) + (model?.handler?.inFlight ?? 0);
+}
+
+function sumOf<T>(items: readonly T[], amountOf: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + amountOf(item), 0);
 }
 
 /** What the gRPC port serves beside health and reflection. */
@@ -362,22 +379,32 @@ async function loadModel(
     mostRows: batchMaxSize ?? 1,
     task: settings.task === undefined ? undefined : { task: settings.task, folder: file.folder },
   };
-  const scheduler = await Scheduler.start({
-    settings: executor,
+  const running = {
     batching,
     instances: settings.instances,
     maxInFlight: settings.maxInFlight,
     requestTimeoutMilliseconds: settings.requestTimeoutMilliseconds,
     log,
     signal,
-    onHopeless: (reason) => onHopeless(`the process that runs the model ends again and again: ${reason}`),
+    onHopeless: (reason: string) => onHopeless(`the process that runs the model ends again and again: ${reason}`),
+  };
+  const scheduler = await Scheduler.start({ ...running, settings: executor });
+  const handled = await startHandledModels(settings.handler?.models ?? [], file.folder, {
+    ...running,
+    settings: executor,
   });
   const handler =
     settings.handler === undefined
       ? undefined
       : await Handler.start({
           folder: file.folder,
-          settings: { signature: scheduler.model.signature, ...limits },
+          settings: {
+            models: [{ name: undefined, scheduler }, ...handled].map((one) => ({
+              name: one.name,
+              signature: one.scheduler.model.signature,
+            })),
+            ...limits,
+          },
           mostUnderWay: settings.maxInFlight,
           timeoutMilliseconds: settings.handler.timeoutMilliseconds,
           socketPath: settings.handler.socketPath,
@@ -400,7 +427,8 @@ async function loadModel(
   if (warmUpRefused !== undefined) log.info({ reason: warmUpRefused }, 'the model refused the warm-up on zeros');
   const movedTo = followMoves(settings, credentials, resolvedUri, log, signal);
   const report = { ...model, digest: `sha256:${sha256}` };
-  return { model: { scheduler, handler, report, resolvedUri, movedTo, signedBy, goldenSet }, offered };
+  const handledModels = handled.map((one) => one.scheduler);
+  return { model: { scheduler, handler, handledModels, report, resolvedUri, movedTo, signedBy, goldenSet }, offered };
 }
 
 /** @returns tells what a name in the model's URI leads to by now, where that is something else */

@@ -2,7 +2,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promi
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { get, post } from './http.ts';
 import { exampleModel } from './models.ts';
@@ -201,11 +201,154 @@ describe('a handler', () => {
   });
 });
 
+describe('a handler of several models', () => {
+  async function serveTwo(handler: string, ...args: string[]): Promise<string> {
+    const all = await argumentsOf(handler);
+    const own = dirname(all[1] ?? '');
+    await copyFile(exampleModel('penguins', '1').path, join(own, 'penguins.onnx'));
+    await copyFile(exampleModel('iris', '2').path, join(own, 'second.onnx'));
+    pod = await startPod(...all, '--handler-models', 'penguins.onnx,second.onnx', ...args);
+    return `${pod.url}/predict`;
+  }
+
+  test('runs them as it needs them, and answers without any', async () => {
+    const url = await serveTwo(`
+      export async function predict(request, run) {
+        const { rows, first } = request.json();
+        if (rows === undefined) return { status: 202, body: 'nothing to do' };
+        const given = [];
+        for (const row of rows) {
+          const { label } = await run({ X: [row] }, first ? undefined : { model: 'second.onnx', outputs: ['label'] });
+          given.push(Number(label.data[0]));
+        }
+        return given;
+      }`);
+    const rows = [
+      [5.1, 3.5, 1.4, 0.2],
+      [6.7, 3.1, 5.6, 2.4],
+      [5.9, 3, 4.2, 1.5],
+    ];
+    for (const first of [true, false])
+      expect(await post(url, { rows, first })).toMatchObject({ status: 200, json: [0, 2, 1] });
+    const none = await post(url, {});
+    expect([none.status, none.text]).toEqual([202, 'nothing to do']);
+    // What came of many requests at once is not mixed up.
+    const orders = Array.from({ length: 40 }, (_, at) => [rows[at % 3], rows[(at + 1) % 3]]);
+    const answers = await Promise.all(orders.map((some) => post(url, { rows: some, first: false })));
+    expect(answers.map(({ json }) => json)).toEqual(
+      orders.map((_, at) => [[0, 2, 1][at % 3], [0, 2, 1][(at + 1) % 3]]),
+    );
+  });
+
+  test('is given what it has asked for at once in the order of its asking', async () => {
+    const url = await serveTwo(`
+      export const predict = async (_, run) => {
+        const all = await Promise.all([0, 1, 2].map((at) => run({ X: [[5 + at, 3, 1.4 + 2 * at, 0.2 + at]] },
+          at === 1 ? { model: 'second.onnx' } : {})));
+        return all.map(({ probabilities }) => probabilities.shape);
+      };`);
+    expect((await post(url, {})).json).toEqual([
+      [1, 3],
+      [1, 3],
+      [1, 3],
+    ]);
+  });
+
+  test.each([
+    ['asks for a model that is not there', "await run({}, { model: 'third.onnx' })", "no model 'third.onnx'"],
+    ['asks with nothing', 'await run()', 'must be an object'],
+    ['gives another input', "await run({ y: [1] }, { model: 'second.onnx' })", "no input 'y': it has 'X'"],
+    [
+      'gives a shape that a model refuses',
+      "await run({ X: [1] }, { model: 'second.onnx' })",
+      'refuses what its handler',
+    ],
+    ['throws when a model has run', "await run({ X: [[1, 2, 3, 4]] }); throw new Error('in the end')", 'in the end'],
+  ])('%s: the client is told that it failed, and the log why', async (_, work, reason) => {
+    const url = await serveTwo(`export const predict = async (request, run) => { ${work}; return 'done'; };`);
+    expect((await post(url, {})).status).toBe(500);
+    await logged(reason);
+    // What was begun for it is forgotten: the next is answered.
+    expect((await post(url, {})).status).toBe(500);
+  });
+
+  test('goes on where it may when a run was wrong, refuses with its own words, and ends with its time', async () => {
+    const url = await serveTwo(
+      `
+      export async function predict(request, run) {
+        const kind = request.query.get('kind');
+        if (kind === 'caught') return run({ X: 'words' }).catch((error) => error.name);
+        const { label } = await run({ X: [[5, 3, 1, 0]] });
+        if (kind === 'refused') throw Object.assign(new Error('not this one'), { status: 409 });
+        if (kind === 'slow') for (;;);
+        for (;;) await run({ X: [[5, 3, 1, 0]] }, { model: 'second.onnx' });
+      }`,
+      '--handler-timeout-milliseconds',
+      '500',
+    );
+    expect((await post(`${url}?kind=caught`, {})).text).toBe('UnfitTensor');
+    expect(await post(`${url}?kind=refused`, {})).toMatchObject({ status: 409, json: { error: 'not this one' } });
+    const late = await fetch(url, { method: 'POST', body: '{}', headers: { 'x-request-timeout-ms': '700' } });
+    expect(late.status).toBe(504);
+    expect((await post(`${url}?kind=caught`, {})).status).toBe(200);
+    expect((await post(`${url}?kind=slow`, {})).status).toBe(504);
+    expect((await post(`${url}?kind=caught`, {})).status).toBe(200);
+  });
+
+  test('has them in its digest, and says which one cannot be used', async () => {
+    const handler = 'export const predict = () => 1;';
+    const started = async (second: string) => {
+      const args = await argumentsOf(handler);
+      await writeFile(join(dirname(args[1] ?? ''), 'second.onnx'), await readFile(second));
+      return [...args, '--handler-models', 'second.onnx'];
+    };
+    const digests: unknown[] = [];
+    for (const version of ['1', '2']) {
+      pod = await startPod(...(await started(exampleModel('iris', version).path)));
+      digests.push((await get(`${pod.controlUrl}/model`)).json.digest);
+      await pod.stop();
+    }
+    expect(new Set(digests).size).toBe(2);
+    pod = undefined;
+    const wrong = await failToStart(...(await started(join(import.meta.dirname, 'models.ts'))));
+    expect(wrong.terminationMessage).toMatchObject({
+      reason: 'ModelInvalid',
+      message: expect.stringContaining('second.onnx, which the handler runs: '),
+    });
+    const missing = await failToStart(...(await argumentsOf(handler)), '--handler-models', 'third.onnx');
+    expect(missing.terminationMessage).toMatchObject({
+      reason: 'ModelNotFound',
+      message: expect.stringContaining('third.onnx'),
+    });
+    const taken = await failToStart(...(await argumentsOf(handler)), '--handler-models', 'model.onnx');
+    expect(taken.terminationMessage).toMatchObject({
+      reason: 'InvalidConfiguration',
+      message: expect.stringContaining("'model.onnx' is what the model itself is called"),
+    });
+  });
+
+  test('of the documentation works as it says', async () => {
+    const text = await readFile(join(import.meta.dirname, '../../docs/handlers.md'), 'utf8');
+    const [, handler = ''] = /```js\n(export async function predict[\s\S]*?)```/.exec(text) ?? [];
+    const url = await serveTwo(handler);
+    expect((await post(url, { measures: [5.1, 3.5, 1.4, 0.2] })).json).toEqual({ kind: 0, isAgreed: true });
+  });
+});
+
 test.each([
   ['is not there', undefined, 'needs handler.mjs beside it'],
   ['is no JavaScript', 'export function {', 'SyntaxError'],
   ['fails while it is loaded', 'throw new Error("no luck")', 'no luck'],
-  ['exports no preprocess', 'export const process = 1;', 'must export a function preprocess'],
+  [
+    'exports no function that is asked for',
+    'export const process = 1;',
+    'must export a function predict, or a function',
+  ],
+  [
+    'exports both forms',
+    'export const predict = () => 1; export const postprocess = () => 1;',
+    'exports postprocess, predict',
+  ],
   ['ends while it is loaded', 'process.exit(3)', 'exit code 3'],
   ['imports a package', 'import "left-pad"; export const preprocess = 1;', 'left-pad'],
 ])('a pod does not start with a handler that %s', async (_, handler, message) => {

@@ -47,10 +47,10 @@ function forbidSignals(): void {
 async function done(work: HandlerWork, { frame, body }: Message): Promise<Said | undefined> {
   const { job, code, headerLength } = frame;
   switch (code) {
-    case asks.preprocess:
-      return work.preprocess(job, body, headerLength ?? body.length);
-    case asks.postprocess:
-      return work.postprocess(job, body, headerLength);
+    case asks.begin:
+      return work.begin(job, body, headerLength ?? body.length);
+    case asks.resume:
+      return work.resume(job, body, headerLength);
     default:
       work.forget(job);
       return undefined;

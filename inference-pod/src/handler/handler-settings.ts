@@ -6,19 +6,26 @@ export const handlerName = 'handler.mjs';
 /** What a handler's process is started with, as JSON in its first message. */
 export interface HandlerProcessSettings {
   readonly path: string;
-  readonly signature: Signature;
+  /** The model of the pod first, and then those that only the handler runs. */
+  readonly models: readonly HandledModel[];
   /** What the tensors of a request may take together. */
   readonly mostTensorBytes: number;
   readonly mostAnswerBytes: number;
 }
 
+export interface HandledModel {
+  /** By which the handler calls it; undefined for the model of the pod. */
+  readonly name: string | undefined;
+  readonly signature: Signature;
+}
+
 /** What a handler's process is asked to do: the code of a message to it. */
 export const asks = {
-  /** The body of a request behind its head, a RequestHead in JSON. */
-  preprocess: 1,
-  /** What the model gave, as an answer of the Open Inference Protocol. */
-  postprocess: 2,
-  /** What was kept for `postprocess` is not needed: nothing is answered. */
+  /** To answer a request: its body behind its head, a RequestHead in JSON. */
+  begin: 1,
+  /** To go on with what the model gave, as an answer of the Open Inference Protocol. */
+  resume: 2,
+  /** Nobody waits for the answer any more: nothing is said. */
   forget: 3,
 } as const;
 
@@ -32,7 +39,7 @@ export interface RequestHead {
 export const tells = {
   /** The module can be used. */
   opened: 200,
-  /** A request of the Open Inference Protocol, for the model. */
+  /** A request of the Open Inference Protocol, and behind it a byte: the place of the model that it is for, among all. */
   run: 201,
   /** The body of an answer behind its head, an AnswerHead in JSON. */
   answer: 202,

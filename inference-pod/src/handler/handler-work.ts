@@ -1,12 +1,22 @@
 import { isUtf8 } from 'node:buffer';
 import { inspect } from 'node:util';
-import type { Answer, HandlerModule, HandlerRequest, OutputTensor, Prepared } from '@slipway/handler';
+import type {
+  Answer,
+  HandlerModule,
+  HandlerRequest,
+  Outputs,
+  OutputTensor,
+  Predict,
+  Prepared,
+  RunOptions,
+} from '@slipway/handler';
 import { writeBinaryTensor } from '../protocol/binary-tensors.ts';
-import type { Tensor } from '../protocol/datatypes.ts';
+import type { Signature, Tensor } from '../protocol/datatypes.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
 import { parseAnswer } from '../validation/golden-set.ts';
 import {
   type AnswerHead,
+  type HandledModel,
   type HandlerProcessSettings,
   handlerName,
   type Refusal,
@@ -14,6 +24,7 @@ import {
   type tells,
 } from './handler-settings.ts';
 import { inputTensor, nestedJson, outputTensor, UnfitTensor } from './handler-tensors.ts';
+import { type AskedRun, Prediction } from './prediction.ts';
 
 /** What is said of a call: in JSON, and behind it in bytes. */
 export interface Said {
@@ -31,73 +42,102 @@ export class HandlerFailed extends Error {
 /** Of an error that is told. */
 const longestMessage = 4096;
 
-/** What a handler makes of requests, and of what the model gives for them. */
+/** What a handler makes of requests, and of what models give for them. */
 export class HandlerWork {
-  readonly #handler: HandlerModule;
+  readonly #predict: Predict;
   readonly #settings: HandlerProcessSettings;
-  /** What is kept of a request while the model runs. */
-  readonly #contexts = new Map<number, unknown>();
+  /** Those that wait for a model. */
+  readonly #predictions = new Map<number, Prediction>();
 
   /**
    * @param module of which nothing is known
    * @throws HandlerFailed when it is none
    */
   static of(module: unknown, settings: HandlerProcessSettings): HandlerWork {
-    if (isHandler(module)) return new HandlerWork(module, settings);
+    if (isHandler(module)) return new HandlerWork(predictOf(module), settings);
     throw new HandlerFailed(
-      `${handlerName} must export a function preprocess, and may export a function postprocess, and exports ${Object.keys(Object(module)).join(', ') || 'nothing'}`,
+      `${handlerName} must export a function predict, or a function preprocess and perhaps a function postprocess, and exports ${Object.keys(Object(module)).join(', ') || 'nothing'}`,
     );
   }
 
-  private constructor(handler: HandlerModule, settings: HandlerProcessSettings) {
-    this.#handler = handler;
+  private constructor(predict: Predict, settings: HandlerProcessSettings) {
+    this.#predict = predict;
     this.#settings = settings;
   }
 
   /**
    * @param bytes a RequestHead in JSON of so many bytes, and the body of the request. Never rejects.
    */
-  preprocess(job: number, bytes: Buffer, headLength: number): Promise<Said> {
-    return said('preprocess', async () => {
-      const head: RequestHead = JSON.parse(bytes.subarray(0, headLength).toString());
-      const prepared = await this.#handler.preprocess(requestOf(head, Buffer.from(bytes.subarray(headLength))));
-      const said = this.#run(prepared);
-      this.#contexts.set(job, prepared.context);
-      return said;
-    });
+  begin(job: number, bytes: Buffer, headLength: number): Promise<Said> {
+    const head: RequestHead = JSON.parse(bytes.subarray(0, headLength).toString());
+    // A handler may keep what it is given, and the memory of messages is used again.
+    const request = requestOf(head, Buffer.from(bytes.subarray(headLength)));
+    const prediction = new Prediction((ask) =>
+      said(async () =>
+        this.#answer(await this.#predict(request, (inputs, options) => this.#run(inputs, options, ask))),
+      ),
+    );
+    return this.#next(job, prediction);
   }
 
   /** @param answer of the model, of the Open Inference Protocol. Never rejects. */
-  postprocess(job: number, answer: Buffer, headLength: number | undefined): Promise<Said> {
-    return said('postprocess', async () => {
-      const { signature, mostTensorBytes } = this.#settings;
-      const context = this.#contexts.get(job);
-      this.forget(job);
-      // A handler may keep what it is given, and the memory of messages is used again.
-      const tensors = parseAnswer(Buffer.from(answer), signature, { mostTensorBytes }, headLength);
-      const outputs: Record<string, OutputTensor> = Object.fromEntries(
-        Array.from(tensors, ([name, tensor]) => [name, outputTensor(tensor)]),
-      );
-      const { postprocess } = this.#handler;
-      const given: unknown = postprocess === undefined ? asJson(outputs) : await postprocess(outputs, context);
-      return this.#answer(given);
-    });
+  async resume(job: number, answer: Buffer, headLength: number | undefined): Promise<Said> {
+    const prediction = this.#predictions.get(job);
+    const run = prediction?.current;
+    if (prediction === undefined || run === undefined)
+      return { code: 'failed', head: undefined, body: [Buffer.from('it has not asked for what it is given')] };
+    try {
+      run.resolve(this.#outputs(run.model, Buffer.from(answer), headLength));
+    } catch (error) {
+      run.reject(error);
+    }
+    return this.#next(job, prediction);
   }
 
   forget(job: number): void {
-    this.#contexts.delete(job);
+    this.#predictions.delete(job);
   }
 
-  #run(prepared: Prepared): Said {
-    if (typeof prepared !== 'object' || prepared === null || typeof prepared.inputs !== 'object')
-      throw new HandlerFailed(`it must give {inputs}, and gave ${inspect(prepared, { depth: 0 }).slice(0, 200)}`);
-    const { signature, mostTensorBytes } = this.#settings;
-    const given = new Map(Object.entries(prepared.inputs));
-    const unknown = Array.from(given.keys()).find((name) => !signature.inputs.some((input) => input.name === name));
+  async #next(job: number, prediction: Prediction): Promise<Said> {
+    const next = await prediction.next();
+    if (next.code === 'run') this.#predictions.set(job, prediction);
+    else this.forget(job);
+    return next;
+  }
+
+  #outputs(model: number, answer: Buffer, headLength: number | undefined): Outputs {
+    const { models, mostTensorBytes } = this.#settings;
+    const signature = models[model]?.signature ?? { inputs: [], outputs: [] };
+    const tensors = parseAnswer(answer, signature, { mostTensorBytes }, headLength);
+    return Object.fromEntries(Array.from(tensors, ([name, tensor]) => [name, outputTensor(tensor)]));
+  }
+
+  async #run(
+    inputs: Prepared['inputs'],
+    { model: name, outputs }: RunOptions = {},
+    ask: (run: AskedRun) => void,
+  ): Promise<Outputs> {
+    const model = this.#settings.models.findIndex((one) => one.name === name);
+    const { signature } = this.#settings.models[model] ?? unknownModel(name, this.#settings.models);
+    const said = this.#request(signature, inputs, outputs, model);
+    return new Promise((resolve, reject) => ask({ model, said, resolve, reject }));
+  }
+
+  #request(
+    signature: Signature,
+    given: Prepared['inputs'],
+    outputs: readonly string[] | undefined,
+    model: number,
+  ): Said {
+    if (typeof given !== 'object' || given === null)
+      throw new HandlerFailed(`the inputs of a model must be an object, and are ${inspect(given).slice(0, 200)}`);
+    const { mostTensorBytes } = this.#settings;
+    const byName = new Map(Object.entries(given));
+    const unknown = Array.from(byName.keys()).find((name) => !signature.inputs.some((input) => input.name === name));
     const named = signature.inputs.map(({ name }) => `'${name}'`).join(', ');
     if (unknown !== undefined) throw new HandlerFailed(`the model has no input '${unknown}': it has ${named}`);
     const tensors = signature.inputs.map((input): readonly [string, Tensor] => {
-      const tensor = given.get(input.name);
+      const tensor = byName.get(input.name);
       if (tensor === undefined) throw new HandlerFailed(`it gave no input '${input.name}': the model has ${named}`);
       return [input.name, inputTensor(input, tensor, mostTensorBytes)];
     });
@@ -111,12 +151,12 @@ export class HandlerWork {
     const head = JSON.stringify({
       inputs,
       parameters: { binary_data_output: true },
-      ...(prepared.outputs === undefined ? {} : { outputs: prepared.outputs.map((name) => ({ name: String(name) })) }),
+      ...(outputs === undefined ? {} : { outputs: Array.from(outputs, (name) => ({ name: String(name) })) }),
     });
     const bytes = binary.reduce((sum, { length }) => sum + length, 0);
     if (bytes > mostTensorBytes)
       throw new HandlerFailed(`its inputs have ${bytes} bytes, and at most ${mostTensorBytes} are taken`);
-    return { code: 'run', head, body: binary };
+    return { code: 'run', head, body: [...binary, Uint8Array.of(model)] };
   }
 
   #answer(given: unknown): Said {
@@ -136,18 +176,58 @@ export class HandlerWork {
   }
 }
 
+/** A handler of two functions is one that runs the model between them. */
+function predictOf(module: HandlerModule): Predict {
+  if ('predict' in module) return (request, run) => told('predict', () => module.predict(request, run));
+  const { preprocess, postprocess } = module;
+  return async (request, run) => {
+    const { inputs, options, context } = await told('preprocess', async () => {
+      const prepared = await preprocess(request);
+      if (typeof prepared !== 'object' || prepared === null || typeof prepared.inputs !== 'object')
+        throw new HandlerFailed(`it must give {inputs}, and gave ${inspect(prepared, { depth: 0 }).slice(0, 200)}`);
+      const { outputs } = prepared;
+      return { inputs: prepared.inputs, options: outputs === undefined ? {} : { outputs }, context: prepared.context };
+    });
+    const outputs = await told('preprocess', () => run(inputs, options));
+    return postprocess === undefined ? asJson(outputs) : told('postprocess', () => postprocess(outputs, context));
+  };
+}
+
+/** What went wrong in a function of a handler. */
+class HandlerError extends Error {
+  override readonly name = 'HandlerError';
+
+  /** @param what the function */
+  constructor(what: string, cause: unknown) {
+    const isOwn = cause instanceof HandlerFailed || cause instanceof UnfitTensor;
+    super(`${what}: ${(isOwn ? cause.message : inspect(cause)).slice(0, longestMessage)}`, { cause });
+  }
+}
+
 /** @param what the function that is called */
-async function said(what: string, call: () => Promise<Said>): Promise<Said> {
+async function told<T>(what: string, call: () => T | Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    const refusal = refusalIn(error);
+    throw new HandlerError(what, error);
+  }
+}
+
+async function said(call: () => Promise<Said>): Promise<Said> {
+  try {
+    return await call();
+  } catch (error) {
+    const refusal = error instanceof HandlerError ? refusalIn(error.cause) : undefined;
     if (refusal !== undefined)
       return { code: 'refused', head: undefined, body: [Buffer.from(JSON.stringify(refusal))] };
-    const isOwn = error instanceof HandlerFailed || error instanceof UnfitTensor;
-    const words = isOwn ? error.message : inspect(error);
-    return { code: 'failed', head: undefined, body: [Buffer.from(`${what}: ${words.slice(0, longestMessage)}`)] };
+    const words = error instanceof Error ? error.message : String(error);
+    return { code: 'failed', head: undefined, body: [Buffer.from(words)] };
   }
+}
+
+function unknownModel(name: string | undefined, models: readonly HandledModel[]): never {
+  const known = models.flatMap((one) => (one.name === undefined ? [] : [`'${one.name}'`]));
+  throw new HandlerFailed(`there is no model '${name}': spec.runtime.handler.models has ${known.join(', ') || 'none'}`);
 }
 
 /** Undefined for an error that is a fault of the handler. */
@@ -160,9 +240,11 @@ function refusalIn(error: unknown): Refusal | undefined {
 }
 
 function isHandler(module: unknown): module is HandlerModule {
-  if (typeof module !== 'object' || module === null || !('preprocess' in module)) return false;
-  const postprocess = 'postprocess' in module ? module.postprocess : undefined;
-  return typeof module.preprocess === 'function' && (postprocess === undefined || typeof postprocess === 'function');
+  if (typeof module !== 'object' || module === null) return false;
+  const typeOf = (name: string) => (name in module ? typeof Reflect.get(module, name) : undefined);
+  const [predict, preprocess, postprocess] = ['predict', 'preprocess', 'postprocess'].map(typeOf);
+  if (predict !== undefined) return predict === 'function' && (preprocess ?? postprocess) === undefined;
+  return preprocess === 'function' && (postprocess === undefined || postprocess === 'function');
 }
 
 function requestOf({ contentType, query }: RequestHead, body: Buffer): HandlerRequest {

@@ -17,7 +17,7 @@ export interface HandlerOptions {
   /** Where `handler.mjs` is, and what else it may read. */
   readonly folder: string;
   readonly settings: Omit<HandlerProcessSettings, 'path'>;
-  /** The longest that one call of `preprocess` or `postprocess` may take. */
+  /** The longest that it may take until it answers, or asks for a run of a model. */
   readonly timeoutMilliseconds: number;
   /** Requests that may wait or be answered at once. */
   readonly mostUnderWay: number;
@@ -35,6 +35,11 @@ export interface ModelMessage {
   readonly body: Buffer;
   /** How much of it is JSON; undefined when all is. */
   readonly headerLength: number | undefined;
+}
+
+export interface ModelRun extends ModelMessage {
+  /** The place among all of the model that is to be run; undefined where a process has said none. */
+  readonly model: number | undefined;
 }
 
 export interface HandlerAnswer {
@@ -118,7 +123,7 @@ export class Handler {
   /**
    * Answers a request.
    *
-   * @param run gives the model's answer; undefined when nobody waits any more
+   * @param run gives a model's answer; undefined when nobody waits any more
    * @param isAbandoned asked when its turn comes: what nobody waits for any more is not done
    * @returns undefined when that was so
    * @throws RequestError as the handler refuses it; 500 when it fails; 503 when too many are under way; 504 when it hangs, or the deadline
@@ -129,7 +134,7 @@ export class Handler {
     body: Buffer,
     deadline: Deadline,
     isAbandoned: () => boolean,
-    run: (request: ModelMessage) => Promise<ModelMessage | undefined>,
+    run: (request: ModelRun) => Promise<ModelMessage | undefined>,
   ): Promise<HandlerAnswer | undefined> {
     if (this.#underWay >= this.#options.mostUnderWay)
       throw new Overload(`${handlerName} has too many requests: try again`, 0);
@@ -138,23 +143,18 @@ export class Handler {
     this.#underWay += 1;
     try {
       const header = Buffer.from(JSON.stringify(head));
-      const asked = { job, code: asks.preprocess, headerLength: header.length, pieces: [header, body], isAbandoned };
-      const request = await this.#call({ ...asked, keeper: undefined }, deadline);
-      if (request === undefined) return undefined;
-      if (request.frame.code !== tells.run) throw problem(request);
+      const asked = { job, code: asks.begin, headerLength: header.length, pieces: [header, body], isAbandoned };
+      let said = await this.#call({ ...asked, keeper: undefined }, deadline);
       const keeper = this.#worker;
       try {
-        this.#inModel += 1;
-        const given = await run({ body: request.body, headerLength: request.frame.headerLength }).finally(() => {
-          this.#inModel -= 1;
-        });
-        if (given === undefined) return undefined;
-        const { headerLength } = given;
-        const answer = await this.#call(
-          { job, code: asks.postprocess, headerLength, pieces: [given.body], keeper, isAbandoned },
-          deadline,
-        );
-        return answer === undefined ? undefined : answerOf(answer);
+        while (said?.frame.code === tells.run) {
+          const given = await this.#whileModelRuns(run(runOf(said)));
+          if (given === undefined) return undefined;
+          const { headerLength } = given;
+          const resumed = { job, code: asks.resume, headerLength, pieces: [given.body], keeper, isAbandoned };
+          said = await this.#call(resumed, deadline);
+        }
+        return said === undefined ? undefined : answerOf(said);
       } finally {
         // It has forgotten what it answered, and a process that is gone has forgotten all.
         if (keeper !== undefined && keeper === this.#worker) send(keeper, { job, code: asks.forget, pieces: [] });
@@ -162,6 +162,15 @@ export class Handler {
     } finally {
       this.#underWay -= 1;
       if (this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  async #whileModelRuns<T>(answer: Promise<T>): Promise<T> {
+    this.#inModel += 1;
+    try {
+      return await answer;
+    } finally {
+      this.#inModel -= 1;
     }
   }
 
@@ -184,8 +193,8 @@ export class Handler {
         },
       };
       // What is nearly done comes first: otherwise all would be begun, and nothing be answered in time.
-      const begun = this.#queue.findIndex(({ code }) => code === asks.preprocess);
-      const place = asked.code === asks.preprocess || begun === -1 ? this.#queue.length : begun;
+      const first = this.#queue.findIndex(({ code }) => code === asks.begin);
+      const place = asked.code === asks.begin || first === -1 ? this.#queue.length : first;
       this.#queue.splice(place, 0, call);
       this.#next();
     });
@@ -266,6 +275,10 @@ export class Handler {
 function distrust(worker: HandlerWorker): void {
   worker.onMessage = () => undefined;
   worker.kill();
+}
+
+function runOf({ frame, body }: Message): ModelRun {
+  return { body: body.subarray(0, -1), headerLength: frame.headerLength, model: body.at(-1) };
 }
 
 function answerOf(message: Message): HandlerAnswer {

@@ -245,6 +245,11 @@ function unlikeModel(location: string, name: string): string {
 }
 
 function unlikeOthers(companion: string, files: readonly KeptFile[]): string {
+  if (companion === modelPath)
+    throw new StartupError(
+      'InvalidConfiguration',
+      `'${modelPath}' is what the model itself is called in the pod: give the other file of that name another one`,
+    );
   if (!files.some(({ path }) => path === companion)) return companion;
   throw new StartupError('ModelInvalid', `the model has data in '${companion}', which is to be another file`);
 }

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Deadline } from '../execution/deadline.ts';
 import type { InferenceAnswer } from '../execution/inference.ts';
 import type { Scheduler } from '../execution/scheduler.ts';
-import { HandlerProblem, type ModelMessage } from '../handler/handler.ts';
+import { HandlerProblem, type ModelMessage, type ModelRun } from '../handler/handler.ts';
 import type { RequestHead } from '../handler/handler-settings.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
 import { badRequest, RequestError } from '../protocol/request-error.ts';
@@ -224,19 +224,21 @@ async function byPictures(
 
 async function byHandler(
   { request, response }: Exchange,
-  { handler, scheduler }: ServedModel,
+  { handler, scheduler, handledModels }: ServedModel,
   body: Body,
   deadline: Deadline,
 ): Promise<Made | undefined> {
   if (handler === undefined) throw new RequestError(404, 'the model has no handler');
   let seconds: number | undefined;
-  const run = async (asked: ModelMessage): Promise<ModelMessage | undefined> => {
+  const run = async ({ model = -1, ...asked }: ModelRun): Promise<ModelMessage | undefined> => {
     // It has been read.
     body.release();
+    const asks = [scheduler, ...handledModels][model];
+    if (asks === undefined) throw new HandlerProblem(500, 'the handler asks for a model that is not there');
     const call = { ...asked, wire: 'open-inference' } as const;
-    const answered = await scheduler.infer(call, deadline, () => response.destroyed);
+    const answered = await asks.infer(call, deadline, () => response.destroyed);
     if (answered === undefined) return undefined;
-    ({ seconds } = answered);
+    seconds = (seconds ?? 0) + (answered.seconds ?? 0);
     if (answered.kind === 'refused')
       throw new HandlerProblem(500, `the model refuses what its handler has made of the request: ${answered.message}`);
     const { body: given } = answered;

@@ -8,6 +8,8 @@ export interface ServedModel {
   readonly scheduler: Scheduler;
   /** Undefined for a model without one. */
   readonly handler: Handler | undefined;
+  /** The models that only the handler runs, in the order in which it was told of them. */
+  readonly handledModels: readonly Scheduler[];
   readonly report: ModelReport;
   /** What its URI has led to, where that may move. */
   readonly resolvedUri: string | undefined;
@@ -49,6 +51,10 @@ export function nextState(state: PodState, event: PodEvent): PodState {
   }
 }
 
+function isAble({ scheduler, handledModels }: ServedModel): boolean {
+  return [scheduler, ...handledModels].every(({ isAble }) => isAble);
+}
+
 /** The life of one pod. */
 export class Lifecycle {
   #state: PodState = { kind: 'loading' };
@@ -63,7 +69,7 @@ export class Lifecycle {
   }
 
   get isReady(): boolean {
-    return this.#state.kind === 'serving' && this.#state.model.scheduler.isAble;
+    return this.#state.kind === 'serving' && isAble(this.#state.model);
   }
 
   /** @returns whether the state changed */
