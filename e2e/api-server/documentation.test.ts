@@ -14,9 +14,14 @@ const repository = join(import.meta.dirname, '../..');
 const pages = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(repository, 'docs')).map((name) => `docs/${name}`)];
 const texts = pages.map((page) => [page, readFileSync(join(repository, page), 'utf8')] as const);
 
+/** Their commands are run beside what they serve. */
+const examples = ['examples/README.md', 'examples/ocr/README.md'].map(
+  (page) => [page, readFileSync(join(repository, page), 'utf8')] as const,
+);
+
 /** The fenced blocks of one language, each with where it is from. */
-function blocks(language: string): (readonly [string, string])[] {
-  return texts.flatMap(([page, text]) =>
+function blocks(language: string, from = texts): (readonly [string, string])[] {
+  return from.flatMap(([page, text]) =>
     Array.from(
       text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm')),
       (match, index) => [`${page} ${index + 1}`, match[1] ?? ''] as const,
@@ -31,7 +36,7 @@ beforeAll(async () => {
 });
 
 describe('every manifest in the documentation is accepted', () => {
-  test.each(blocks('yaml'))('%s', async (_where, text) => {
+  test.each([...blocks('yaml'), ...blocks('yaml', examples)])('%s', async (_where, text) => {
     const body = load(text) as object;
     await client.call('POST', pathOf(modelDeploymentResource, namespace), {
       body,
@@ -106,7 +111,7 @@ test('every folder of sources says what it is for, in a few lines', () => {
 });
 
 test('every link to a file leads to one', () => {
-  for (const [page, text] of texts) {
+  for (const [page, text] of [...texts, ...examples]) {
     for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       const file = join(repository, page, '..', target);
       expect(() => readdirSync(join(file, '..')).includes(file.split('/').at(-1) ?? '')).not.toThrow();

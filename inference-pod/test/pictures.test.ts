@@ -234,7 +234,11 @@ describe('a pod that takes pictures', () => {
 
   test.each([
     ['nothing', {}, "'input' must be a list of pictures in Base64"],
-    ['an address', { input: 'http://169.254.169.254/x.png' }, "'input' is an address: send the picture itself, in Base64"],
+    [
+      'an address',
+      { input: 'http://169.254.169.254/x.png' },
+      "'input' is an address: send the picture itself, in Base64",
+    ],
     ['hardly any Base64', { input: ['a'] }, "'input[0]' is no Base64"],
     ['no Base64', { input: ['?'] }, "'input[0]' is no Base64"],
     ['nothing in it', { input: [''] }, "'input[0]' is no Base64"],
