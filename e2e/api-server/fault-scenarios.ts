@@ -7,6 +7,7 @@ import { revisionResource } from '../../operator/src/rollout/revision.ts';
 import { eventually } from '../eventually.ts';
 import { modelDeployments } from './model-deployments.ts';
 import { backendsOf, grantRoutes, makeRoute, pathOfRoute, takeRoute } from './played-gateway.ts';
+import { bindPods } from './played-nodes.ts';
 import { brokenVersion } from './pod-life.ts';
 import { type AnyObject, getOrUndefined, testClient } from './test-cluster.ts';
 
@@ -158,6 +159,20 @@ export const scenarios: readonly FaultScenario[] = [
     },
     act: (user) => user.change({ model: { version: '1' } }),
     done: async (user) => (await preflightPods(user)) === 0 && (await isComplete(user, '1')),
+  },
+  {
+    name: 'fetched to nodes before a rollout',
+    async prepare(user) {
+      // Tokens are of an account, which a pod has by itself where the API server gives it one.
+      const pod = { serviceAccountName: 'default' };
+      await created(user, { runtime: { cache: 'Node' }, rollout: { prefetch: 'Nodes' }, pod });
+      await bindPods(user.client, user.namespace);
+    },
+    act: (user) => user.change({ model: { version: '2' } }),
+    async done(user) {
+      const { status } = await user.models.get('iris');
+      return status?.prefetch?.finishTime !== undefined && (await isComplete(user, '2'));
+    },
   },
   {
     name: 'a canary begins',

@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { eventually } from '../eventually.ts';
 import { inParallel } from '../in-parallel.ts';
 import type { AnsweredWrite, Fate, FaultProxy } from './fault-proxy.ts';
-import { endState, type FaultScenario, scenarios, type User, userOf } from './fault-scenarios.ts';
+import { endState, scenarios as everyScenario, type FaultScenario, type User, userOf } from './fault-scenarios.ts';
 import { type InProcessOperator, startInProcessOperator } from './in-process-operator.ts';
 import { installGatewayApi } from './played-gateway.ts';
+import { startNodes } from './played-nodes.ts';
 import { startPodLife } from './pod-life.ts';
 import { makeNamespace, testClient } from './test-cluster.ts';
 
@@ -13,12 +14,13 @@ import { makeNamespace, testClient } from './test-cluster.ts';
  * scenario, the end is the one of the undisturbed run, with as many objects made and deleted, and then nothing is written.
  *
  * A sample with a printed seed by default; SLIPWAY_FAULTS=all runs every case (npm run test:long), SLIPWAY_SEED repeats a
- * sample.
+ * sample, and SLIPWAY_SCENARIO takes only what has that in its name.
  */
 const all = process.env['SLIPWAY_FAULTS'] === 'all';
 const seed = Number(process.env['SLIPWAY_SEED'] ?? Date.now() % 1_000_000);
 const sampledPerScenario = 4;
 const parallel = 6;
+const scenarios = everyScenario.filter(({ name }) => name.includes(process.env['SLIPWAY_SCENARIO'] ?? ''));
 
 type Fault = 'crash' | 'crash-then-stale-view' | 'conflict' | 'error' | 'lost-answer' | 'throttled';
 const faults: readonly Fault[] = ['crash', 'crash-then-stale-view', 'conflict', 'error', 'lost-answer', 'throttled'];
@@ -40,11 +42,16 @@ interface Life {
 
 const client = testClient();
 let podLife: ReturnType<typeof startPodLife>;
+let nodes: Awaited<ReturnType<typeof startNodes>>;
 beforeAll(async () => {
   await installGatewayApi();
+  nodes = await startNodes(client);
   podLife = startPodLife();
 });
-afterAll(() => podLife.stop());
+afterAll(() => {
+  podLife.stop();
+  nodes.stop();
+});
 
 /** @param expected the end to wait for; without it, the end is what is there when nothing has been written for a while */
 async function live(

@@ -97,10 +97,17 @@ describe('a model that is to be on the nodes before its rollout', () => {
   });
 
   test('is not waited for where the namespace takes no such pods, and says why', () => {
-    const refusals = new Map([['create-prefetch', { message: 'exceeded quota', failures: 1, retryAt: 0 }]]);
+    const refusals = new Map([['create-prefetch', { message: 'exceeded quota', failures: 3, retryAt: 0 }]]);
     const state = run({ ...fetching, prefetchPods: [], refusals });
     expect(live(state)).not.toBe(one);
     expect(state.model.status?.prefetch?.message).toBe('0 of 2 nodes had the model before the rollout: exceeded quota');
+  });
+
+  test('is waited for where one was refused that may be made already, and not seen yet', () => {
+    const refusals = new Map([['create-prefetch', { message: 'already exists', failures: 1, retryAt: 0 }]]);
+    const next = pass({ ...fetching, prefetchPods: [], refusals });
+    expect(kinds(next)).toContain('create-prefetch');
+    expect(kinds(next)).not.toContain('apply Deployment');
   });
 
   test('a pod that is being deleted, and one that runs no more, tell nothing', () => {

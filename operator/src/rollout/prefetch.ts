@@ -33,13 +33,14 @@ export function afterPrefetch(
   if (isOver || policy.prefetch !== 'Nodes') return { ...gate, prefetch: known };
   const nodes = nodesOf(observed).map((node) => ({ node, pod: prefetchPodOf(observed, revision, node) }));
   // Where the namespace takes no such pods, none is waited for.
-  const isRefused = observed.refusals.has('create-prefetch');
+  const refusal = observed.refusals.get('create-prefetch');
+  const isRefused = refusal !== undefined && refusal.failures >= lastingRefusals;
   const ended = nodes.filter(({ pod }) => (pod === undefined ? isRefused : hasEnded(pod)));
   const startTime = known?.startTime ?? timestamp(now);
   const isLate = now.getTime() > Date.parse(startTime) + policy.progressDeadlineSeconds * 1000;
   if (isLate || ended.length === nodes.length) {
     const fetched = ended.filter(({ pod }) => pod?.phase === 'Succeeded').length;
-    const why = isRefused ? `: ${observed.refusals.get('create-prefetch')?.message ?? ''}` : '';
+    const why = isRefused ? `: ${refusal.message}` : '';
     const message = withinCharacters(
       `${fetched} of ${nodes.length} nodes had the model before the rollout${why}`,
       mostMessage,
@@ -59,6 +60,9 @@ export function afterPrefetch(
     next: missing.slice(0, Math.max(0, mostAtOnce - fetching.length)),
   };
 }
+
+/** What is refused once may be made already, only not seen yet. */
+const lastingRefusals = 3;
 
 /** As long as the CRD allows. */
 const mostMessage = 1024;
