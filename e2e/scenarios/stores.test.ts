@@ -178,8 +178,8 @@ test('the model in an image that the node pulls is served from a volume, and one
   const lost = `image://${registry}/models/image@sha256:${'a'.repeat(64)}/models/iris.onnx`;
   await ask('2', { uri: lost }, name);
   await eventually(
-    () => condition(name, 'Progressing'),
-    (message) => message.includes(`models/image@sha256:${'a'.repeat(64)}`),
+    () => condition(name, 'Ready'),
+    (message) => message.includes(`the image of its model, ${registry}/models/image@sha256:${'a'.repeat(64)}`),
     120,
   );
   expect(await scenario.field(`mdeploy/${name}`, '{.status.modelVersion}')).toBe('1');

@@ -53,6 +53,8 @@ export interface LivePod extends KubeObject {
   readonly ip: string | undefined;
   /** Where it runs. */
   readonly node: string | undefined;
+  /** The image that its model is in, as a volume. */
+  readonly volumeImage: string | undefined;
   readonly phase: string | undefined;
   readonly conditions: readonly IPodCondition[];
   readonly containers: readonly IContainerStatus[];

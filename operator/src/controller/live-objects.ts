@@ -138,12 +138,13 @@ export function keptRevision(object: KubeObject): Revision | undefined {
 }
 
 export function livePod(
-  object: KubeObject & { readonly spec?: Pick<IPodSpec, 'nodeName'>; readonly status?: IPodStatus },
+  object: KubeObject & { readonly spec?: Pick<IPodSpec, 'nodeName' | 'volumes'>; readonly status?: IPodStatus },
 ): LivePod {
   const { conditions = [], containerStatuses = [], initContainerStatuses = [], podIP, phase } = object.status ?? {};
-  const node = object.spec?.nodeName;
+  const { nodeName: node, volumes = [] } = object.spec ?? {};
+  const volumeImage = volumes.find(({ image }) => image !== undefined)?.image?.reference;
   const containers = [...containerStatuses, ...initContainerStatuses];
-  return { metadata: slim(object).metadata, ip: podIP, node, phase, conditions, containers };
+  return { metadata: slim(object).metadata, ip: podIP, node, volumeImage, phase, conditions, containers };
 }
 
 /** Whether a pod serves, and can be called. */

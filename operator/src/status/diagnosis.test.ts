@@ -68,6 +68,20 @@ describe('what is wrong with a pod', () => {
     expect(problem).toMatchObject({ reason: 'Unschedulable', message: expect.stringContaining('0/1 nodes') });
   });
 
+  test('whose model is in an image that cannot be pulled', () => {
+    const volumeImage = `registry.example/iris@sha256:${'a'.repeat(64)}`;
+    const problemWith = (message: string) => {
+      const container = { state: { waiting: { reason: 'ImagePullBackOff', message } } };
+      return diagnose(observed({ pods: [pod('p', 'r', container, { volumeImage })] }), 'r')?.message;
+    };
+    expect(problemWith(`Back-off pulling image "${volumeImage}"`)).toBe(
+      `pod p cannot pull the image of its model, ${volumeImage}: Back-off pulling image "${volumeImage}": check spec.model.uri and spec.pod.imagePullSecrets`,
+    );
+    expect(problemWith('Back-off pulling image "i:1"')).toBe(
+      'pod p cannot pull the image i:1: Back-off pulling image "i:1": check spec.runtime.image and spec.pod.imagePullSecrets',
+    );
+  });
+
   test('whose volume cannot be mounted', () => {
     const mountFailures = new Map([['p', 'configmap "c" not found']]);
     const problem = diagnose(observed({ pods: [pod('p', 'r')], mountFailures }), 'r');

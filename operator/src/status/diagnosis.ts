@@ -48,7 +48,7 @@ export function problemOfPod(pod: LivePod, mountFailure: string | undefined): Pr
   const { name } = pod.metadata;
   for (const own of [modelContainer, handlerContainer]) {
     const container = pod.containers.find((status) => status.name === own);
-    const problem = container === undefined || container.ready ? undefined : problemOfContainer(name, container);
+    const problem = container === undefined || container.ready ? undefined : problemOfContainer(pod, container);
     if (problem !== undefined) return problem;
   }
   const scheduled = pod.conditions.find(({ type }) => type === 'PodScheduled');
@@ -63,8 +63,15 @@ export function problemOfPod(pod: LivePod, mountFailure: string | undefined): Pr
   };
 }
 
+/** @param volumeImage of which the kubelet tells as if it were that of the container */
+function pullFailure(message: string, image: string, volumeImage: string | undefined): string {
+  return volumeImage !== undefined && message.includes(volumeImage)
+    ? `the image of its model, ${volumeImage}: ${message}: check spec.model.uri`
+    : `the image ${image}: ${message}: check spec.runtime.image`;
+}
+
 function problemOfContainer(
-  pod: string,
+  { metadata: { name: pod }, volumeImage }: LivePod,
   { state, lastState, image, restartCount }: IContainerStatus,
 ): Problem | undefined {
   const waiting = state?.waiting;
@@ -76,7 +83,7 @@ function problemOfContainer(
     case 'ImageInspectError':
       return {
         reason: 'ImageCannotBePulled',
-        message: `pod ${pod} cannot pull the image ${image}: ${waiting.message ?? waiting.reason}: check spec.runtime.image and spec.pod.imagePullSecrets`,
+        message: `pod ${pod} cannot pull ${pullFailure(waiting.message ?? waiting.reason, image, volumeImage)} and spec.pod.imagePullSecrets`,
       };
     case 'CreateContainerConfigError':
     case 'CreateContainerError':

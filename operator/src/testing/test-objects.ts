@@ -67,6 +67,7 @@ export function pod(
     },
     ip: '10.0.0.1',
     node: undefined,
+    volumeImage: undefined,
     phase: 'Running',
     conditions: [],
     containers: [status],
