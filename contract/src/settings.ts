@@ -10,6 +10,8 @@ export const environment = {
   modelUri: 'SLIPWAY_MODEL_URI',
   /** Where the model is in the archive that its URI names. */
   modelArchivePath: 'SLIPWAY_MODEL_ARCHIVE_PATH',
+  /** With commas between. */
+  operatorDomains: 'SLIPWAY_OPERATOR_DOMAINS',
   modelSha256: 'SLIPWAY_MODEL_SHA256',
   /** The public key, in PEM, that has to have signed the model, and the name of the signature's file beside it. */
   modelSignatureKey: 'SLIPWAY_MODEL_SIGNATURE_KEY',

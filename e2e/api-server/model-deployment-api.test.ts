@@ -243,6 +243,7 @@ describe('bad manifests are refused with a message that names the field and the 
       { model, runtime: { handler: { files: ['../secret'] } } },
       ['spec.runtime.handler.files[0]'],
     ],
+    ['a domain that is none', withModel({ operatorDomains: ['a,b'] }), ['spec.model.operatorDomains[0]']],
     [
       'a model of the handler in another folder',
       { model, runtime: { handler: { models: ['a.onnx', '/b.onnx'] } } },

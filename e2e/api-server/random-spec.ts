@@ -35,6 +35,7 @@ const meaningful: Readonly<Record<string, readonly unknown[]>> = {
     'git+https://git.example/iris.git@main/iris.onnx',
   ],
   'model.archivePath': ['model.onnx', 'iris 1/model.onnx'],
+  'model.operatorDomains': [undefined, ['com.microsoft'], ['com.microsoft', 'org.example.text']],
   'model.secretName': ['store', 'another.store'],
   // Pods of an unpinned model would be asked what they have loaded, and there are none here.
   'model.sha256': ['a'.repeat(64), 'b'.repeat(64)],

@@ -89,6 +89,12 @@ const fileNames = (text: string) => {
   throw new InvalidArgumentError('It must be names of files beside the model, with commas between.');
 };
 
+const domains = (text: string) => {
+  const names = text.split(',').filter((name) => name !== '');
+  if (names.every((name) => /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(name))) return names;
+  throw new InvalidArgumentError('It must be domains of operators, such as com.microsoft, with commas between.');
+};
+
 const hostNames = (text: string) => {
   const names = text.split(',').filter((name) => name !== '');
   if (names.every((name) => /^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/.test(name))) return names;
@@ -126,6 +132,15 @@ export const program = new Command('inference-pod')
       'where the model is in the archive that the URI names',
       environment.modelArchivePath,
     ),
+  )
+  .addOption(
+    option(
+      '--operator-domains <list>',
+      "domains of operators, beside ONNX's own, that the model may have, with commas between",
+      environment.operatorDomains,
+    )
+      .argParser(domains)
+      .default([]),
   )
   .addOption(
     option('--model-sha256 <digest>', 'refuse a model with another digest', environment.modelSha256).argParser(sha256),

@@ -50,6 +50,8 @@ export interface ServerSettings {
   readonly modelSignatureIdentity: string | undefined;
   readonly modelSignatureFile: string | undefined;
   readonly modelMaxBytes: number;
+  /** Of operators that are not ONNX's own, those that the model may have. */
+  readonly operatorDomains: readonly string[];
   /** What the model is used for beside its tensors; undefined for nothing. */
   readonly task: Task | undefined;
   /** What pictures that requests name by their addresses may be fetched from; empty: nothing. */
@@ -377,6 +379,7 @@ async function loadModel(
     model,
     limits,
     mostRows: batchMaxSize ?? 1,
+    operatorDomains: settings.operatorDomains,
     task: settings.task === undefined ? undefined : { task: settings.task, folder: file.folder },
   };
   const running = {

@@ -3,7 +3,8 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { get } from './http.ts';
+import { ProtobufWriter } from '../src/protocol/protobuf.ts';
+import { get, post } from './http.ts';
 import { failToStart, startPod } from './running-pod.ts';
 
 const signer = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
@@ -121,5 +122,51 @@ describe('a model that has to be signed', () => {
     expect(await refusal(...argumentsOf('echo.onnx', stranger, '--work-directory', work))).toMatchObject(
       untrusted('somebody else'),
     );
+  });
+});
+
+describe("operators that are not ONNX's own", () => {
+  /** One operator of the runtime's own, of a number. */
+  const model = (domain: string) => {
+    const number = new ProtobufWriter().message(
+      1,
+      new ProtobufWriter().number(1, 1).message(2, new ProtobufWriter().message(1, new ProtobufWriter().number(1, 1))),
+    );
+    const value = (name: string) => new ProtobufWriter().text(1, name).message(2, number);
+    const node = new ProtobufWriter().text(1, 'x').text(2, 'y').text(4, 'Gelu').text(7, domain);
+    const graph = new ProtobufWriter().message(1, node).text(2, 'g').message(11, value('x')).message(12, value('y'));
+    const imported = (name: string, version: number) => new ProtobufWriter().text(1, name).number(2, version);
+    return new ProtobufWriter()
+      .number(1, 8)
+      .message(7, graph)
+      .message(8, imported('', 17))
+      .message(8, imported(domain, 1));
+  };
+  const argumentsWith = async (domain: string, ...more: string[]) => {
+    const path = join(work, 'own.onnx');
+    await writeFile(path, Buffer.concat(model(domain).finish()));
+    return ['--model', path, '--model-name', 'm', ...more];
+  };
+
+  test('are refused with their names, and run where they are allowed', async () => {
+    expect(await refusal(...(await argumentsWith('com.microsoft')))).toMatchObject(
+      untrusted(
+        "the model has operators that are not ONNX's own: com.microsoft.Gelu; if it is to be trusted, allow them in spec.model.operatorDomains: [com.microsoft]",
+      ),
+    );
+    const pod = await startPod(...(await argumentsWith('com.microsoft', '--operator-domains', 'a.b,com.microsoft')));
+    try {
+      const inputs = [{ name: 'x', datatype: 'FP32', shape: [1], data: [1] }];
+      const { json } = await post(`${pod.url}/v2/models/m/infer`, { inputs });
+      expect(json.outputs[0].data[0]).toBeCloseTo(0.841345, 5);
+    } finally {
+      await pod.stop();
+    }
+  });
+
+  test('of libraries are refused by the runtime, allowed or not', async () => {
+    expect(await refusal(...(await argumentsWith('org.example', '--operator-domains', 'org.example')))).toMatchObject({
+      reason: 'ModelInvalid',
+    });
   });
 });

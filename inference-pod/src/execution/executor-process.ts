@@ -2,6 +2,7 @@
  * An executor: a process that owns the model and answers one batch of calls after another. `session.run` blocks its
  * thread and native code can hang or crash, so it has a process of its own, which can be killed at any moment.
  */
+import { refuseForeignOperators } from '../model/operator-domains.ts';
 import { type ModelSession, openSession, warmUp } from '../model/session.ts';
 import { StartupError } from '../model/startup-error.ts';
 import type { ModelIdentity } from '../protocol/open-inference.ts';
@@ -100,7 +101,9 @@ function readSettings(): ExecutorSettings | undefined {
   return first === undefined ? undefined : JSON.parse(first.body.toString());
 }
 
-async function main({ path, threads, model, limits, mostRows, task }: ExecutorSettings): Promise<void> {
+async function main(settings: ExecutorSettings): Promise<void> {
+  const { path, threads, model, limits, mostRows, task, operatorDomains = [] } = settings;
+  await refuseForeignOperators(path, operatorDomains);
   const session = await openSession(path, threads);
   const warmUpRefused = await warmUp(session);
   const tasks = await openedTask(session, task, model, limits);

@@ -15,6 +15,8 @@ export interface ExecutorSettings {
   readonly limits: InferenceLimits;
   /** Rows of one run at most, of calls that are sent together. */
   readonly mostRows: number;
+  /** Of operators that are not ONNX's own; none where absent. */
+  readonly operatorDomains?: readonly string[] | undefined;
   /** What the model is used for beside its tensors; undefined for nothing. */
   readonly task?: TaskSettings | undefined;
 }

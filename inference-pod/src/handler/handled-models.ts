@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Scheduler, type SchedulerOptions } from '../execution/scheduler.ts';
-import { externalDataOf } from '../model/external-data.ts';
+import { externalDataOf } from '../model/model-file.ts';
 import { StartupError } from '../model/startup-error.ts';
 import { shorten } from '../protocol/json-reader.ts';
 

@@ -3,8 +3,8 @@ import { dirname, join, posix } from 'node:path';
 import { shorten } from '../protocol/json-reader.ts';
 import { unpack } from './archive.ts';
 import type { ArchiveFormat } from './archive-format.ts';
-import { externalDataOf } from './external-data.ts';
 import { mlflowFileName, modelInFolder, mostBytesOfMlflowFile } from './mlflow-folder.ts';
+import { externalDataOf } from './model-file.ts';
 import { StartupError } from './startup-error.ts';
 import type { UnpackOptions } from './unpacked-folder.ts';
 

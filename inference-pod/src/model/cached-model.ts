@@ -6,10 +6,10 @@ import { isResolved, mayMove } from '../../../contract/src/resolved-uri.ts';
 import { archiveFormatOf } from './archive-format.ts';
 import { companionPlaces } from './companion-places.ts';
 import { describe } from './download.ts';
-import { externalDataOf } from './external-data.ts';
 import type { FetchOptions } from './fetch.ts';
 import { type KeptModel, keptIn } from './kept-model.ts';
 import { mlflowFileName } from './mlflow-folder.ts';
+import { externalDataOf } from './model-file.ts';
 import { forgetModel, type NodeCache, offerModel, takeModel } from './node-cache.ts';
 import { checkSignature, signatureOf } from './signature.ts';
 

@@ -24,13 +24,21 @@ describe('a pod template', () => {
   test('holds everything that brings the model back', () => {
     const signature = { publicKey: 'a key', file: 'model.sig' };
     const { metadata, container, env } = render({
-      model: { ...model, archivePath: 'iris/model.onnx', sha256: 'f'.repeat(64), maxBytes: '1Mi', signature },
+      model: {
+        ...model,
+        archivePath: 'iris/model.onnx',
+        sha256: 'f'.repeat(64),
+        maxBytes: '1Mi',
+        signature,
+        operatorDomains: ['com.microsoft', 'org.example'],
+      },
     });
     expect(env).toMatchObject({
       SLIPWAY_MODEL_NAME: 'iris',
       SLIPWAY_MODEL_VERSION: '1',
       SLIPWAY_MODEL_URI: model.uri,
       SLIPWAY_MODEL_ARCHIVE_PATH: 'iris/model.onnx',
+      SLIPWAY_OPERATOR_DOMAINS: 'com.microsoft,org.example',
       SLIPWAY_MODEL_SHA256: 'f'.repeat(64),
       SLIPWAY_MODEL_SIGNATURE_KEY: 'a key',
       SLIPWAY_MODEL_SIGNATURE_FILE: 'model.sig',

@@ -188,7 +188,7 @@ function defaultsWithin(
 }
 
 function renderSettings(model: ModelDeployment, revision: string) {
-  const { version, uri, archivePath, sha256, signature, maxBytes } = model.spec.model;
+  const { version, uri, archivePath, sha256, signature, maxBytes, operatorDomains } = model.spec.model;
   const goldenSet = model.spec.validation?.goldenSet;
   const bytes =
     maxBytes === undefined ? defaults.maxModelBytes : Math.floor(parseQuantity(maxBytes) ?? defaults.maxModelBytes);
@@ -197,6 +197,7 @@ function renderSettings(model: ModelDeployment, revision: string) {
     [environment.modelVersion, version],
     [environment.modelUri, uri],
     [environment.modelArchivePath, archivePath],
+    [environment.operatorDomains, operatorDomains?.join(',')],
     [environment.modelSha256, sha256],
     [environment.modelSignatureKey, signature?.publicKey],
     [environment.modelSignatureIdentity, identityOf(signature)],

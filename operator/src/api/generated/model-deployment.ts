@@ -39,6 +39,10 @@ export interface IModelDeployment {
        */
       "archivePath"?: string;
       /**
+       * The domains of operators that the model may have besides ONNX's own (ai.onnx, ai.onnx.ml and those of its previews), such as com.microsoft. A model with others is refused.
+       */
+      "operatorDomains"?: Array<string>;
+      /**
        * The SHA-256 of the model file, or of the archive, in lower-case hexadecimal. The pod refuses other bytes. Recommended, because only then is a rollback sure to bring the same model back.
        */
       "sha256"?: string;

@@ -13,7 +13,7 @@ const schema60 = {
       "$ref": "a6f0oUEaFqHmymdwnqPORTNOTU7GczWAkwGD0uYU"
     },
     "spec": {
-      "$ref": "YyvlgaKFkzG3YAkAqJn4j8latBhv8rNtDUZalaM1SV8"
+      "$ref": "jrxDbUgVsTnOWxIR6QCDva1kdPLE1CkRZNIBFvsLc"
     },
     "status": {
       "$ref": "5rpcxvMxquFK3mwrK5lpM6LJje6KkPYadiUnal60"
@@ -185,7 +185,7 @@ const schema65 = {
   "required": ["model"],
   "properties": {
     "model": {
-      "$ref": "YnPYxBh7UUz0tWUidI5byQnDMIRN0M7dweFxd3KUw"
+      "$ref": "e56sehc8J8PaC6TmwfqwZKxOGPq8Jl7tdxn3QXegOoE"
     },
     "replicas": {
       "$ref": "tYtiH1Cf4JrDaJCl1ohdhhAWAys9S2WEzDXODXx0Uk"
@@ -231,6 +231,9 @@ const schema66 = {
     },
     "archivePath": {
       "$ref": "fa9fVXWiUesSMGAnXrC3NuCYApyyoax59kC571p4CQ"
+    },
+    "operatorDomains": {
+      "$ref": "ixpJjZOPdy5gkj0VjUIAfQYLWR5Whl3XsWqUbRd1w"
     },
     "sha256": {
       "$ref": "C8quefKOuzkxXzJVIf5cmHHO3Or1zORIbyH7y2TQ"
@@ -574,6 +577,154 @@ function validate21(data, {
   validate21.errors = vErrors;
   return errors === 0;
 }
+const schema69 = {
+  "type": "array",
+  "maxItems": 16,
+  "items": {
+    "$ref": "slUnmlRGlKrEUF2Uggfey17TTtT04FIEk6ltEGaew"
+  },
+  "nullable": true
+};
+const schema70 = {
+  "type": "string",
+  "minLength": 1,
+  "maxLength": 128,
+  "pattern": "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$"
+};
+const pattern2 = new RegExp("^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$", "u");
+function validate115(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data === "string") {
+    if (func2(data) > 128) {
+      const err0 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 128
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err0];
+      } else {
+        vErrors.push(err0);
+      }
+      errors++;
+    }
+    if (func2(data) < 1) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/minLength",
+        keyword: "minLength",
+        params: {
+          limit: 1
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    if (!pattern2.test(data)) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/pattern",
+        keyword: "pattern",
+        params: {
+          pattern: "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$"
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  } else {
+    const err3 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err3];
+    } else {
+      vErrors.push(err3);
+    }
+    errors++;
+  }
+  validate115.errors = vErrors;
+  return errors === 0;
+}
+function validate114(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!Array.isArray(data) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "array"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (Array.isArray(data)) {
+    if (data.length > 16) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxItems",
+        keyword: "maxItems",
+        params: {
+          limit: 16
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+    const len0 = data.length;
+    for (let i0 = 0; i0 < len0; i0++) {
+      if (!validate115(data[i0], {
+        instancePath: instancePath + "/" + i0,
+        parentData: data,
+        parentDataProperty: i0,
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate114.errors = vErrors;
+  return errors === 0;
+}
 const schema50 = {
   "type": "string",
   "maxLength": 64,
@@ -624,7 +775,7 @@ function validate86(data, {
   validate86.errors = vErrors;
   return errors === 0;
 }
-const schema69 = {
+const schema71 = {
   "type": "object",
   "properties": {
     "identity": {
@@ -639,7 +790,7 @@ const schema69 = {
   },
   "nullable": true
 };
-const schema70 = {
+const schema72 = {
   "type": "object",
   "required": ["subject", "authorities"],
   "properties": {
@@ -655,12 +806,12 @@ const schema70 = {
   },
   "nullable": true
 };
-const schema71 = {
+const schema73 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 512
 };
-function validate117(data, {
+function validate121(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -717,7 +868,7 @@ function validate117(data, {
     }
     errors++;
   }
-  validate117.errors = vErrors;
+  validate121.errors = vErrors;
   return errors === 0;
 }
 const schema19 = {
@@ -787,12 +938,12 @@ function validate40(data, {
   validate40.errors = vErrors;
   return errors === 0;
 }
-const schema72 = {
+const schema74 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 32768
 };
-function validate120(data, {
+function validate124(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -849,10 +1000,10 @@ function validate120(data, {
     }
     errors++;
   }
-  validate120.errors = vErrors;
+  validate124.errors = vErrors;
   return errors === 0;
 }
-function validate116(data, {
+function validate120(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -910,13 +1061,13 @@ function validate116(data, {
       errors++;
     }
     if (data.subject !== undefined) {
-      if (!validate117(data.subject, {
+      if (!validate121(data.subject, {
         instancePath: instancePath + "/subject",
         parentData: data,
         parentDataProperty: "subject",
         rootData
       })) {
-        vErrors = vErrors === null ? validate117.errors : vErrors.concat(validate117.errors);
+        vErrors = vErrors === null ? validate121.errors : vErrors.concat(validate121.errors);
         errors = vErrors.length;
       }
     }
@@ -932,21 +1083,21 @@ function validate116(data, {
       }
     }
     if (data.authorities !== undefined) {
-      if (!validate120(data.authorities, {
+      if (!validate124(data.authorities, {
         instancePath: instancePath + "/authorities",
         parentData: data,
         parentDataProperty: "authorities",
         rootData
       })) {
-        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
+        vErrors = vErrors === null ? validate124.errors : vErrors.concat(validate124.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate116.errors = vErrors;
+  validate120.errors = vErrors;
   return errors === 0;
 }
-function validate115(data, {
+function validate119(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -972,13 +1123,13 @@ function validate115(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.identity !== undefined) {
-      if (!validate116(data.identity, {
+      if (!validate120(data.identity, {
         instancePath: instancePath + "/identity",
         parentData: data,
         parentDataProperty: "identity",
         rootData
       })) {
-        vErrors = vErrors === null ? validate116.errors : vErrors.concat(validate116.errors);
+        vErrors = vErrors === null ? validate120.errors : vErrors.concat(validate120.errors);
         errors = vErrors.length;
       }
     }
@@ -1005,7 +1156,7 @@ function validate115(data, {
       }
     }
   }
-  validate115.errors = vErrors;
+  validate119.errors = vErrors;
   return errors === 0;
 }
 const schema8 = {
@@ -1252,6 +1403,17 @@ function validate106(data, {
         errors = vErrors.length;
       }
     }
+    if (data.operatorDomains !== undefined) {
+      if (!validate114(data.operatorDomains, {
+        instancePath: instancePath + "/operatorDomains",
+        parentData: data,
+        parentDataProperty: "operatorDomains",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate114.errors : vErrors.concat(validate114.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.sha256 !== undefined) {
       if (!validate86(data.sha256, {
         instancePath: instancePath + "/sha256",
@@ -1264,13 +1426,13 @@ function validate106(data, {
       }
     }
     if (data.signature !== undefined) {
-      if (!validate115(data.signature, {
+      if (!validate119(data.signature, {
         instancePath: instancePath + "/signature",
         parentData: data,
         parentDataProperty: "signature",
         rootData
       })) {
-        vErrors = vErrors === null ? validate115.errors : vErrors.concat(validate115.errors);
+        vErrors = vErrors === null ? validate119.errors : vErrors.concat(validate119.errors);
         errors = vErrors.length;
       }
     }
@@ -1519,7 +1681,7 @@ function validate37(data, {
   validate37.errors = vErrors;
   return errors === 0;
 }
-const schema73 = {
+const schema75 = {
   "type": "object",
   "properties": {
     "task": {
@@ -1579,13 +1741,13 @@ const schema73 = {
   },
   "nullable": true
 };
-const schema74 = {
+const schema76 = {
   "type": "string",
   "enum": ["TextEmbedding", "TextClassification", "TokenClassification", "ZeroShot", "Rerank", "ImageClassification", "ObjectDetection", "Tabular"],
   "maxLength": 32,
   "nullable": true
 };
-function validate131(data, {
+function validate135(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1610,88 +1772,6 @@ function validate131(data, {
     errors++;
   }
   if (!(data === "TextEmbedding" || data === "TextClassification" || data === "TokenClassification" || data === "ZeroShot" || data === "Rerank" || data === "ImageClassification" || data === "ObjectDetection" || data === "Tabular")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema74.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate131.errors = vErrors;
-  return errors === 0;
-}
-const schema75 = {
-  "type": "object",
-  "properties": {
-    "pooling": {
-      "$ref": "9Z0MDBiL83AZ9wCTslyIqT28nc8Y4OvOx74hEHeg"
-    },
-    "normalization": {
-      "$ref": "RrnkW3ROzNm926lGgztPRwpdQBttnLhPKskEJbJGx4"
-    },
-    "maxTokens": {
-      "$ref": "gL9PGwYvplRV1zPy4TtQVy17PnhCylyLWzq5slPXeM"
-    }
-  },
-  "nullable": true
-};
-const schema76 = {
-  "type": "string",
-  "enum": ["Mean", "FirstToken", "LastToken"],
-  "maxLength": 32,
-  "nullable": true
-};
-function validate134(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Mean" || data === "FirstToken" || data === "LastToken")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -1725,7 +1805,89 @@ function validate134(data, {
       errors++;
     }
   }
-  validate134.errors = vErrors;
+  validate135.errors = vErrors;
+  return errors === 0;
+}
+const schema77 = {
+  "type": "object",
+  "properties": {
+    "pooling": {
+      "$ref": "9Z0MDBiL83AZ9wCTslyIqT28nc8Y4OvOx74hEHeg"
+    },
+    "normalization": {
+      "$ref": "RrnkW3ROzNm926lGgztPRwpdQBttnLhPKskEJbJGx4"
+    },
+    "maxTokens": {
+      "$ref": "gL9PGwYvplRV1zPy4TtQVy17PnhCylyLWzq5slPXeM"
+    }
+  },
+  "nullable": true
+};
+const schema78 = {
+  "type": "string",
+  "enum": ["Mean", "FirstToken", "LastToken"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate138(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Mean" || data === "FirstToken" || data === "LastToken")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema78.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate138.errors = vErrors;
   return errors === 0;
 }
 const schema21 = {
@@ -1881,7 +2043,7 @@ function validate30(data, {
   validate30.errors = vErrors;
   return errors === 0;
 }
-function validate133(data, {
+function validate137(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1907,13 +2069,13 @@ function validate133(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.pooling !== undefined) {
-      if (!validate134(data.pooling, {
+      if (!validate138(data.pooling, {
         instancePath: instancePath + "/pooling",
         parentData: data,
         parentDataProperty: "pooling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
+        vErrors = vErrors === null ? validate138.errors : vErrors.concat(validate138.errors);
         errors = vErrors.length;
       }
     }
@@ -1940,10 +2102,10 @@ function validate133(data, {
       }
     }
   }
-  validate133.errors = vErrors;
+  validate137.errors = vErrors;
   return errors === 0;
 }
-const schema77 = {
+const schema79 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -1961,13 +2123,13 @@ const schema77 = {
   },
   "nullable": true
 };
-const schema78 = {
+const schema80 = {
   "type": "string",
   "enum": ["Softmax", "Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate140(data, {
+function validate144(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -1997,7 +2159,7 @@ function validate140(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema78.enum
+        allowedValues: schema80.enum
       }
     };
     if (vErrors === null) {
@@ -2025,7 +2187,7 @@ function validate140(data, {
       errors++;
     }
   }
-  validate140.errors = vErrors;
+  validate144.errors = vErrors;
   return errors === 0;
 }
 const schema13 = {
@@ -2244,7 +2406,7 @@ function validate32(data, {
   validate32.errors = vErrors;
   return errors === 0;
 }
-function validate139(data, {
+function validate143(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2270,13 +2432,13 @@ function validate139(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate140(data.scoring, {
+      if (!validate144(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate140.errors : vErrors.concat(validate140.errors);
+        vErrors = vErrors === null ? validate144.errors : vErrors.concat(validate144.errors);
         errors = vErrors.length;
       }
     }
@@ -2314,10 +2476,10 @@ function validate139(data, {
       }
     }
   }
-  validate139.errors = vErrors;
+  validate143.errors = vErrors;
   return errors === 0;
 }
-const schema79 = {
+const schema81 = {
   "type": "object",
   "properties": {
     "maxPixels": {
@@ -2329,7 +2491,7 @@ const schema79 = {
   },
   "nullable": true
 };
-function validate146(data, {
+function validate150(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2377,10 +2539,10 @@ function validate146(data, {
       }
     }
   }
-  validate146.errors = vErrors;
+  validate150.errors = vErrors;
   return errors === 0;
 }
-const schema80 = {
+const schema82 = {
   "type": "object",
   "properties": {
     "aggregation": {
@@ -2392,13 +2554,13 @@ const schema80 = {
   },
   "nullable": true
 };
-const schema81 = {
+const schema83 = {
   "type": "string",
   "enum": ["Simple", "First"],
   "maxLength": 32,
   "nullable": true
 };
-function validate151(data, {
+function validate155(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2428,7 +2590,7 @@ function validate151(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema81.enum
+        allowedValues: schema83.enum
       }
     };
     if (vErrors === null) {
@@ -2456,10 +2618,10 @@ function validate151(data, {
       errors++;
     }
   }
-  validate151.errors = vErrors;
+  validate155.errors = vErrors;
   return errors === 0;
 }
-function validate150(data, {
+function validate154(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2485,13 +2647,13 @@ function validate150(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.aggregation !== undefined) {
-      if (!validate151(data.aggregation, {
+      if (!validate155(data.aggregation, {
         instancePath: instancePath + "/aggregation",
         parentData: data,
         parentDataProperty: "aggregation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate151.errors : vErrors.concat(validate151.errors);
+        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
         errors = vErrors.length;
       }
     }
@@ -2507,10 +2669,10 @@ function validate150(data, {
       }
     }
   }
-  validate150.errors = vErrors;
+  validate154.errors = vErrors;
   return errors === 0;
 }
-const schema82 = {
+const schema84 = {
   "type": "object",
   "properties": {
     "hypothesis": {
@@ -2522,13 +2684,13 @@ const schema82 = {
   },
   "nullable": true
 };
-const schema83 = {
+const schema85 = {
   "type": "string",
   "minLength": 3,
   "maxLength": 512,
   "nullable": true
 };
-function validate156(data, {
+function validate160(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2586,10 +2748,10 @@ function validate156(data, {
       errors++;
     }
   }
-  validate156.errors = vErrors;
+  validate160.errors = vErrors;
   return errors === 0;
 }
-function validate155(data, {
+function validate159(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2615,13 +2777,13 @@ function validate155(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.hypothesis !== undefined) {
-      if (!validate156(data.hypothesis, {
+      if (!validate160(data.hypothesis, {
         instancePath: instancePath + "/hypothesis",
         parentData: data,
         parentDataProperty: "hypothesis",
         rootData
       })) {
-        vErrors = vErrors === null ? validate156.errors : vErrors.concat(validate156.errors);
+        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
         errors = vErrors.length;
       }
     }
@@ -2637,10 +2799,10 @@ function validate155(data, {
       }
     }
   }
-  validate155.errors = vErrors;
+  validate159.errors = vErrors;
   return errors === 0;
 }
-const schema84 = {
+const schema86 = {
   "type": "object",
   "properties": {
     "scoring": {
@@ -2652,13 +2814,13 @@ const schema84 = {
   },
   "nullable": true
 };
-const schema85 = {
+const schema87 = {
   "type": "string",
   "enum": ["Sigmoid", "Logits"],
   "maxLength": 32,
   "nullable": true
 };
-function validate161(data, {
+function validate165(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2688,7 +2850,7 @@ function validate161(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema85.enum
+        allowedValues: schema87.enum
       }
     };
     if (vErrors === null) {
@@ -2716,10 +2878,10 @@ function validate161(data, {
       errors++;
     }
   }
-  validate161.errors = vErrors;
+  validate165.errors = vErrors;
   return errors === 0;
 }
-function validate160(data, {
+function validate164(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2745,13 +2907,13 @@ function validate160(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.scoring !== undefined) {
-      if (!validate161(data.scoring, {
+      if (!validate165(data.scoring, {
         instancePath: instancePath + "/scoring",
         parentData: data,
         parentDataProperty: "scoring",
         rootData
       })) {
-        vErrors = vErrors === null ? validate161.errors : vErrors.concat(validate161.errors);
+        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
         errors = vErrors.length;
       }
     }
@@ -2767,10 +2929,10 @@ function validate160(data, {
       }
     }
   }
-  validate160.errors = vErrors;
+  validate164.errors = vErrors;
   return errors === 0;
 }
-const schema86 = {
+const schema88 = {
   "type": "object",
   "required": ["columns"],
   "properties": {
@@ -2780,7 +2942,7 @@ const schema86 = {
   },
   "nullable": true
 };
-const schema87 = {
+const schema89 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 1024,
@@ -2788,7 +2950,7 @@ const schema87 = {
     "$ref": "QMBG9sip7myUlMIAmyPgEepUYuzBjBNMMckf0IgmnY"
   }
 };
-const schema88 = {
+const schema90 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -2883,7 +3045,7 @@ function validate35(data, {
   validate35.errors = vErrors;
   return errors === 0;
 }
-const schema89 = {
+const schema91 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 256,
@@ -2892,7 +3054,7 @@ const schema89 = {
   },
   "nullable": true
 };
-function validate169(data, {
+function validate173(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -2962,10 +3124,10 @@ function validate169(data, {
       }
     }
   }
-  validate169.errors = vErrors;
+  validate173.errors = vErrors;
   return errors === 0;
 }
-function validate167(data, {
+function validate171(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3002,13 +3164,13 @@ function validate167(data, {
       }
     }
     if (data.categories !== undefined) {
-      if (!validate169(data.categories, {
+      if (!validate173(data.categories, {
         instancePath: instancePath + "/categories",
         parentData: data,
         parentDataProperty: "categories",
         rootData
       })) {
-        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
+        vErrors = vErrors === null ? validate173.errors : vErrors.concat(validate173.errors);
         errors = vErrors.length;
       }
     }
@@ -3028,10 +3190,10 @@ function validate167(data, {
     }
     errors++;
   }
-  validate167.errors = vErrors;
+  validate171.errors = vErrors;
   return errors === 0;
 }
-function validate166(data, {
+function validate170(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3074,13 +3236,13 @@ function validate166(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate167(data[i0], {
+      if (!validate171(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate167.errors : vErrors.concat(validate167.errors);
+        vErrors = vErrors === null ? validate171.errors : vErrors.concat(validate171.errors);
         errors = vErrors.length;
       }
     }
@@ -3100,10 +3262,10 @@ function validate166(data, {
     }
     errors++;
   }
-  validate166.errors = vErrors;
+  validate170.errors = vErrors;
   return errors === 0;
 }
-function validate165(data, {
+function validate169(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3145,21 +3307,21 @@ function validate165(data, {
       errors++;
     }
     if (data.columns !== undefined) {
-      if (!validate166(data.columns, {
+      if (!validate170(data.columns, {
         instancePath: instancePath + "/columns",
         parentData: data,
         parentDataProperty: "columns",
         rootData
       })) {
-        vErrors = vErrors === null ? validate166.errors : vErrors.concat(validate166.errors);
+        vErrors = vErrors === null ? validate170.errors : vErrors.concat(validate170.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate165.errors = vErrors;
+  validate169.errors = vErrors;
   return errors === 0;
 }
-const schema90 = {
+const schema92 = {
   "type": "object",
   "properties": {
     "files": {
@@ -3180,7 +3342,7 @@ const schema90 = {
   },
   "nullable": true
 };
-const schema91 = {
+const schema93 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -3271,7 +3433,7 @@ function validate36(data, {
   validate36.errors = vErrors;
   return errors === 0;
 }
-function validate176(data, {
+function validate180(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3325,10 +3487,10 @@ function validate176(data, {
       }
     }
   }
-  validate176.errors = vErrors;
+  validate180.errors = vErrors;
   return errors === 0;
 }
-const schema92 = {
+const schema94 = {
   "type": "array",
   "maxItems": 7,
   "items": {
@@ -3336,7 +3498,7 @@ const schema92 = {
   },
   "nullable": true
 };
-function validate179(data, {
+function validate183(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3390,16 +3552,16 @@ function validate179(data, {
       }
     }
   }
-  validate179.errors = vErrors;
+  validate183.errors = vErrors;
   return errors === 0;
 }
-const schema93 = {
+const schema95 = {
   "type": "string",
   "enum": ["Process", "Container"],
   "maxLength": 32,
   "nullable": true
 };
-function validate182(data, {
+function validate186(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3429,7 +3591,7 @@ function validate182(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema93.enum
+        allowedValues: schema95.enum
       }
     };
     if (vErrors === null) {
@@ -3457,17 +3619,17 @@ function validate182(data, {
       errors++;
     }
   }
-  validate182.errors = vErrors;
+  validate186.errors = vErrors;
   return errors === 0;
 }
-const schema94 = {
+const schema96 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 86400000,
   "nullable": true
 };
-function validate185(data, {
+function validate189(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3543,10 +3705,10 @@ function validate185(data, {
       errors++;
     }
   }
-  validate185.errors = vErrors;
+  validate189.errors = vErrors;
   return errors === 0;
 }
-function validate175(data, {
+function validate179(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3572,35 +3734,35 @@ function validate175(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.files !== undefined) {
-      if (!validate176(data.files, {
+      if (!validate180(data.files, {
         instancePath: instancePath + "/files",
         parentData: data,
         parentDataProperty: "files",
         rootData
       })) {
-        vErrors = vErrors === null ? validate176.errors : vErrors.concat(validate176.errors);
+        vErrors = vErrors === null ? validate180.errors : vErrors.concat(validate180.errors);
         errors = vErrors.length;
       }
     }
     if (data.models !== undefined) {
-      if (!validate179(data.models, {
+      if (!validate183(data.models, {
         instancePath: instancePath + "/models",
         parentData: data,
         parentDataProperty: "models",
         rootData
       })) {
-        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
+        vErrors = vErrors === null ? validate183.errors : vErrors.concat(validate183.errors);
         errors = vErrors.length;
       }
     }
     if (data.isolation !== undefined) {
-      if (!validate182(data.isolation, {
+      if (!validate186(data.isolation, {
         instancePath: instancePath + "/isolation",
         parentData: data,
         parentDataProperty: "isolation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate182.errors : vErrors.concat(validate182.errors);
+        vErrors = vErrors === null ? validate186.errors : vErrors.concat(validate186.errors);
         errors = vErrors.length;
       }
     }
@@ -3616,28 +3778,28 @@ function validate175(data, {
       }
     }
     if (data.timeoutMilliseconds !== undefined) {
-      if (!validate185(data.timeoutMilliseconds, {
+      if (!validate189(data.timeoutMilliseconds, {
         instancePath: instancePath + "/timeoutMilliseconds",
         parentData: data,
         parentDataProperty: "timeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate185.errors : vErrors.concat(validate185.errors);
+        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate175.errors = vErrors;
+  validate179.errors = vErrors;
   return errors === 0;
 }
-const schema95 = {
+const schema97 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 256,
   "nullable": true
 };
-function validate189(data, {
+function validate193(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3713,17 +3875,17 @@ function validate189(data, {
       errors++;
     }
   }
-  validate189.errors = vErrors;
+  validate193.errors = vErrors;
   return errors === 0;
 }
-const schema96 = {
+const schema98 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 64,
   "nullable": true
 };
-function validate191(data, {
+function validate195(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3799,17 +3961,17 @@ function validate191(data, {
       errors++;
     }
   }
-  validate191.errors = vErrors;
+  validate195.errors = vErrors;
   return errors === 0;
 }
-const schema97 = {
+const schema99 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000000,
   "nullable": true
 };
-function validate193(data, {
+function validate197(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3885,10 +4047,10 @@ function validate193(data, {
       errors++;
     }
   }
-  validate193.errors = vErrors;
+  validate197.errors = vErrors;
   return errors === 0;
 }
-const schema98 = {
+const schema100 = {
   "type": "object",
   "required": ["maxSize"],
   "properties": {
@@ -3901,13 +4063,13 @@ const schema98 = {
   },
   "nullable": true
 };
-const schema99 = {
+const schema101 = {
   "type": "integer",
   "format": "int32",
   "minimum": 2,
   "maximum": 4096
 };
-function validate196(data, {
+function validate200(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -3983,10 +4145,10 @@ function validate196(data, {
       errors++;
     }
   }
-  validate196.errors = vErrors;
+  validate200.errors = vErrors;
   return errors === 0;
 }
-function validate195(data, {
+function validate199(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4028,13 +4190,13 @@ function validate195(data, {
       errors++;
     }
     if (data.maxSize !== undefined) {
-      if (!validate196(data.maxSize, {
+      if (!validate200(data.maxSize, {
         instancePath: instancePath + "/maxSize",
         parentData: data,
         parentDataProperty: "maxSize",
         rootData
       })) {
-        vErrors = vErrors === null ? validate196.errors : vErrors.concat(validate196.errors);
+        vErrors = vErrors === null ? validate200.errors : vErrors.concat(validate200.errors);
         errors = vErrors.length;
       }
     }
@@ -4050,7 +4212,7 @@ function validate195(data, {
       }
     }
   }
-  validate195.errors = vErrors;
+  validate199.errors = vErrors;
   return errors === 0;
 }
 const schema35 = {
@@ -4139,13 +4301,13 @@ function validate69(data, {
   validate69.errors = vErrors;
   return errors === 0;
 }
-const schema100 = {
+const schema102 = {
   "type": "string",
   "enum": ["None", "Node"],
   "maxLength": 32,
   "nullable": true
 };
-function validate201(data, {
+function validate205(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4175,7 +4337,7 @@ function validate201(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema100.enum
+        allowedValues: schema102.enum
       }
     };
     if (vErrors === null) {
@@ -4203,17 +4365,17 @@ function validate201(data, {
       errors++;
     }
   }
-  validate201.errors = vErrors;
+  validate205.errors = vErrors;
   return errors === 0;
 }
-const schema101 = {
+const schema103 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 3600000,
   "nullable": true
 };
-function validate204(data, {
+function validate208(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4289,10 +4451,10 @@ function validate204(data, {
       errors++;
     }
   }
-  validate204.errors = vErrors;
+  validate208.errors = vErrors;
   return errors === 0;
 }
-function validate130(data, {
+function validate134(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4318,101 +4480,101 @@ function validate130(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.task !== undefined) {
-      if (!validate131(data.task, {
+      if (!validate135(data.task, {
         instancePath: instancePath + "/task",
         parentData: data,
         parentDataProperty: "task",
         rootData
       })) {
-        vErrors = vErrors === null ? validate131.errors : vErrors.concat(validate131.errors);
+        vErrors = vErrors === null ? validate135.errors : vErrors.concat(validate135.errors);
         errors = vErrors.length;
       }
     }
     if (data.embedding !== undefined) {
-      if (!validate133(data.embedding, {
+      if (!validate137(data.embedding, {
         instancePath: instancePath + "/embedding",
         parentData: data,
         parentDataProperty: "embedding",
         rootData
       })) {
-        vErrors = vErrors === null ? validate133.errors : vErrors.concat(validate133.errors);
+        vErrors = vErrors === null ? validate137.errors : vErrors.concat(validate137.errors);
         errors = vErrors.length;
       }
     }
     if (data.classification !== undefined) {
-      if (!validate139(data.classification, {
+      if (!validate143(data.classification, {
         instancePath: instancePath + "/classification",
         parentData: data,
         parentDataProperty: "classification",
         rootData
       })) {
-        vErrors = vErrors === null ? validate139.errors : vErrors.concat(validate139.errors);
+        vErrors = vErrors === null ? validate143.errors : vErrors.concat(validate143.errors);
         errors = vErrors.length;
       }
     }
     if (data.detection !== undefined) {
-      if (!validate146(data.detection, {
+      if (!validate150(data.detection, {
         instancePath: instancePath + "/detection",
         parentData: data,
         parentDataProperty: "detection",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate146.errors : vErrors.concat(validate146.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.entities !== undefined) {
-      if (!validate150(data.entities, {
-        instancePath: instancePath + "/entities",
-        parentData: data,
-        parentDataProperty: "entities",
         rootData
       })) {
         vErrors = vErrors === null ? validate150.errors : vErrors.concat(validate150.errors);
         errors = vErrors.length;
       }
     }
+    if (data.entities !== undefined) {
+      if (!validate154(data.entities, {
+        instancePath: instancePath + "/entities",
+        parentData: data,
+        parentDataProperty: "entities",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate154.errors : vErrors.concat(validate154.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.zeroShot !== undefined) {
-      if (!validate155(data.zeroShot, {
+      if (!validate159(data.zeroShot, {
         instancePath: instancePath + "/zeroShot",
         parentData: data,
         parentDataProperty: "zeroShot",
         rootData
       })) {
-        vErrors = vErrors === null ? validate155.errors : vErrors.concat(validate155.errors);
+        vErrors = vErrors === null ? validate159.errors : vErrors.concat(validate159.errors);
         errors = vErrors.length;
       }
     }
     if (data.rerank !== undefined) {
-      if (!validate160(data.rerank, {
+      if (!validate164(data.rerank, {
         instancePath: instancePath + "/rerank",
         parentData: data,
         parentDataProperty: "rerank",
         rootData
       })) {
-        vErrors = vErrors === null ? validate160.errors : vErrors.concat(validate160.errors);
+        vErrors = vErrors === null ? validate164.errors : vErrors.concat(validate164.errors);
         errors = vErrors.length;
       }
     }
     if (data.tabular !== undefined) {
-      if (!validate165(data.tabular, {
+      if (!validate169(data.tabular, {
         instancePath: instancePath + "/tabular",
         parentData: data,
         parentDataProperty: "tabular",
         rootData
       })) {
-        vErrors = vErrors === null ? validate165.errors : vErrors.concat(validate165.errors);
+        vErrors = vErrors === null ? validate169.errors : vErrors.concat(validate169.errors);
         errors = vErrors.length;
       }
     }
     if (data.handler !== undefined) {
-      if (!validate175(data.handler, {
+      if (!validate179(data.handler, {
         instancePath: instancePath + "/handler",
         parentData: data,
         parentDataProperty: "handler",
         rootData
       })) {
-        vErrors = vErrors === null ? validate175.errors : vErrors.concat(validate175.errors);
+        vErrors = vErrors === null ? validate179.errors : vErrors.concat(validate179.errors);
         errors = vErrors.length;
       }
     }
@@ -4428,46 +4590,46 @@ function validate130(data, {
       }
     }
     if (data.threads !== undefined) {
-      if (!validate189(data.threads, {
+      if (!validate193(data.threads, {
         instancePath: instancePath + "/threads",
         parentData: data,
         parentDataProperty: "threads",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate189.errors : vErrors.concat(validate189.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.instances !== undefined) {
-      if (!validate191(data.instances, {
-        instancePath: instancePath + "/instances",
-        parentData: data,
-        parentDataProperty: "instances",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate191.errors : vErrors.concat(validate191.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxInFlight !== undefined) {
-      if (!validate193(data.maxInFlight, {
-        instancePath: instancePath + "/maxInFlight",
-        parentData: data,
-        parentDataProperty: "maxInFlight",
         rootData
       })) {
         vErrors = vErrors === null ? validate193.errors : vErrors.concat(validate193.errors);
         errors = vErrors.length;
       }
     }
+    if (data.instances !== undefined) {
+      if (!validate195(data.instances, {
+        instancePath: instancePath + "/instances",
+        parentData: data,
+        parentDataProperty: "instances",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxInFlight !== undefined) {
+      if (!validate197(data.maxInFlight, {
+        instancePath: instancePath + "/maxInFlight",
+        parentData: data,
+        parentDataProperty: "maxInFlight",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate197.errors : vErrors.concat(validate197.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.batching !== undefined) {
-      if (!validate195(data.batching, {
+      if (!validate199(data.batching, {
         instancePath: instancePath + "/batching",
         parentData: data,
         parentDataProperty: "batching",
         rootData
       })) {
-        vErrors = vErrors === null ? validate195.errors : vErrors.concat(validate195.errors);
+        vErrors = vErrors === null ? validate199.errors : vErrors.concat(validate199.errors);
         errors = vErrors.length;
       }
     }
@@ -4483,13 +4645,13 @@ function validate130(data, {
       }
     }
     if (data.cache !== undefined) {
-      if (!validate201(data.cache, {
+      if (!validate205(data.cache, {
         instancePath: instancePath + "/cache",
         parentData: data,
         parentDataProperty: "cache",
         rootData
       })) {
-        vErrors = vErrors === null ? validate201.errors : vErrors.concat(validate201.errors);
+        vErrors = vErrors === null ? validate205.errors : vErrors.concat(validate205.errors);
         errors = vErrors.length;
       }
     }
@@ -4505,21 +4667,21 @@ function validate130(data, {
       }
     }
     if (data.requestTimeoutMilliseconds !== undefined) {
-      if (!validate204(data.requestTimeoutMilliseconds, {
+      if (!validate208(data.requestTimeoutMilliseconds, {
         instancePath: instancePath + "/requestTimeoutMilliseconds",
         parentData: data,
         parentDataProperty: "requestTimeoutMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate204.errors : vErrors.concat(validate204.errors);
+        vErrors = vErrors === null ? validate208.errors : vErrors.concat(validate208.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate130.errors = vErrors;
+  validate134.errors = vErrors;
   return errors === 0;
 }
-const schema102 = {
+const schema104 = {
   "type": "object",
   "properties": {
     "labels": {
@@ -4665,7 +4827,7 @@ function validate48(data, {
   validate48.errors = vErrors;
   return errors === 0;
 }
-const schema103 = {
+const schema105 = {
   "type": "object",
   "maxProperties": 32,
   "additionalProperties": {
@@ -4674,11 +4836,11 @@ const schema103 = {
   "properties": {},
   "nullable": true
 };
-const schema104 = {
+const schema106 = {
   "type": "string",
   "maxLength": 4096
 };
-function validate210(data, {
+function validate214(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4719,10 +4881,10 @@ function validate210(data, {
     }
     errors++;
   }
-  validate210.errors = vErrors;
+  validate214.errors = vErrors;
   return errors === 0;
 }
-function validate209(data, {
+function validate213(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4764,21 +4926,21 @@ function validate209(data, {
       errors++;
     }
     for (const key0 in data) {
-      if (!validate210(data[key0], {
+      if (!validate214(data[key0], {
         instancePath: instancePath + "/" + key0.replace(/~/g, "~0").replace(/\//g, "~1"),
         parentData: data,
         parentDataProperty: key0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate210.errors : vErrors.concat(validate210.errors);
+        vErrors = vErrors === null ? validate214.errors : vErrors.concat(validate214.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate209.errors = vErrors;
+  validate213.errors = vErrors;
   return errors === 0;
 }
-const schema105 = {
+const schema107 = {
   "type": "array",
   "maxItems": 64,
   "items": {
@@ -4786,7 +4948,7 @@ const schema105 = {
   },
   "nullable": true
 };
-const schema106 = {
+const schema108 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -4801,12 +4963,12 @@ const schema106 = {
     }
   }
 };
-const schema107 = {
+const schema109 = {
   "type": "string",
   "maxLength": 4096,
   "nullable": true
 };
-function validate216(data, {
+function validate220(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -4848,10 +5010,10 @@ function validate216(data, {
       errors++;
     }
   }
-  validate216.errors = vErrors;
+  validate220.errors = vErrors;
   return errors === 0;
 }
-const schema108 = {
+const schema110 = {
   "type": "object",
   "properties": {
     "secretKeyRef": {
@@ -5004,7 +5166,7 @@ function validate43(data, {
   validate43.errors = vErrors;
   return errors === 0;
 }
-function validate218(data, {
+function validate222(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5052,10 +5214,10 @@ function validate218(data, {
       }
     }
   }
-  validate218.errors = vErrors;
+  validate222.errors = vErrors;
   return errors === 0;
 }
-function validate214(data, {
+function validate218(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5092,24 +5254,24 @@ function validate214(data, {
       }
     }
     if (data.value !== undefined) {
-      if (!validate216(data.value, {
+      if (!validate220(data.value, {
         instancePath: instancePath + "/value",
         parentData: data,
         parentDataProperty: "value",
         rootData
       })) {
-        vErrors = vErrors === null ? validate216.errors : vErrors.concat(validate216.errors);
+        vErrors = vErrors === null ? validate220.errors : vErrors.concat(validate220.errors);
         errors = vErrors.length;
       }
     }
     if (data.valueFrom !== undefined) {
-      if (!validate218(data.valueFrom, {
+      if (!validate222(data.valueFrom, {
         instancePath: instancePath + "/valueFrom",
         parentData: data,
         parentDataProperty: "valueFrom",
         rootData
       })) {
-        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
+        vErrors = vErrors === null ? validate222.errors : vErrors.concat(validate222.errors);
         errors = vErrors.length;
       }
     }
@@ -5129,10 +5291,10 @@ function validate214(data, {
     }
     errors++;
   }
-  validate214.errors = vErrors;
+  validate218.errors = vErrors;
   return errors === 0;
 }
-function validate213(data, {
+function validate217(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5175,21 +5337,21 @@ function validate213(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate214(data[i0], {
+      if (!validate218(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate214.errors : vErrors.concat(validate214.errors);
+        vErrors = vErrors === null ? validate218.errors : vErrors.concat(validate218.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate213.errors = vErrors;
+  validate217.errors = vErrors;
   return errors === 0;
 }
-const schema109 = {
+const schema111 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -5197,7 +5359,7 @@ const schema109 = {
   },
   "nullable": true
 };
-const schema110 = {
+const schema112 = {
   "type": "object",
   "properties": {
     "key": {
@@ -5217,12 +5379,12 @@ const schema110 = {
     }
   }
 };
-const schema111 = {
+const schema113 = {
   "type": "string",
   "maxLength": 316,
   "nullable": true
 };
-function validate227(data, {
+function validate231(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5264,16 +5426,16 @@ function validate227(data, {
       errors++;
     }
   }
-  validate227.errors = vErrors;
+  validate231.errors = vErrors;
   return errors === 0;
 }
-const schema112 = {
+const schema114 = {
   "type": "string",
   "enum": ["Exists", "Equal"],
   "maxLength": 16,
   "nullable": true
 };
-function validate229(data, {
+function validate233(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5303,7 +5465,7 @@ function validate229(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema112.enum
+        allowedValues: schema114.enum
       }
     };
     if (vErrors === null) {
@@ -5331,7 +5493,7 @@ function validate229(data, {
       errors++;
     }
   }
-  validate229.errors = vErrors;
+  validate233.errors = vErrors;
   return errors === 0;
 }
 const schema48 = {
@@ -5384,13 +5546,13 @@ function validate84(data, {
   validate84.errors = vErrors;
   return errors === 0;
 }
-const schema113 = {
+const schema115 = {
   "type": "string",
   "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
   "maxLength": 32,
   "nullable": true
 };
-function validate232(data, {
+function validate236(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5420,7 +5582,7 @@ function validate232(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema113.enum
+        allowedValues: schema115.enum
       }
     };
     if (vErrors === null) {
@@ -5448,7 +5610,7 @@ function validate232(data, {
       errors++;
     }
   }
-  validate232.errors = vErrors;
+  validate236.errors = vErrors;
   return errors === 0;
 }
 const schema44 = {
@@ -5502,7 +5664,7 @@ function validate80(data, {
   validate80.errors = vErrors;
   return errors === 0;
 }
-function validate226(data, {
+function validate230(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5512,24 +5674,24 @@ function validate226(data, {
   let errors = 0;
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.key !== undefined) {
-      if (!validate227(data.key, {
+      if (!validate231(data.key, {
         instancePath: instancePath + "/key",
         parentData: data,
         parentDataProperty: "key",
         rootData
       })) {
-        vErrors = vErrors === null ? validate227.errors : vErrors.concat(validate227.errors);
+        vErrors = vErrors === null ? validate231.errors : vErrors.concat(validate231.errors);
         errors = vErrors.length;
       }
     }
     if (data.operator !== undefined) {
-      if (!validate229(data.operator, {
+      if (!validate233(data.operator, {
         instancePath: instancePath + "/operator",
         parentData: data,
         parentDataProperty: "operator",
         rootData
       })) {
-        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
+        vErrors = vErrors === null ? validate233.errors : vErrors.concat(validate233.errors);
         errors = vErrors.length;
       }
     }
@@ -5545,13 +5707,13 @@ function validate226(data, {
       }
     }
     if (data.effect !== undefined) {
-      if (!validate232(data.effect, {
+      if (!validate236(data.effect, {
         instancePath: instancePath + "/effect",
         parentData: data,
         parentDataProperty: "effect",
         rootData
       })) {
-        vErrors = vErrors === null ? validate232.errors : vErrors.concat(validate232.errors);
+        vErrors = vErrors === null ? validate236.errors : vErrors.concat(validate236.errors);
         errors = vErrors.length;
       }
     }
@@ -5582,10 +5744,10 @@ function validate226(data, {
     }
     errors++;
   }
-  validate226.errors = vErrors;
+  validate230.errors = vErrors;
   return errors === 0;
 }
-function validate225(data, {
+function validate229(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5628,21 +5790,21 @@ function validate225(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate226(data[i0], {
+      if (!validate230(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate226.errors : vErrors.concat(validate226.errors);
+        vErrors = vErrors === null ? validate230.errors : vErrors.concat(validate230.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate225.errors = vErrors;
+  validate229.errors = vErrors;
   return errors === 0;
 }
-const schema114 = {
+const schema116 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -5650,7 +5812,7 @@ const schema114 = {
   },
   "nullable": true
 };
-const schema115 = {
+const schema117 = {
   "type": "object",
   "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
   "properties": {
@@ -5735,13 +5897,13 @@ function validate51(data, {
   validate51.errors = vErrors;
   return errors === 0;
 }
-const schema116 = {
+const schema118 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "nullable": true
 };
-function validate240(data, {
+function validate244(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5800,15 +5962,15 @@ function validate240(data, {
       errors++;
     }
   }
-  validate240.errors = vErrors;
+  validate244.errors = vErrors;
   return errors === 0;
 }
-const schema117 = {
+const schema119 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 316
 };
-function validate242(data, {
+function validate246(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5865,15 +6027,15 @@ function validate242(data, {
     }
     errors++;
   }
-  validate242.errors = vErrors;
+  validate246.errors = vErrors;
   return errors === 0;
 }
-const schema118 = {
+const schema120 = {
   "type": "string",
   "enum": ["DoNotSchedule", "ScheduleAnyway"],
   "maxLength": 32
 };
-function validate244(data, {
+function validate248(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -5887,7 +6049,7 @@ function validate244(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema118.enum
+        allowedValues: schema120.enum
       }
     };
     if (vErrors === null) {
@@ -5930,10 +6092,10 @@ function validate244(data, {
     }
     errors++;
   }
-  validate244.errors = vErrors;
+  validate248.errors = vErrors;
   return errors === 0;
 }
-function validate238(data, {
+function validate242(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6002,35 +6164,35 @@ function validate238(data, {
       }
     }
     if (data.minDomains !== undefined) {
-      if (!validate240(data.minDomains, {
+      if (!validate244(data.minDomains, {
         instancePath: instancePath + "/minDomains",
         parentData: data,
         parentDataProperty: "minDomains",
         rootData
       })) {
-        vErrors = vErrors === null ? validate240.errors : vErrors.concat(validate240.errors);
+        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologyKey !== undefined) {
-      if (!validate242(data.topologyKey, {
+      if (!validate246(data.topologyKey, {
         instancePath: instancePath + "/topologyKey",
         parentData: data,
         parentDataProperty: "topologyKey",
         rootData
       })) {
-        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
+        vErrors = vErrors === null ? validate246.errors : vErrors.concat(validate246.errors);
         errors = vErrors.length;
       }
     }
     if (data.whenUnsatisfiable !== undefined) {
-      if (!validate244(data.whenUnsatisfiable, {
+      if (!validate248(data.whenUnsatisfiable, {
         instancePath: instancePath + "/whenUnsatisfiable",
         parentData: data,
         parentDataProperty: "whenUnsatisfiable",
         rootData
       })) {
-        vErrors = vErrors === null ? validate244.errors : vErrors.concat(validate244.errors);
+        vErrors = vErrors === null ? validate248.errors : vErrors.concat(validate248.errors);
         errors = vErrors.length;
       }
     }
@@ -6050,10 +6212,10 @@ function validate238(data, {
     }
     errors++;
   }
-  validate238.errors = vErrors;
+  validate242.errors = vErrors;
   return errors === 0;
 }
-function validate237(data, {
+function validate241(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6096,21 +6258,21 @@ function validate237(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate238(data[i0], {
+      if (!validate242(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate238.errors : vErrors.concat(validate238.errors);
+        vErrors = vErrors === null ? validate242.errors : vErrors.concat(validate242.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate237.errors = vErrors;
+  validate241.errors = vErrors;
   return errors === 0;
 }
-const schema119 = {
+const schema121 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -6118,7 +6280,7 @@ const schema119 = {
   },
   "nullable": true
 };
-const schema120 = {
+const schema122 = {
   "type": "object",
   "required": ["name"],
   "properties": {
@@ -6127,7 +6289,7 @@ const schema120 = {
     }
   }
 };
-function validate251(data, {
+function validate255(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6179,10 +6341,10 @@ function validate251(data, {
     }
     errors++;
   }
-  validate251.errors = vErrors;
+  validate255.errors = vErrors;
   return errors === 0;
 }
-function validate250(data, {
+function validate254(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6225,21 +6387,21 @@ function validate250(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate251(data[i0], {
+      if (!validate255(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate251.errors : vErrors.concat(validate251.errors);
+        vErrors = vErrors === null ? validate255.errors : vErrors.concat(validate255.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate250.errors = vErrors;
+  validate254.errors = vErrors;
   return errors === 0;
 }
-function validate207(data, {
+function validate211(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6276,24 +6438,24 @@ function validate207(data, {
       }
     }
     if (data.annotations !== undefined) {
-      if (!validate209(data.annotations, {
+      if (!validate213(data.annotations, {
         instancePath: instancePath + "/annotations",
         parentData: data,
         parentDataProperty: "annotations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate209.errors : vErrors.concat(validate209.errors);
+        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
         errors = vErrors.length;
       }
     }
     if (data.env !== undefined) {
-      if (!validate213(data.env, {
+      if (!validate217(data.env, {
         instancePath: instancePath + "/env",
         parentData: data,
         parentDataProperty: "env",
         rootData
       })) {
-        vErrors = vErrors === null ? validate213.errors : vErrors.concat(validate213.errors);
+        vErrors = vErrors === null ? validate217.errors : vErrors.concat(validate217.errors);
         errors = vErrors.length;
       }
     }
@@ -6309,24 +6471,24 @@ function validate207(data, {
       }
     }
     if (data.tolerations !== undefined) {
-      if (!validate225(data.tolerations, {
+      if (!validate229(data.tolerations, {
         instancePath: instancePath + "/tolerations",
         parentData: data,
         parentDataProperty: "tolerations",
         rootData
       })) {
-        vErrors = vErrors === null ? validate225.errors : vErrors.concat(validate225.errors);
+        vErrors = vErrors === null ? validate229.errors : vErrors.concat(validate229.errors);
         errors = vErrors.length;
       }
     }
     if (data.topologySpreadConstraints !== undefined) {
-      if (!validate237(data.topologySpreadConstraints, {
+      if (!validate241(data.topologySpreadConstraints, {
         instancePath: instancePath + "/topologySpreadConstraints",
         parentData: data,
         parentDataProperty: "topologySpreadConstraints",
         rootData
       })) {
-        vErrors = vErrors === null ? validate237.errors : vErrors.concat(validate237.errors);
+        vErrors = vErrors === null ? validate241.errors : vErrors.concat(validate241.errors);
         errors = vErrors.length;
       }
     }
@@ -6353,21 +6515,21 @@ function validate207(data, {
       }
     }
     if (data.imagePullSecrets !== undefined) {
-      if (!validate250(data.imagePullSecrets, {
+      if (!validate254(data.imagePullSecrets, {
         instancePath: instancePath + "/imagePullSecrets",
         parentData: data,
         parentDataProperty: "imagePullSecrets",
         rootData
       })) {
-        vErrors = vErrors === null ? validate250.errors : vErrors.concat(validate250.errors);
+        vErrors = vErrors === null ? validate254.errors : vErrors.concat(validate254.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate207.errors = vErrors;
+  validate211.errors = vErrors;
   return errors === 0;
 }
-const schema121 = {
+const schema123 = {
   "type": "object",
   "required": ["maxReplicas", "triggers"],
   "properties": {
@@ -6386,7 +6548,7 @@ const schema121 = {
   },
   "nullable": true
 };
-const schema122 = {
+const schema124 = {
   "type": "integer",
   "format": "int32",
   "default": 1,
@@ -6394,7 +6556,7 @@ const schema122 = {
   "maximum": 10000,
   "nullable": true
 };
-function validate257(data, {
+function validate261(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6470,16 +6632,16 @@ function validate257(data, {
       errors++;
     }
   }
-  validate257.errors = vErrors;
+  validate261.errors = vErrors;
   return errors === 0;
 }
-const schema123 = {
+const schema125 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 10000
 };
-function validate259(data, {
+function validate263(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6555,10 +6717,10 @@ function validate259(data, {
       errors++;
     }
   }
-  validate259.errors = vErrors;
+  validate263.errors = vErrors;
   return errors === 0;
 }
-const schema124 = {
+const schema126 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -6566,7 +6728,7 @@ const schema124 = {
     "$ref": "6dhxWQWgh0KsEmXWY1H6DDQv1ONPtccAUvuJA197A"
   }
 };
-const schema125 = {
+const schema127 = {
   "type": "object",
   "required": ["type"],
   "properties": {
@@ -6581,12 +6743,12 @@ const schema125 = {
     }
   }
 };
-const schema126 = {
+const schema128 = {
   "type": "string",
   "enum": ["CPU", "Memory"],
   "maxLength": 32
 };
-function validate263(data, {
+function validate267(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6600,7 +6762,7 @@ function validate263(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema126.enum
+        allowedValues: schema128.enum
       }
     };
     if (vErrors === null) {
@@ -6643,17 +6805,17 @@ function validate263(data, {
     }
     errors++;
   }
-  validate263.errors = vErrors;
+  validate267.errors = vErrors;
   return errors === 0;
 }
-const schema127 = {
+const schema129 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 1000,
   "nullable": true
 };
-function validate265(data, {
+function validate269(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6729,10 +6891,10 @@ function validate265(data, {
       errors++;
     }
   }
-  validate265.errors = vErrors;
+  validate269.errors = vErrors;
   return errors === 0;
 }
-function validate262(data, {
+function validate266(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6758,24 +6920,24 @@ function validate262(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate263(data.type, {
+      if (!validate267(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate263.errors : vErrors.concat(validate263.errors);
+        vErrors = vErrors === null ? validate267.errors : vErrors.concat(validate267.errors);
         errors = vErrors.length;
       }
     }
     if (data.averageUtilization !== undefined) {
-      if (!validate265(data.averageUtilization, {
+      if (!validate269(data.averageUtilization, {
         instancePath: instancePath + "/averageUtilization",
         parentData: data,
         parentDataProperty: "averageUtilization",
         rootData
       })) {
-        vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
+        vErrors = vErrors === null ? validate269.errors : vErrors.concat(validate269.errors);
         errors = vErrors.length;
       }
     }
@@ -6806,10 +6968,10 @@ function validate262(data, {
     }
     errors++;
   }
-  validate262.errors = vErrors;
+  validate266.errors = vErrors;
   return errors === 0;
 }
-function validate261(data, {
+function validate265(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -6852,13 +7014,13 @@ function validate261(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate262(data[i0], {
+      if (!validate266(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate262.errors : vErrors.concat(validate262.errors);
+        vErrors = vErrors === null ? validate266.errors : vErrors.concat(validate266.errors);
         errors = vErrors.length;
       }
     }
@@ -6878,10 +7040,10 @@ function validate261(data, {
     }
     errors++;
   }
-  validate261.errors = vErrors;
+  validate265.errors = vErrors;
   return errors === 0;
 }
-const schema128 = {
+const schema130 = {
   "type": "object",
   "properties": {
     "scaleUp": {
@@ -7493,7 +7655,7 @@ function validate52(data, {
   validate52.errors = vErrors;
   return errors === 0;
 }
-function validate270(data, {
+function validate274(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7541,10 +7703,10 @@ function validate270(data, {
       }
     }
   }
-  validate270.errors = vErrors;
+  validate274.errors = vErrors;
   return errors === 0;
 }
-function validate256(data, {
+function validate260(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7602,54 +7764,54 @@ function validate256(data, {
       errors++;
     }
     if (data.minReplicas !== undefined) {
-      if (!validate257(data.minReplicas, {
+      if (!validate261(data.minReplicas, {
         instancePath: instancePath + "/minReplicas",
         parentData: data,
         parentDataProperty: "minReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate257.errors : vErrors.concat(validate257.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxReplicas !== undefined) {
-      if (!validate259(data.maxReplicas, {
-        instancePath: instancePath + "/maxReplicas",
-        parentData: data,
-        parentDataProperty: "maxReplicas",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate259.errors : vErrors.concat(validate259.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.triggers !== undefined) {
-      if (!validate261(data.triggers, {
-        instancePath: instancePath + "/triggers",
-        parentData: data,
-        parentDataProperty: "triggers",
         rootData
       })) {
         vErrors = vErrors === null ? validate261.errors : vErrors.concat(validate261.errors);
         errors = vErrors.length;
       }
     }
+    if (data.maxReplicas !== undefined) {
+      if (!validate263(data.maxReplicas, {
+        instancePath: instancePath + "/maxReplicas",
+        parentData: data,
+        parentDataProperty: "maxReplicas",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate263.errors : vErrors.concat(validate263.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.triggers !== undefined) {
+      if (!validate265(data.triggers, {
+        instancePath: instancePath + "/triggers",
+        parentData: data,
+        parentDataProperty: "triggers",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate265.errors : vErrors.concat(validate265.errors);
+        errors = vErrors.length;
+      }
+    }
     if (data.behavior !== undefined) {
-      if (!validate270(data.behavior, {
+      if (!validate274(data.behavior, {
         instancePath: instancePath + "/behavior",
         parentData: data,
         parentDataProperty: "behavior",
         rootData
       })) {
-        vErrors = vErrors === null ? validate270.errors : vErrors.concat(validate270.errors);
+        vErrors = vErrors === null ? validate274.errors : vErrors.concat(validate274.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate256.errors = vErrors;
+  validate260.errors = vErrors;
   return errors === 0;
 }
-const schema129 = {
+const schema131 = {
   "type": "object",
   "properties": {
     "tensorFlowServingPorts": {
@@ -7658,7 +7820,7 @@ const schema129 = {
   },
   "nullable": true
 };
-function validate275(data, {
+function validate279(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7695,10 +7857,10 @@ function validate275(data, {
       }
     }
   }
-  validate275.errors = vErrors;
+  validate279.errors = vErrors;
   return errors === 0;
 }
-const schema130 = {
+const schema132 = {
   "type": "object",
   "default": {},
   "properties": {
@@ -7738,14 +7900,14 @@ const schema130 = {
   },
   "nullable": true
 };
-const schema131 = {
+const schema133 = {
   "type": "string",
   "enum": ["RollingUpdate", "Canary", "BlueGreen"],
   "maxLength": 32,
   "default": "RollingUpdate",
   "nullable": true
 };
-function validate279(data, {
+function validate283(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -7775,7 +7937,7 @@ function validate279(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema131.enum
+        allowedValues: schema133.enum
       }
     };
     if (vErrors === null) {
@@ -7803,10 +7965,10 @@ function validate279(data, {
       errors++;
     }
   }
-  validate279.errors = vErrors;
+  validate283.errors = vErrors;
   return errors === 0;
 }
-const schema132 = {
+const schema134 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -8056,7 +8218,7 @@ function validate71(data, {
   validate71.errors = vErrors;
   return errors === 0;
 }
-const schema133 = {
+const schema135 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 16,
@@ -8065,7 +8227,7 @@ const schema133 = {
   },
   "nullable": true
 };
-const schema134 = {
+const schema136 = {
   "type": "object",
   "required": ["weight"],
   "properties": {
@@ -8080,13 +8242,13 @@ const schema134 = {
     }
   }
 };
-const schema135 = {
+const schema137 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 100
 };
-function validate286(data, {
+function validate290(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8162,7 +8324,7 @@ function validate286(data, {
       errors++;
     }
   }
-  validate286.errors = vErrors;
+  validate290.errors = vErrors;
   return errors === 0;
 }
 const schema38 = {
@@ -8318,7 +8480,7 @@ function validate75(data, {
   validate75.errors = vErrors;
   return errors === 0;
 }
-function validate285(data, {
+function validate289(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8344,13 +8506,13 @@ function validate285(data, {
       errors++;
     }
     if (data.weight !== undefined) {
-      if (!validate286(data.weight, {
+      if (!validate290(data.weight, {
         instancePath: instancePath + "/weight",
         parentData: data,
         parentDataProperty: "weight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate286.errors : vErrors.concat(validate286.errors);
+        vErrors = vErrors === null ? validate290.errors : vErrors.concat(validate290.errors);
         errors = vErrors.length;
       }
     }
@@ -8392,10 +8554,10 @@ function validate285(data, {
     }
     errors++;
   }
-  validate285.errors = vErrors;
+  validate289.errors = vErrors;
   return errors === 0;
 }
-function validate284(data, {
+function validate288(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8454,21 +8616,21 @@ function validate284(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate285(data[i0], {
+      if (!validate289(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        vErrors = vErrors === null ? validate289.errors : vErrors.concat(validate289.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate284.errors = vErrors;
+  validate288.errors = vErrors;
   return errors === 0;
 }
-const schema136 = {
+const schema138 = {
   "type": "object",
   "required": ["header"],
   "properties": {
@@ -8543,7 +8705,7 @@ function validate78(data, {
   validate78.errors = vErrors;
   return errors === 0;
 }
-function validate293(data, {
+function validate297(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8596,10 +8758,10 @@ function validate293(data, {
       }
     }
   }
-  validate293.errors = vErrors;
+  validate297.errors = vErrors;
   return errors === 0;
 }
-function validate281(data, {
+function validate285(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8647,13 +8809,13 @@ function validate281(data, {
       }
     }
     if (data.steps !== undefined) {
-      if (!validate284(data.steps, {
+      if (!validate288(data.steps, {
         instancePath: instancePath + "/steps",
         parentData: data,
         parentDataProperty: "steps",
         rootData
       })) {
-        vErrors = vErrors === null ? validate284.errors : vErrors.concat(validate284.errors);
+        vErrors = vErrors === null ? validate288.errors : vErrors.concat(validate288.errors);
         errors = vErrors.length;
       }
     }
@@ -8669,21 +8831,21 @@ function validate281(data, {
       }
     }
     if (data.stickyBy !== undefined) {
-      if (!validate293(data.stickyBy, {
+      if (!validate297(data.stickyBy, {
         instancePath: instancePath + "/stickyBy",
         parentData: data,
         parentDataProperty: "stickyBy",
         rootData
       })) {
-        vErrors = vErrors === null ? validate293.errors : vErrors.concat(validate293.errors);
+        vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate281.errors = vErrors;
+  validate285.errors = vErrors;
   return errors === 0;
 }
-const schema137 = {
+const schema139 = {
   "type": "object",
   "properties": {
     "routing": {
@@ -8707,7 +8869,7 @@ const schema137 = {
   },
   "nullable": true
 };
-function validate297(data, {
+function validate301(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8799,10 +8961,10 @@ function validate297(data, {
       }
     }
   }
-  validate297.errors = vErrors;
+  validate301.errors = vErrors;
   return errors === 0;
 }
-const schema138 = {
+const schema140 = {
   "type": "object",
   "properties": {
     "intervalSeconds": {
@@ -8823,7 +8985,7 @@ const schema138 = {
   },
   "nullable": true
 };
-const schema139 = {
+const schema141 = {
   "type": "integer",
   "format": "int32",
   "default": 15,
@@ -8831,7 +8993,7 @@ const schema139 = {
   "maximum": 3600,
   "nullable": true
 };
-function validate306(data, {
+function validate310(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8907,10 +9069,10 @@ function validate306(data, {
       errors++;
     }
   }
-  validate306.errors = vErrors;
+  validate310.errors = vErrors;
   return errors === 0;
 }
-const schema140 = {
+const schema142 = {
   "type": "integer",
   "format": "int32",
   "default": 100,
@@ -8918,7 +9080,7 @@ const schema140 = {
   "maximum": 1000000,
   "nullable": true
 };
-function validate308(data, {
+function validate312(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -8994,16 +9156,16 @@ function validate308(data, {
       errors++;
     }
   }
-  validate308.errors = vErrors;
+  validate312.errors = vErrors;
   return errors === 0;
 }
-const schema141 = {
+const schema143 = {
   "type": "string",
   "maxLength": 8,
   "default": "99%",
   "nullable": true
 };
-function validate310(data, {
+function validate314(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9045,17 +9207,17 @@ function validate310(data, {
       errors++;
     }
   }
-  validate310.errors = vErrors;
+  validate314.errors = vErrors;
   return errors === 0;
 }
-const schema142 = {
+const schema144 = {
   "type": "string",
   "enum": ["Wait", "Promote", "Rollback"],
   "maxLength": 32,
   "default": "Wait",
   "nullable": true
 };
-function validate312(data, {
+function validate316(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9085,7 +9247,7 @@ function validate312(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema142.enum
+        allowedValues: schema144.enum
       }
     };
     if (vErrors === null) {
@@ -9113,10 +9275,10 @@ function validate312(data, {
       errors++;
     }
   }
-  validate312.errors = vErrors;
+  validate316.errors = vErrors;
   return errors === 0;
 }
-const schema143 = {
+const schema145 = {
   "type": "array",
   "minItems": 1,
   "maxItems": 8,
@@ -9125,7 +9287,7 @@ const schema143 = {
   },
   "nullable": true
 };
-const schema144 = {
+const schema146 = {
   "type": "object",
   "required": ["metric"],
   "properties": {
@@ -9155,12 +9317,12 @@ const schema144 = {
     }
   }
 };
-const schema145 = {
+const schema147 = {
   "type": "string",
   "enum": ["ErrorRate", "Latency", "LatencyVersusStable", "Agreement", "PromQL"],
   "maxLength": 32
 };
-function validate316(data, {
+function validate320(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9174,7 +9336,7 @@ function validate316(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema145.enum
+        allowedValues: schema147.enum
       }
     };
     if (vErrors === null) {
@@ -9217,7 +9379,7 @@ function validate316(data, {
     }
     errors++;
   }
-  validate316.errors = vErrors;
+  validate320.errors = vErrors;
   return errors === 0;
 }
 const schema40 = {
@@ -9270,13 +9432,13 @@ function validate76(data, {
   validate76.errors = vErrors;
   return errors === 0;
 }
-const schema146 = {
+const schema148 = {
   "type": "string",
   "minLength": 1,
   "maxLength": 2048,
   "nullable": true
 };
-function validate321(data, {
+function validate325(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9334,10 +9496,10 @@ function validate321(data, {
       errors++;
     }
   }
-  validate321.errors = vErrors;
+  validate325.errors = vErrors;
   return errors === 0;
 }
-const schema147 = {
+const schema149 = {
   "type": "array",
   "maxItems": 16,
   "items": {
@@ -9345,7 +9507,7 @@ const schema147 = {
   },
   "nullable": true
 };
-const schema148 = {
+const schema150 = {
   "type": "object",
   "required": ["name", "compare"],
   "properties": {
@@ -9363,12 +9525,12 @@ const schema148 = {
     }
   }
 };
-const schema149 = {
+const schema151 = {
   "type": "string",
   "enum": ["Exact", "Tolerance", "Argmax"],
   "maxLength": 32
 };
-function validate326(data, {
+function validate330(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9382,7 +9544,7 @@ function validate326(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema149.enum
+        allowedValues: schema151.enum
       }
     };
     if (vErrors === null) {
@@ -9425,7 +9587,7 @@ function validate326(data, {
     }
     errors++;
   }
-  validate326.errors = vErrors;
+  validate330.errors = vErrors;
   return errors === 0;
 }
 const schema43 = {
@@ -9478,7 +9640,7 @@ function validate79(data, {
   validate79.errors = vErrors;
   return errors === 0;
 }
-function validate324(data, {
+function validate328(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9531,13 +9693,13 @@ function validate324(data, {
       }
     }
     if (data.compare !== undefined) {
-      if (!validate326(data.compare, {
+      if (!validate330(data.compare, {
         instancePath: instancePath + "/compare",
         parentData: data,
         parentDataProperty: "compare",
         rootData
       })) {
-        vErrors = vErrors === null ? validate326.errors : vErrors.concat(validate326.errors);
+        vErrors = vErrors === null ? validate330.errors : vErrors.concat(validate330.errors);
         errors = vErrors.length;
       }
     }
@@ -9579,10 +9741,10 @@ function validate324(data, {
     }
     errors++;
   }
-  validate324.errors = vErrors;
+  validate328.errors = vErrors;
   return errors === 0;
 }
-function validate323(data, {
+function validate327(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9625,28 +9787,28 @@ function validate323(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate324(data[i0], {
+      if (!validate328(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate324.errors : vErrors.concat(validate324.errors);
+        vErrors = vErrors === null ? validate328.errors : vErrors.concat(validate328.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate323.errors = vErrors;
+  validate327.errors = vErrors;
   return errors === 0;
 }
-const schema150 = {
+const schema152 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 99,
   "nullable": true
 };
-function validate332(data, {
+function validate336(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9722,17 +9884,17 @@ function validate332(data, {
       errors++;
     }
   }
-  validate332.errors = vErrors;
+  validate336.errors = vErrors;
   return errors === 0;
 }
-const schema151 = {
+const schema153 = {
   "type": "integer",
   "format": "int32",
   "minimum": 1,
   "maximum": 60000,
   "nullable": true
 };
-function validate334(data, {
+function validate338(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9808,10 +9970,10 @@ function validate334(data, {
       errors++;
     }
   }
-  validate334.errors = vErrors;
+  validate338.errors = vErrors;
   return errors === 0;
 }
-function validate315(data, {
+function validate319(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -9837,13 +9999,13 @@ function validate315(data, {
       errors++;
     }
     if (data.metric !== undefined) {
-      if (!validate316(data.metric, {
+      if (!validate320(data.metric, {
         instancePath: instancePath + "/metric",
         parentData: data,
         parentDataProperty: "metric",
         rootData
       })) {
-        vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+        vErrors = vErrors === null ? validate320.errors : vErrors.concat(validate320.errors);
         errors = vErrors.length;
       }
     }
@@ -9881,46 +10043,46 @@ function validate315(data, {
       }
     }
     if (data.query !== undefined) {
-      if (!validate321(data.query, {
+      if (!validate325(data.query, {
         instancePath: instancePath + "/query",
         parentData: data,
         parentDataProperty: "query",
         rootData
       })) {
-        vErrors = vErrors === null ? validate321.errors : vErrors.concat(validate321.errors);
+        vErrors = vErrors === null ? validate325.errors : vErrors.concat(validate325.errors);
         errors = vErrors.length;
       }
     }
     if (data.outputs !== undefined) {
-      if (!validate323(data.outputs, {
+      if (!validate327(data.outputs, {
         instancePath: instancePath + "/outputs",
         parentData: data,
         parentDataProperty: "outputs",
         rootData
       })) {
-        vErrors = vErrors === null ? validate323.errors : vErrors.concat(validate323.errors);
+        vErrors = vErrors === null ? validate327.errors : vErrors.concat(validate327.errors);
         errors = vErrors.length;
       }
     }
     if (data.percentile !== undefined) {
-      if (!validate332(data.percentile, {
+      if (!validate336(data.percentile, {
         instancePath: instancePath + "/percentile",
         parentData: data,
         parentDataProperty: "percentile",
         rootData
       })) {
-        vErrors = vErrors === null ? validate332.errors : vErrors.concat(validate332.errors);
+        vErrors = vErrors === null ? validate336.errors : vErrors.concat(validate336.errors);
         errors = vErrors.length;
       }
     }
     if (data.maxMilliseconds !== undefined) {
-      if (!validate334(data.maxMilliseconds, {
+      if (!validate338(data.maxMilliseconds, {
         instancePath: instancePath + "/maxMilliseconds",
         parentData: data,
         parentDataProperty: "maxMilliseconds",
         rootData
       })) {
-        vErrors = vErrors === null ? validate334.errors : vErrors.concat(validate334.errors);
+        vErrors = vErrors === null ? validate338.errors : vErrors.concat(validate338.errors);
         errors = vErrors.length;
       }
     }
@@ -9940,10 +10102,10 @@ function validate315(data, {
     }
     errors++;
   }
-  validate315.errors = vErrors;
+  validate319.errors = vErrors;
   return errors === 0;
 }
-function validate314(data, {
+function validate318(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10002,21 +10164,21 @@ function validate314(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate315(data[i0], {
+      if (!validate319(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate315.errors : vErrors.concat(validate315.errors);
+        vErrors = vErrors === null ? validate319.errors : vErrors.concat(validate319.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate314.errors = vErrors;
+  validate318.errors = vErrors;
   return errors === 0;
 }
-function validate305(data, {
+function validate309(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10042,65 +10204,65 @@ function validate305(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.intervalSeconds !== undefined) {
-      if (!validate306(data.intervalSeconds, {
+      if (!validate310(data.intervalSeconds, {
         instancePath: instancePath + "/intervalSeconds",
         parentData: data,
         parentDataProperty: "intervalSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate306.errors : vErrors.concat(validate306.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.minRequests !== undefined) {
-      if (!validate308(data.minRequests, {
-        instancePath: instancePath + "/minRequests",
-        parentData: data,
-        parentDataProperty: "minRequests",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate308.errors : vErrors.concat(validate308.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.confidence !== undefined) {
-      if (!validate310(data.confidence, {
-        instancePath: instancePath + "/confidence",
-        parentData: data,
-        parentDataProperty: "confidence",
         rootData
       })) {
         vErrors = vErrors === null ? validate310.errors : vErrors.concat(validate310.errors);
         errors = vErrors.length;
       }
     }
-    if (data.onInconclusive !== undefined) {
-      if (!validate312(data.onInconclusive, {
-        instancePath: instancePath + "/onInconclusive",
+    if (data.minRequests !== undefined) {
+      if (!validate312(data.minRequests, {
+        instancePath: instancePath + "/minRequests",
         parentData: data,
-        parentDataProperty: "onInconclusive",
+        parentDataProperty: "minRequests",
         rootData
       })) {
         vErrors = vErrors === null ? validate312.errors : vErrors.concat(validate312.errors);
         errors = vErrors.length;
       }
     }
-    if (data.gates !== undefined) {
-      if (!validate314(data.gates, {
-        instancePath: instancePath + "/gates",
+    if (data.confidence !== undefined) {
+      if (!validate314(data.confidence, {
+        instancePath: instancePath + "/confidence",
         parentData: data,
-        parentDataProperty: "gates",
+        parentDataProperty: "confidence",
         rootData
       })) {
         vErrors = vErrors === null ? validate314.errors : vErrors.concat(validate314.errors);
         errors = vErrors.length;
       }
     }
+    if (data.onInconclusive !== undefined) {
+      if (!validate316(data.onInconclusive, {
+        instancePath: instancePath + "/onInconclusive",
+        parentData: data,
+        parentDataProperty: "onInconclusive",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate316.errors : vErrors.concat(validate316.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.gates !== undefined) {
+      if (!validate318(data.gates, {
+        instancePath: instancePath + "/gates",
+        parentData: data,
+        parentDataProperty: "gates",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate318.errors : vErrors.concat(validate318.errors);
+        errors = vErrors.length;
+      }
+    }
   }
-  validate305.errors = vErrors;
+  validate309.errors = vErrors;
   return errors === 0;
 }
-const schema152 = {
+const schema154 = {
   "anyOf": [{
     "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
   }, {
@@ -10108,95 +10270,6 @@ const schema152 = {
   }],
   "maxLength": 8,
   "default": "25%"
-};
-function validate339(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  const _errs0 = errors;
-  let valid0 = false;
-  const _errs1 = errors;
-  if (!validate24(data, {
-    instancePath,
-    parentData,
-    parentDataProperty,
-    rootData
-  })) {
-    vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
-    errors = vErrors.length;
-  }
-  var _valid0 = _errs1 === errors;
-  valid0 = valid0 || _valid0;
-  if (!valid0) {
-    const _errs2 = errors;
-    if (!validate26(data, {
-      instancePath,
-      parentData,
-      parentDataProperty,
-      rootData
-    })) {
-      vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
-      errors = vErrors.length;
-    }
-    var _valid0 = _errs2 === errors;
-    valid0 = valid0 || _valid0;
-  }
-  if (!valid0) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/anyOf",
-      keyword: "anyOf",
-      params: {}
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  } else {
-    errors = _errs0;
-    if (vErrors !== null) {
-      if (_errs0) {
-        vErrors.length = _errs0;
-      } else {
-        vErrors = null;
-      }
-    }
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 8) {
-      const err1 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 8
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err1];
-      } else {
-        vErrors.push(err1);
-      }
-      errors++;
-    }
-  }
-  validate339.errors = vErrors;
-  return errors === 0;
-}
-const schema153 = {
-  "anyOf": [{
-    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
-  }, {
-    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
-  }],
-  "maxLength": 8,
-  "default": 0
 };
 function validate343(data, {
   instancePath = "",
@@ -10278,7 +10351,96 @@ function validate343(data, {
   validate343.errors = vErrors;
   return errors === 0;
 }
-const schema154 = {
+const schema155 = {
+  "anyOf": [{
+    "$ref": "vMERCWCezVsdN7cIwlJvWJTP5QRRevuFDHNM3fdV8Q"
+  }, {
+    "$ref": "jdFtv6DGtroqVatkuk8ipQtGFLMzfSuVek97sB0uauQ"
+  }],
+  "maxLength": 8,
+  "default": 0
+};
+function validate347(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  const _errs0 = errors;
+  let valid0 = false;
+  const _errs1 = errors;
+  if (!validate24(data, {
+    instancePath,
+    parentData,
+    parentDataProperty,
+    rootData
+  })) {
+    vErrors = vErrors === null ? validate24.errors : vErrors.concat(validate24.errors);
+    errors = vErrors.length;
+  }
+  var _valid0 = _errs1 === errors;
+  valid0 = valid0 || _valid0;
+  if (!valid0) {
+    const _errs2 = errors;
+    if (!validate26(data, {
+      instancePath,
+      parentData,
+      parentDataProperty,
+      rootData
+    })) {
+      vErrors = vErrors === null ? validate26.errors : vErrors.concat(validate26.errors);
+      errors = vErrors.length;
+    }
+    var _valid0 = _errs2 === errors;
+    valid0 = valid0 || _valid0;
+  }
+  if (!valid0) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/anyOf",
+      keyword: "anyOf",
+      params: {}
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  } else {
+    errors = _errs0;
+    if (vErrors !== null) {
+      if (_errs0) {
+        vErrors.length = _errs0;
+      } else {
+        vErrors = null;
+      }
+    }
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 8) {
+      const err1 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 8
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err1];
+      } else {
+        vErrors.push(err1);
+      }
+      errors++;
+    }
+  }
+  validate347.errors = vErrors;
+  return errors === 0;
+}
+const schema156 = {
   "type": "integer",
   "format": "int32",
   "default": 600,
@@ -10286,7 +10448,7 @@ const schema154 = {
   "maximum": 86400,
   "nullable": true
 };
-function validate347(data, {
+function validate351(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10362,10 +10524,10 @@ function validate347(data, {
       errors++;
     }
   }
-  validate347.errors = vErrors;
+  validate351.errors = vErrors;
   return errors === 0;
 }
-const schema155 = {
+const schema157 = {
   "type": "integer",
   "format": "int32",
   "default": 10,
@@ -10373,7 +10535,7 @@ const schema155 = {
   "maximum": 100,
   "nullable": true
 };
-function validate349(data, {
+function validate353(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10449,150 +10611,14 @@ function validate349(data, {
       errors++;
     }
   }
-  validate349.errors = vErrors;
-  return errors === 0;
-}
-const schema156 = {
-  "type": "string",
-  "enum": ["Rollback", "Pause"],
-  "maxLength": 32,
-  "default": "Rollback",
-  "nullable": true
-};
-function validate351(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Rollback" || data === "Pause")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema156.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
-  validate351.errors = vErrors;
-  return errors === 0;
-}
-const schema157 = {
-  "type": "string",
-  "enum": ["Adopt", "Revert"],
-  "maxLength": 32,
-  "default": "Adopt",
-  "nullable": true
-};
-function validate353(data, {
-  instancePath = "",
-  parentData,
-  parentDataProperty,
-  rootData = data
-} = {}) {
-  let vErrors = null;
-  let errors = 0;
-  if (typeof data !== "string" && data !== null) {
-    const err0 = {
-      instancePath,
-      schemaPath: "#/type",
-      keyword: "type",
-      params: {
-        type: "string"
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err0];
-    } else {
-      vErrors.push(err0);
-    }
-    errors++;
-  }
-  if (!(data === "Adopt" || data === "Revert")) {
-    const err1 = {
-      instancePath,
-      schemaPath: "#/enum",
-      keyword: "enum",
-      params: {
-        allowedValues: schema157.enum
-      }
-    };
-    if (vErrors === null) {
-      vErrors = [err1];
-    } else {
-      vErrors.push(err1);
-    }
-    errors++;
-  }
-  if (typeof data === "string") {
-    if (func2(data) > 32) {
-      const err2 = {
-        instancePath,
-        schemaPath: "#/maxLength",
-        keyword: "maxLength",
-        params: {
-          limit: 32
-        }
-      };
-      if (vErrors === null) {
-        vErrors = [err2];
-      } else {
-        vErrors.push(err2);
-      }
-      errors++;
-    }
-  }
   validate353.errors = vErrors;
   return errors === 0;
 }
 const schema158 = {
   "type": "string",
-  "enum": ["None", "Nodes"],
+  "enum": ["Rollback", "Pause"],
   "maxLength": 32,
-  "default": "None",
+  "default": "Rollback",
   "nullable": true
 };
 function validate355(data, {
@@ -10619,7 +10645,7 @@ function validate355(data, {
     }
     errors++;
   }
-  if (!(data === "None" || data === "Nodes")) {
+  if (!(data === "Rollback" || data === "Pause")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -10656,7 +10682,14 @@ function validate355(data, {
   validate355.errors = vErrors;
   return errors === 0;
 }
-function validate278(data, {
+const schema159 = {
+  "type": "string",
+  "enum": ["Adopt", "Revert"],
+  "maxLength": 32,
+  "default": "Adopt",
+  "nullable": true
+};
+function validate357(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10664,13 +10697,13 @@ function validate278(data, {
 } = {}) {
   let vErrors = null;
   let errors = 0;
-  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+  if (typeof data !== "string" && data !== null) {
     const err0 = {
       instancePath,
       schemaPath: "#/type",
       keyword: "type",
       params: {
-        type: "object"
+        type: "string"
       }
     };
     if (vErrors === null) {
@@ -10680,148 +10713,48 @@ function validate278(data, {
     }
     errors++;
   }
-  if (data && typeof data == "object" && !Array.isArray(data)) {
-    if (data.strategy !== undefined) {
-      if (!validate279(data.strategy, {
-        instancePath: instancePath + "/strategy",
-        parentData: data,
-        parentDataProperty: "strategy",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
-        errors = vErrors.length;
+  if (!(data === "Adopt" || data === "Revert")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema159.enum
       }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
     }
-    if (data.canary !== undefined) {
-      if (!validate281(data.canary, {
-        instancePath: instancePath + "/canary",
-        parentData: data,
-        parentDataProperty: "canary",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate281.errors : vErrors.concat(validate281.errors);
-        errors = vErrors.length;
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
       }
-    }
-    if (data.blueGreen !== undefined) {
-      if (!validate297(data.blueGreen, {
-        instancePath: instancePath + "/blueGreen",
-        parentData: data,
-        parentDataProperty: "blueGreen",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate297.errors : vErrors.concat(validate297.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.analysis !== undefined) {
-      if (!validate305(data.analysis, {
-        instancePath: instancePath + "/analysis",
-        parentData: data,
-        parentDataProperty: "analysis",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate305.errors : vErrors.concat(validate305.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxSurge !== undefined) {
-      if (!validate339(data.maxSurge, {
-        instancePath: instancePath + "/maxSurge",
-        parentData: data,
-        parentDataProperty: "maxSurge",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate339.errors : vErrors.concat(validate339.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.maxUnavailable !== undefined) {
-      if (!validate343(data.maxUnavailable, {
-        instancePath: instancePath + "/maxUnavailable",
-        parentData: data,
-        parentDataProperty: "maxUnavailable",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.progressDeadlineSeconds !== undefined) {
-      if (!validate347(data.progressDeadlineSeconds, {
-        instancePath: instancePath + "/progressDeadlineSeconds",
-        parentData: data,
-        parentDataProperty: "progressDeadlineSeconds",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.revisionHistoryLimit !== undefined) {
-      if (!validate349(data.revisionHistoryLimit, {
-        instancePath: instancePath + "/revisionHistoryLimit",
-        parentData: data,
-        parentDataProperty: "revisionHistoryLimit",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate349.errors : vErrors.concat(validate349.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.onFailure !== undefined) {
-      if (!validate351(data.onFailure, {
-        instancePath: instancePath + "/onFailure",
-        parentData: data,
-        parentDataProperty: "onFailure",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.externalUndo !== undefined) {
-      if (!validate353(data.externalUndo, {
-        instancePath: instancePath + "/externalUndo",
-        parentData: data,
-        parentDataProperty: "externalUndo",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
-        errors = vErrors.length;
-      }
-    }
-    if (data.prefetch !== undefined) {
-      if (!validate355(data.prefetch, {
-        instancePath: instancePath + "/prefetch",
-        parentData: data,
-        parentDataProperty: "prefetch",
-        rootData
-      })) {
-        vErrors = vErrors === null ? validate355.errors : vErrors.concat(validate355.errors);
-        errors = vErrors.length;
-      }
+      errors++;
     }
   }
-  validate278.errors = vErrors;
+  validate357.errors = vErrors;
   return errors === 0;
 }
-const schema159 = {
-  "type": "object",
-  "properties": {
-    "contract": {
-      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
-    },
-    "goldenSet": {
-      "$ref": "gS09oOVPtFBjFeDrrL73UGg551s0D9QLVMkrabTA"
-    }
-  },
-  "nullable": true
-};
 const schema160 = {
   "type": "string",
-  "enum": ["Backward", "Ignore"],
+  "enum": ["None", "Nodes"],
   "maxLength": 32,
+  "default": "None",
   "nullable": true
 };
 function validate359(data, {
@@ -10848,7 +10781,7 @@ function validate359(data, {
     }
     errors++;
   }
-  if (!(data === "Backward" || data === "Ignore")) {
+  if (!(data === "None" || data === "Nodes")) {
     const err1 = {
       instancePath,
       schemaPath: "#/enum",
@@ -10885,7 +10818,236 @@ function validate359(data, {
   validate359.errors = vErrors;
   return errors === 0;
 }
+function validate282(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (!(data && typeof data == "object" && !Array.isArray(data)) && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "object"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (data && typeof data == "object" && !Array.isArray(data)) {
+    if (data.strategy !== undefined) {
+      if (!validate283(data.strategy, {
+        instancePath: instancePath + "/strategy",
+        parentData: data,
+        parentDataProperty: "strategy",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate283.errors : vErrors.concat(validate283.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.canary !== undefined) {
+      if (!validate285(data.canary, {
+        instancePath: instancePath + "/canary",
+        parentData: data,
+        parentDataProperty: "canary",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate285.errors : vErrors.concat(validate285.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.blueGreen !== undefined) {
+      if (!validate301(data.blueGreen, {
+        instancePath: instancePath + "/blueGreen",
+        parentData: data,
+        parentDataProperty: "blueGreen",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate301.errors : vErrors.concat(validate301.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.analysis !== undefined) {
+      if (!validate309(data.analysis, {
+        instancePath: instancePath + "/analysis",
+        parentData: data,
+        parentDataProperty: "analysis",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate309.errors : vErrors.concat(validate309.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxSurge !== undefined) {
+      if (!validate343(data.maxSurge, {
+        instancePath: instancePath + "/maxSurge",
+        parentData: data,
+        parentDataProperty: "maxSurge",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate343.errors : vErrors.concat(validate343.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.maxUnavailable !== undefined) {
+      if (!validate347(data.maxUnavailable, {
+        instancePath: instancePath + "/maxUnavailable",
+        parentData: data,
+        parentDataProperty: "maxUnavailable",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate347.errors : vErrors.concat(validate347.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.progressDeadlineSeconds !== undefined) {
+      if (!validate351(data.progressDeadlineSeconds, {
+        instancePath: instancePath + "/progressDeadlineSeconds",
+        parentData: data,
+        parentDataProperty: "progressDeadlineSeconds",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate351.errors : vErrors.concat(validate351.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.revisionHistoryLimit !== undefined) {
+      if (!validate353(data.revisionHistoryLimit, {
+        instancePath: instancePath + "/revisionHistoryLimit",
+        parentData: data,
+        parentDataProperty: "revisionHistoryLimit",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate353.errors : vErrors.concat(validate353.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.onFailure !== undefined) {
+      if (!validate355(data.onFailure, {
+        instancePath: instancePath + "/onFailure",
+        parentData: data,
+        parentDataProperty: "onFailure",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate355.errors : vErrors.concat(validate355.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.externalUndo !== undefined) {
+      if (!validate357(data.externalUndo, {
+        instancePath: instancePath + "/externalUndo",
+        parentData: data,
+        parentDataProperty: "externalUndo",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate357.errors : vErrors.concat(validate357.errors);
+        errors = vErrors.length;
+      }
+    }
+    if (data.prefetch !== undefined) {
+      if (!validate359(data.prefetch, {
+        instancePath: instancePath + "/prefetch",
+        parentData: data,
+        parentDataProperty: "prefetch",
+        rootData
+      })) {
+        vErrors = vErrors === null ? validate359.errors : vErrors.concat(validate359.errors);
+        errors = vErrors.length;
+      }
+    }
+  }
+  validate282.errors = vErrors;
+  return errors === 0;
+}
 const schema161 = {
+  "type": "object",
+  "properties": {
+    "contract": {
+      "$ref": "yJdDXMLLk2KXVHHDRP6hIKsFoKOlufs1GLD8JREnDM"
+    },
+    "goldenSet": {
+      "$ref": "gS09oOVPtFBjFeDrrL73UGg551s0D9QLVMkrabTA"
+    }
+  },
+  "nullable": true
+};
+const schema162 = {
+  "type": "string",
+  "enum": ["Backward", "Ignore"],
+  "maxLength": 32,
+  "nullable": true
+};
+function validate363(data, {
+  instancePath = "",
+  parentData,
+  parentDataProperty,
+  rootData = data
+} = {}) {
+  let vErrors = null;
+  let errors = 0;
+  if (typeof data !== "string" && data !== null) {
+    const err0 = {
+      instancePath,
+      schemaPath: "#/type",
+      keyword: "type",
+      params: {
+        type: "string"
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err0];
+    } else {
+      vErrors.push(err0);
+    }
+    errors++;
+  }
+  if (!(data === "Backward" || data === "Ignore")) {
+    const err1 = {
+      instancePath,
+      schemaPath: "#/enum",
+      keyword: "enum",
+      params: {
+        allowedValues: schema162.enum
+      }
+    };
+    if (vErrors === null) {
+      vErrors = [err1];
+    } else {
+      vErrors.push(err1);
+    }
+    errors++;
+  }
+  if (typeof data === "string") {
+    if (func2(data) > 32) {
+      const err2 = {
+        instancePath,
+        schemaPath: "#/maxLength",
+        keyword: "maxLength",
+        params: {
+          limit: 32
+        }
+      };
+      if (vErrors === null) {
+        vErrors = [err2];
+      } else {
+        vErrors.push(err2);
+      }
+      errors++;
+    }
+  }
+  validate363.errors = vErrors;
+  return errors === 0;
+}
+const schema163 = {
   "type": "object",
   "required": ["configMapName", "key", "sha256"],
   "properties": {
@@ -10901,11 +11063,11 @@ const schema161 = {
   },
   "nullable": true
 };
-const schema162 = {
+const schema164 = {
   "type": "string",
   "maxLength": 64
 };
-function validate364(data, {
+function validate368(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -10946,10 +11108,10 @@ function validate364(data, {
     }
     errors++;
   }
-  validate364.errors = vErrors;
+  validate368.errors = vErrors;
   return errors === 0;
 }
-function validate361(data, {
+function validate365(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11045,21 +11207,21 @@ function validate361(data, {
       }
     }
     if (data.sha256 !== undefined) {
-      if (!validate364(data.sha256, {
+      if (!validate368(data.sha256, {
         instancePath: instancePath + "/sha256",
         parentData: data,
         parentDataProperty: "sha256",
         rootData
       })) {
-        vErrors = vErrors === null ? validate364.errors : vErrors.concat(validate364.errors);
+        vErrors = vErrors === null ? validate368.errors : vErrors.concat(validate368.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate361.errors = vErrors;
+  validate365.errors = vErrors;
   return errors === 0;
 }
-function validate358(data, {
+function validate362(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11085,29 +11247,29 @@ function validate358(data, {
   }
   if (data && typeof data == "object" && !Array.isArray(data)) {
     if (data.contract !== undefined) {
-      if (!validate359(data.contract, {
+      if (!validate363(data.contract, {
         instancePath: instancePath + "/contract",
         parentData: data,
         parentDataProperty: "contract",
         rootData
       })) {
-        vErrors = vErrors === null ? validate359.errors : vErrors.concat(validate359.errors);
+        vErrors = vErrors === null ? validate363.errors : vErrors.concat(validate363.errors);
         errors = vErrors.length;
       }
     }
     if (data.goldenSet !== undefined) {
-      if (!validate361(data.goldenSet, {
+      if (!validate365(data.goldenSet, {
         instancePath: instancePath + "/goldenSet",
         parentData: data,
         parentDataProperty: "goldenSet",
         rootData
       })) {
-        vErrors = vErrors === null ? validate361.errors : vErrors.concat(validate361.errors);
+        vErrors = vErrors === null ? validate365.errors : vErrors.concat(validate365.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate358.errors = vErrors;
+  validate362.errors = vErrors;
   return errors === 0;
 }
 function validate105(data, {
@@ -11169,68 +11331,68 @@ function validate105(data, {
       }
     }
     if (data.runtime !== undefined) {
-      if (!validate130(data.runtime, {
+      if (!validate134(data.runtime, {
         instancePath: instancePath + "/runtime",
         parentData: data,
         parentDataProperty: "runtime",
         rootData
       })) {
-        vErrors = vErrors === null ? validate130.errors : vErrors.concat(validate130.errors);
+        vErrors = vErrors === null ? validate134.errors : vErrors.concat(validate134.errors);
         errors = vErrors.length;
       }
     }
     if (data.pod !== undefined) {
-      if (!validate207(data.pod, {
+      if (!validate211(data.pod, {
         instancePath: instancePath + "/pod",
         parentData: data,
         parentDataProperty: "pod",
         rootData
       })) {
-        vErrors = vErrors === null ? validate207.errors : vErrors.concat(validate207.errors);
+        vErrors = vErrors === null ? validate211.errors : vErrors.concat(validate211.errors);
         errors = vErrors.length;
       }
     }
     if (data.autoscaling !== undefined) {
-      if (!validate256(data.autoscaling, {
+      if (!validate260(data.autoscaling, {
         instancePath: instancePath + "/autoscaling",
         parentData: data,
         parentDataProperty: "autoscaling",
         rootData
       })) {
-        vErrors = vErrors === null ? validate256.errors : vErrors.concat(validate256.errors);
+        vErrors = vErrors === null ? validate260.errors : vErrors.concat(validate260.errors);
         errors = vErrors.length;
       }
     }
     if (data.service !== undefined) {
-      if (!validate275(data.service, {
+      if (!validate279(data.service, {
         instancePath: instancePath + "/service",
         parentData: data,
         parentDataProperty: "service",
         rootData
       })) {
-        vErrors = vErrors === null ? validate275.errors : vErrors.concat(validate275.errors);
+        vErrors = vErrors === null ? validate279.errors : vErrors.concat(validate279.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate278(data.rollout, {
+      if (!validate282(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate278.errors : vErrors.concat(validate278.errors);
+        vErrors = vErrors === null ? validate282.errors : vErrors.concat(validate282.errors);
         errors = vErrors.length;
       }
     }
     if (data.validation !== undefined) {
-      if (!validate358(data.validation, {
+      if (!validate362(data.validation, {
         instancePath: instancePath + "/validation",
         parentData: data,
         parentDataProperty: "validation",
         rootData
       })) {
-        vErrors = vErrors === null ? validate358.errors : vErrors.concat(validate358.errors);
+        vErrors = vErrors === null ? validate362.errors : vErrors.concat(validate362.errors);
         errors = vErrors.length;
       }
     }
@@ -11253,7 +11415,7 @@ function validate105(data, {
   validate105.errors = vErrors;
   return errors === 0;
 }
-const schema163 = {
+const schema165 = {
   "type": "object",
   "default": {
     "observedGeneration": -1
@@ -11316,7 +11478,7 @@ const schema163 = {
   },
   "nullable": true
 };
-const schema164 = {
+const schema166 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -11324,7 +11486,7 @@ const schema164 = {
   },
   "nullable": true
 };
-const schema165 = {
+const schema167 = {
   "type": "object",
   "required": ["type", "status", "reason", "message", "lastTransitionTime"],
   "properties": {
@@ -11348,11 +11510,11 @@ const schema165 = {
     }
   }
 };
-const schema166 = {
+const schema168 = {
   "type": "string",
   "maxLength": 316
 };
-function validate373(data, {
+function validate377(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11393,15 +11555,15 @@ function validate373(data, {
     }
     errors++;
   }
-  validate373.errors = vErrors;
+  validate377.errors = vErrors;
   return errors === 0;
 }
-const schema167 = {
+const schema169 = {
   "type": "string",
   "enum": ["True", "False", "Unknown"],
   "maxLength": 16
 };
-function validate375(data, {
+function validate379(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11415,7 +11577,7 @@ function validate375(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema167.enum
+        allowedValues: schema169.enum
       }
     };
     if (vErrors === null) {
@@ -11458,7 +11620,7 @@ function validate375(data, {
     }
     errors++;
   }
-  validate375.errors = vErrors;
+  validate379.errors = vErrors;
   return errors === 0;
 }
 const schema54 = {
@@ -11640,13 +11802,13 @@ function validate89(data, {
   validate89.errors = vErrors;
   return errors === 0;
 }
-const schema168 = {
+const schema170 = {
   "type": "integer",
   "format": "int64",
   "minimum": 0,
   "nullable": true
 };
-function validate380(data, {
+function validate384(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11705,10 +11867,10 @@ function validate380(data, {
       errors++;
     }
   }
-  validate380.errors = vErrors;
+  validate384.errors = vErrors;
   return errors === 0;
 }
-function validate372(data, {
+function validate376(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11798,24 +11960,24 @@ function validate372(data, {
       errors++;
     }
     if (data.type !== undefined) {
-      if (!validate373(data.type, {
+      if (!validate377(data.type, {
         instancePath: instancePath + "/type",
         parentData: data,
         parentDataProperty: "type",
         rootData
       })) {
-        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
+        vErrors = vErrors === null ? validate377.errors : vErrors.concat(validate377.errors);
         errors = vErrors.length;
       }
     }
     if (data.status !== undefined) {
-      if (!validate375(data.status, {
+      if (!validate379(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
+        vErrors = vErrors === null ? validate379.errors : vErrors.concat(validate379.errors);
         errors = vErrors.length;
       }
     }
@@ -11853,13 +12015,13 @@ function validate372(data, {
       }
     }
     if (data.observedGeneration !== undefined) {
-      if (!validate380(data.observedGeneration, {
+      if (!validate384(data.observedGeneration, {
         instancePath: instancePath + "/observedGeneration",
         parentData: data,
         parentDataProperty: "observedGeneration",
         rootData
       })) {
-        vErrors = vErrors === null ? validate380.errors : vErrors.concat(validate380.errors);
+        vErrors = vErrors === null ? validate384.errors : vErrors.concat(validate384.errors);
         errors = vErrors.length;
       }
     }
@@ -11879,10 +12041,10 @@ function validate372(data, {
     }
     errors++;
   }
-  validate372.errors = vErrors;
+  validate376.errors = vErrors;
   return errors === 0;
 }
-function validate371(data, {
+function validate375(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -11925,18 +12087,18 @@ function validate371(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate372(data[i0], {
+      if (!validate376(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate372.errors : vErrors.concat(validate372.errors);
+        vErrors = vErrors === null ? validate376.errors : vErrors.concat(validate376.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate371.errors = vErrors;
+  validate375.errors = vErrors;
   return errors === 0;
 }
 const schema45 = {
@@ -12139,12 +12301,12 @@ function validate92(data, {
   validate92.errors = vErrors;
   return errors === 0;
 }
-const schema169 = {
+const schema171 = {
   "type": "string",
   "maxLength": 2048,
   "nullable": true
 };
-function validate392(data, {
+function validate396(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12186,10 +12348,10 @@ function validate392(data, {
       errors++;
     }
   }
-  validate392.errors = vErrors;
+  validate396.errors = vErrors;
   return errors === 0;
 }
-const schema170 = {
+const schema172 = {
   "type": "object",
   "properties": {
     "message": {
@@ -12333,7 +12495,7 @@ function validate85(data, {
   validate85.errors = vErrors;
   return errors === 0;
 }
-const schema171 = {
+const schema173 = {
   "type": "array",
   "maxItems": 32,
   "items": {
@@ -12341,7 +12503,7 @@ const schema171 = {
   },
   "nullable": true
 };
-const schema172 = {
+const schema174 = {
   "type": "object",
   "required": ["kind", "name"],
   "properties": {
@@ -12353,12 +12515,12 @@ const schema172 = {
     }
   }
 };
-const schema173 = {
+const schema175 = {
   "type": "string",
   "enum": ["HTTPRoute", "GRPCRoute"],
   "maxLength": 32
 };
-function validate402(data, {
+function validate406(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12372,7 +12534,7 @@ function validate402(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema173.enum
+        allowedValues: schema175.enum
       }
     };
     if (vErrors === null) {
@@ -12415,7 +12577,7 @@ function validate402(data, {
     }
     errors++;
   }
-  validate402.errors = vErrors;
+  validate406.errors = vErrors;
   return errors === 0;
 }
 const schema51 = {
@@ -12466,7 +12628,7 @@ function validate87(data, {
   validate87.errors = vErrors;
   return errors === 0;
 }
-function validate401(data, {
+function validate405(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12508,13 +12670,13 @@ function validate401(data, {
       errors++;
     }
     if (data.kind !== undefined) {
-      if (!validate402(data.kind, {
+      if (!validate406(data.kind, {
         instancePath: instancePath + "/kind",
         parentData: data,
         parentDataProperty: "kind",
         rootData
       })) {
-        vErrors = vErrors === null ? validate402.errors : vErrors.concat(validate402.errors);
+        vErrors = vErrors === null ? validate406.errors : vErrors.concat(validate406.errors);
         errors = vErrors.length;
       }
     }
@@ -12545,10 +12707,10 @@ function validate401(data, {
     }
     errors++;
   }
-  validate401.errors = vErrors;
+  validate405.errors = vErrors;
   return errors === 0;
 }
-function validate400(data, {
+function validate404(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12591,21 +12753,21 @@ function validate400(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate401(data[i0], {
+      if (!validate405(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate401.errors : vErrors.concat(validate401.errors);
+        vErrors = vErrors === null ? validate405.errors : vErrors.concat(validate405.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate400.errors = vErrors;
+  validate404.errors = vErrors;
   return errors === 0;
 }
-const schema174 = {
+const schema176 = {
   "type": "object",
   "required": ["revision", "stableRevision", "state", "step", "weight", "time"],
   "properties": {
@@ -12645,12 +12807,12 @@ const schema174 = {
   },
   "nullable": true
 };
-const schema175 = {
+const schema177 = {
   "type": "string",
   "enum": ["Scaling", "Holding", "Promoting", "Failed"],
   "maxLength": 32
 };
-function validate411(data, {
+function validate415(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12664,7 +12826,7 @@ function validate411(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema175.enum
+        allowedValues: schema177.enum
       }
     };
     if (vErrors === null) {
@@ -12707,7 +12869,7 @@ function validate411(data, {
     }
     errors++;
   }
-  validate411.errors = vErrors;
+  validate415.errors = vErrors;
   return errors === 0;
 }
 const schema52 = {
@@ -12809,7 +12971,7 @@ function validate94(data, {
   validate94.errors = vErrors;
   return errors === 0;
 }
-const schema176 = {
+const schema178 = {
   "type": "array",
   "maxItems": 8,
   "items": {
@@ -12817,7 +12979,7 @@ const schema176 = {
   },
   "nullable": true
 };
-const schema177 = {
+const schema179 = {
   "type": "object",
   "required": ["gate", "verdict", "requests"],
   "properties": {
@@ -12844,11 +13006,11 @@ const schema177 = {
     }
   }
 };
-const schema178 = {
+const schema180 = {
   "type": "string",
   "maxLength": 128
 };
-function validate421(data, {
+function validate425(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12889,15 +13051,15 @@ function validate421(data, {
     }
     errors++;
   }
-  validate421.errors = vErrors;
+  validate425.errors = vErrors;
   return errors === 0;
 }
-const schema179 = {
+const schema181 = {
   "type": "string",
   "enum": ["Passed", "Failed", "Inconclusive"],
   "maxLength": 32
 };
-function validate423(data, {
+function validate427(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -12911,7 +13073,7 @@ function validate423(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema179.enum
+        allowedValues: schema181.enum
       }
     };
     if (vErrors === null) {
@@ -12954,7 +13116,7 @@ function validate423(data, {
     }
     errors++;
   }
-  validate423.errors = vErrors;
+  validate427.errors = vErrors;
   return errors === 0;
 }
 const schema59 = {
@@ -13006,7 +13168,7 @@ function validate95(data, {
   validate95.errors = vErrors;
   return errors === 0;
 }
-function validate420(data, {
+function validate424(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13064,24 +13226,24 @@ function validate420(data, {
       errors++;
     }
     if (data.gate !== undefined) {
-      if (!validate421(data.gate, {
+      if (!validate425(data.gate, {
         instancePath: instancePath + "/gate",
         parentData: data,
         parentDataProperty: "gate",
         rootData
       })) {
-        vErrors = vErrors === null ? validate421.errors : vErrors.concat(validate421.errors);
+        vErrors = vErrors === null ? validate425.errors : vErrors.concat(validate425.errors);
         errors = vErrors.length;
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate423(data.verdict, {
+      if (!validate427(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate423.errors : vErrors.concat(validate423.errors);
+        vErrors = vErrors === null ? validate427.errors : vErrors.concat(validate427.errors);
         errors = vErrors.length;
       }
     }
@@ -13156,10 +13318,10 @@ function validate420(data, {
     }
     errors++;
   }
-  validate420.errors = vErrors;
+  validate424.errors = vErrors;
   return errors === 0;
 }
-function validate419(data, {
+function validate423(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13202,21 +13364,21 @@ function validate419(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate420(data[i0], {
+      if (!validate424(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate420.errors : vErrors.concat(validate420.errors);
+        vErrors = vErrors === null ? validate424.errors : vErrors.concat(validate424.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate419.errors = vErrors;
+  validate423.errors = vErrors;
   return errors === 0;
 }
-function validate407(data, {
+function validate411(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13371,13 +13533,13 @@ function validate407(data, {
       }
     }
     if (data.state !== undefined) {
-      if (!validate411(data.state, {
+      if (!validate415(data.state, {
         instancePath: instancePath + "/state",
         parentData: data,
         parentDataProperty: "state",
         rootData
       })) {
-        vErrors = vErrors === null ? validate411.errors : vErrors.concat(validate411.errors);
+        vErrors = vErrors === null ? validate415.errors : vErrors.concat(validate415.errors);
         errors = vErrors.length;
       }
     }
@@ -13448,21 +13610,21 @@ function validate407(data, {
       }
     }
     if (data.measurements !== undefined) {
-      if (!validate419(data.measurements, {
+      if (!validate423(data.measurements, {
         instancePath: instancePath + "/measurements",
         parentData: data,
         parentDataProperty: "measurements",
         rootData
       })) {
-        vErrors = vErrors === null ? validate419.errors : vErrors.concat(validate419.errors);
+        vErrors = vErrors === null ? validate423.errors : vErrors.concat(validate423.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate407.errors = vErrors;
+  validate411.errors = vErrors;
   return errors === 0;
 }
-function validate394(data, {
+function validate398(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13543,32 +13705,32 @@ function validate394(data, {
       }
     }
     if (data.routes !== undefined) {
-      if (!validate400(data.routes, {
+      if (!validate404(data.routes, {
         instancePath: instancePath + "/routes",
         parentData: data,
         parentDataProperty: "routes",
         rootData
       })) {
-        vErrors = vErrors === null ? validate400.errors : vErrors.concat(validate400.errors);
+        vErrors = vErrors === null ? validate404.errors : vErrors.concat(validate404.errors);
         errors = vErrors.length;
       }
     }
     if (data.canary !== undefined) {
-      if (!validate407(data.canary, {
+      if (!validate411(data.canary, {
         instancePath: instancePath + "/canary",
         parentData: data,
         parentDataProperty: "canary",
         rootData
       })) {
-        vErrors = vErrors === null ? validate407.errors : vErrors.concat(validate407.errors);
+        vErrors = vErrors === null ? validate411.errors : vErrors.concat(validate411.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate394.errors = vErrors;
+  validate398.errors = vErrors;
   return errors === 0;
 }
-const schema180 = {
+const schema182 = {
   "type": "object",
   "required": ["revision", "verdict", "reason", "message", "time"],
   "properties": {
@@ -13599,12 +13761,12 @@ const schema180 = {
   },
   "nullable": true
 };
-const schema181 = {
+const schema183 = {
   "type": "string",
   "enum": ["Pending", "Passed", "Failed"],
   "maxLength": 32
 };
-function validate436(data, {
+function validate440(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13618,7 +13780,7 @@ function validate436(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema181.enum
+        allowedValues: schema183.enum
       }
     };
     if (vErrors === null) {
@@ -13661,10 +13823,10 @@ function validate436(data, {
     }
     errors++;
   }
-  validate436.errors = vErrors;
+  validate440.errors = vErrors;
   return errors === 0;
 }
-function validate434(data, {
+function validate438(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13781,13 +13943,13 @@ function validate434(data, {
       }
     }
     if (data.verdict !== undefined) {
-      if (!validate436(data.verdict, {
+      if (!validate440(data.verdict, {
         instancePath: instancePath + "/verdict",
         parentData: data,
         parentDataProperty: "verdict",
         rootData
       })) {
-        vErrors = vErrors === null ? validate436.errors : vErrors.concat(validate436.errors);
+        vErrors = vErrors === null ? validate440.errors : vErrors.concat(validate440.errors);
         errors = vErrors.length;
       }
     }
@@ -13858,10 +14020,10 @@ function validate434(data, {
       }
     }
   }
-  validate434.errors = vErrors;
+  validate438.errors = vErrors;
   return errors === 0;
 }
-const schema182 = {
+const schema184 = {
   "type": "object",
   "required": ["revision", "startTime"],
   "properties": {
@@ -13880,7 +14042,7 @@ const schema182 = {
   },
   "nullable": true
 };
-function validate445(data, {
+function validate449(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -13982,10 +14144,10 @@ function validate445(data, {
       }
     }
   }
-  validate445.errors = vErrors;
+  validate449.errors = vErrors;
   return errors === 0;
 }
-const schema183 = {
+const schema185 = {
   "type": "object",
   "required": ["fromRevision", "toRevision", "trigger", "time"],
   "properties": {
@@ -14016,12 +14178,12 @@ const schema183 = {
   },
   "nullable": true
 };
-const schema184 = {
+const schema186 = {
   "type": "string",
   "enum": ["Undo", "ProgressDeadline", "GateFailed", "Aborted"],
   "maxLength": 32
 };
-function validate454(data, {
+function validate458(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14035,7 +14197,7 @@ function validate454(data, {
       schemaPath: "#/enum",
       keyword: "enum",
       params: {
-        allowedValues: schema184.enum
+        allowedValues: schema186.enum
       }
     };
     if (vErrors === null) {
@@ -14078,15 +14240,15 @@ function validate454(data, {
     }
     errors++;
   }
-  validate454.errors = vErrors;
+  validate458.errors = vErrors;
   return errors === 0;
 }
-const schema185 = {
+const schema187 = {
   "type": "string",
   "maxLength": 128,
   "nullable": true
 };
-function validate459(data, {
+function validate463(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14128,10 +14290,10 @@ function validate459(data, {
       errors++;
     }
   }
-  validate459.errors = vErrors;
+  validate463.errors = vErrors;
   return errors === 0;
 }
-function validate451(data, {
+function validate455(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14243,13 +14405,13 @@ function validate451(data, {
       }
     }
     if (data.trigger !== undefined) {
-      if (!validate454(data.trigger, {
+      if (!validate458(data.trigger, {
         instancePath: instancePath + "/trigger",
         parentData: data,
         parentDataProperty: "trigger",
         rootData
       })) {
-        vErrors = vErrors === null ? validate454.errors : vErrors.concat(validate454.errors);
+        vErrors = vErrors === null ? validate458.errors : vErrors.concat(validate458.errors);
         errors = vErrors.length;
       }
     }
@@ -14287,13 +14449,13 @@ function validate451(data, {
       }
     }
     if (data.fieldManager !== undefined) {
-      if (!validate459(data.fieldManager, {
+      if (!validate463(data.fieldManager, {
         instancePath: instancePath + "/fieldManager",
         parentData: data,
         parentDataProperty: "fieldManager",
         rootData
       })) {
-        vErrors = vErrors === null ? validate459.errors : vErrors.concat(validate459.errors);
+        vErrors = vErrors === null ? validate463.errors : vErrors.concat(validate463.errors);
         errors = vErrors.length;
       }
     }
@@ -14309,10 +14471,10 @@ function validate451(data, {
       }
     }
   }
-  validate451.errors = vErrors;
+  validate455.errors = vErrors;
   return errors === 0;
 }
-const schema186 = {
+const schema188 = {
   "type": "object",
   "properties": {
     "promote": {
@@ -14330,7 +14492,7 @@ const schema186 = {
   },
   "nullable": true
 };
-function validate464(data, {
+function validate468(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14400,10 +14562,10 @@ function validate464(data, {
       }
     }
   }
-  validate464.errors = vErrors;
+  validate468.errors = vErrors;
   return errors === 0;
 }
-const schema187 = {
+const schema189 = {
   "type": "array",
   "maxItems": 128,
   "items": {
@@ -14411,7 +14573,7 @@ const schema187 = {
   },
   "nullable": true
 };
-const schema188 = {
+const schema190 = {
   "type": "object",
   "required": ["revision", "number", "modelVersion"],
   "properties": {
@@ -14432,7 +14594,7 @@ const schema188 = {
     }
   }
 };
-function validate471(data, {
+function validate475(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14560,10 +14722,10 @@ function validate471(data, {
     }
     errors++;
   }
-  validate471.errors = vErrors;
+  validate475.errors = vErrors;
   return errors === 0;
 }
-function validate470(data, {
+function validate474(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14606,21 +14768,21 @@ function validate470(data, {
     }
     const len0 = data.length;
     for (let i0 = 0; i0 < len0; i0++) {
-      if (!validate471(data[i0], {
+      if (!validate475(data[i0], {
         instancePath: instancePath + "/" + i0,
         parentData: data,
         parentDataProperty: i0,
         rootData
       })) {
-        vErrors = vErrors === null ? validate471.errors : vErrors.concat(validate471.errors);
+        vErrors = vErrors === null ? validate475.errors : vErrors.concat(validate475.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate470.errors = vErrors;
+  validate474.errors = vErrors;
   return errors === 0;
 }
-function validate369(data, {
+function validate373(data, {
   instancePath = "",
   parentData,
   parentDataProperty,
@@ -14657,13 +14819,13 @@ function validate369(data, {
       }
     }
     if (data.conditions !== undefined) {
-      if (!validate371(data.conditions, {
+      if (!validate375(data.conditions, {
         instancePath: instancePath + "/conditions",
         parentData: data,
         parentDataProperty: "conditions",
         rootData
       })) {
-        vErrors = vErrors === null ? validate371.errors : vErrors.concat(validate371.errors);
+        vErrors = vErrors === null ? validate375.errors : vErrors.concat(validate375.errors);
         errors = vErrors.length;
       }
     }
@@ -14756,57 +14918,57 @@ function validate369(data, {
       }
     }
     if (data.resolvedUri !== undefined) {
-      if (!validate392(data.resolvedUri, {
+      if (!validate396(data.resolvedUri, {
         instancePath: instancePath + "/resolvedUri",
         parentData: data,
         parentDataProperty: "resolvedUri",
         rootData
       })) {
-        vErrors = vErrors === null ? validate392.errors : vErrors.concat(validate392.errors);
+        vErrors = vErrors === null ? validate396.errors : vErrors.concat(validate396.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollout !== undefined) {
-      if (!validate394(data.rollout, {
+      if (!validate398(data.rollout, {
         instancePath: instancePath + "/rollout",
         parentData: data,
         parentDataProperty: "rollout",
         rootData
       })) {
-        vErrors = vErrors === null ? validate394.errors : vErrors.concat(validate394.errors);
+        vErrors = vErrors === null ? validate398.errors : vErrors.concat(validate398.errors);
         errors = vErrors.length;
       }
     }
     if (data.preflight !== undefined) {
-      if (!validate434(data.preflight, {
+      if (!validate438(data.preflight, {
         instancePath: instancePath + "/preflight",
         parentData: data,
         parentDataProperty: "preflight",
         rootData
       })) {
-        vErrors = vErrors === null ? validate434.errors : vErrors.concat(validate434.errors);
+        vErrors = vErrors === null ? validate438.errors : vErrors.concat(validate438.errors);
         errors = vErrors.length;
       }
     }
     if (data.prefetch !== undefined) {
-      if (!validate445(data.prefetch, {
+      if (!validate449(data.prefetch, {
         instancePath: instancePath + "/prefetch",
         parentData: data,
         parentDataProperty: "prefetch",
         rootData
       })) {
-        vErrors = vErrors === null ? validate445.errors : vErrors.concat(validate445.errors);
+        vErrors = vErrors === null ? validate449.errors : vErrors.concat(validate449.errors);
         errors = vErrors.length;
       }
     }
     if (data.rollback !== undefined) {
-      if (!validate451(data.rollback, {
+      if (!validate455(data.rollback, {
         instancePath: instancePath + "/rollback",
         parentData: data,
         parentDataProperty: "rollback",
         rootData
       })) {
-        vErrors = vErrors === null ? validate451.errors : vErrors.concat(validate451.errors);
+        vErrors = vErrors === null ? validate455.errors : vErrors.concat(validate455.errors);
         errors = vErrors.length;
       }
     }
@@ -14822,29 +14984,29 @@ function validate369(data, {
       }
     }
     if (data.commands !== undefined) {
-      if (!validate464(data.commands, {
+      if (!validate468(data.commands, {
         instancePath: instancePath + "/commands",
         parentData: data,
         parentDataProperty: "commands",
         rootData
       })) {
-        vErrors = vErrors === null ? validate464.errors : vErrors.concat(validate464.errors);
+        vErrors = vErrors === null ? validate468.errors : vErrors.concat(validate468.errors);
         errors = vErrors.length;
       }
     }
     if (data.history !== undefined) {
-      if (!validate470(data.history, {
+      if (!validate474(data.history, {
         instancePath: instancePath + "/history",
         parentData: data,
         parentDataProperty: "history",
         rootData
       })) {
-        vErrors = vErrors === null ? validate470.errors : vErrors.concat(validate470.errors);
+        vErrors = vErrors === null ? validate474.errors : vErrors.concat(validate474.errors);
         errors = vErrors.length;
       }
     }
   }
-  validate369.errors = vErrors;
+  validate373.errors = vErrors;
   return errors === 0;
 }
 function validate96(data, {
@@ -14950,13 +15112,13 @@ function validate96(data, {
       }
     }
     if (data.status !== undefined) {
-      if (!validate369(data.status, {
+      if (!validate373(data.status, {
         instancePath: instancePath + "/status",
         parentData: data,
         parentDataProperty: "status",
         rootData
       })) {
-        vErrors = vErrors === null ? validate369.errors : vErrors.concat(validate369.errors);
+        vErrors = vErrors === null ? validate373.errors : vErrors.concat(validate373.errors);
         errors = vErrors.length;
       }
     }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ProtobufWriter } from '../protocol/protobuf.ts';
-import { externalDataOf } from './external-data.ts';
+import { externalDataOf, foreignOperatorsOf } from './model-file.ts';
 import { StartupError } from './startup-error.ts';
 
 const models = join(import.meta.dirname, '../../test/models');
@@ -53,6 +53,39 @@ test.each(['../w', '/etc/passwd', 'a/../../w', '..', '.', '', 'a\\b', 'a/', 'w\0
     );
   },
 );
+
+const node = (type: string, domain?: string) => {
+  const written = new ProtobufWriter().text(4, type);
+  return domain === undefined ? written : written.text(7, domain);
+};
+const foreign = (bytes: readonly Uint8Array[]) =>
+  foreignOperatorsOf(fileOf(Buffer.concat(bytes)), new AbortController().signal);
+
+test("operators are told that are neither ONNX's own nor functions of the model, also those within operators and functions", async () => {
+  const within = new ProtobufWriter().message(1, node('Gelu', 'com.microsoft'));
+  const branch = new ProtobufWriter().message(6, within);
+  const graph = new ProtobufWriter()
+    .message(1, node('Add'))
+    .message(1, node('Scaler', 'ai.onnx.ml'))
+    .message(1, node('Rotary', 'pkg.torch'))
+    .message(1, node('If').message(5, branch));
+  const inFunction = new ProtobufWriter()
+    .text(1, 'Rotary')
+    .message(7, node('Own', 'org.example'))
+    .text(10, 'pkg.torch');
+  const other = new ProtobufWriter().text(1, 'Gelu').text(10, 'pkg.torch');
+  const model = new ProtobufWriter().number(1, 8).message(25, inFunction).message(25, other).message(7, graph);
+  expect(await foreign(model.finish())).toEqual(['com.microsoft.Gelu', 'org.example.Own']);
+  expect(await foreign([Buffer.from('no model')])).toEqual([]);
+});
+
+test('operators of kinds without end are told in part', async () => {
+  const graph = new ProtobufWriter();
+  for (let kind = 0; kind < 1000; kind++) graph.message(1, node(`Kind${kind}`, 'x'.repeat(10_000)));
+  const told = await foreign(new ProtobufWriter().message(7, graph).finish());
+  expect(told).toHaveLength(64);
+  expect(Math.max(...told.map(({ length }) => length))).toBeLessThan(5000);
+});
 
 test('no more files than anybody has', async () => {
   const many = Array.from({ length: 1025 }, (_, index) => tensor(`w${index}`));

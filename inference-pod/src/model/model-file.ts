@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { StartupError } from './startup-error.ts';
 
-/** The fields of onnx.proto that lead to tensors, by their numbers. */
+/** The fields of onnx.proto that lead to tensors and to operators, by their numbers. */
 const fields = {
   model: { 7: 'graph', 25: 'function' },
   graph: { 1: 'node', 5: 'tensor', 15: 'sparse' },
@@ -15,6 +15,8 @@ const fields = {
 type Message = keyof typeof fields;
 const nested: Readonly<Record<Message, Readonly<Record<number, Message | 'tensor'>>>> = fields;
 
+const node = { type: 4, domain: 7 };
+const functionOf = { name: 1, domain: 10 };
 const tensor = { externalData: 13, dataLocation: 14 };
 const external = 1;
 const entry = { key: 1, value: 2 };
@@ -27,6 +29,11 @@ const mostLocations = 1024;
 /** A forest of a gigabyte has hundreds of millions, one for each number: the pod answers its probes meanwhile. */
 const fieldsAtOnce = 2 ** 18;
 
+/** The domains of operators that are ONNX's own. */
+const ownDomains = ['', 'ai.onnx', 'ai.onnx.ml', 'ai.onnx.training', 'ai.onnx.preview', 'ai.onnx.preview.training'];
+/** So many kinds of other operators are told of. */
+const mostKinds = 64;
+
 /**
  * The files beside a model in which it has its larger tensors (onnx.proto: TensorProto.external_data), relative to its folder. Only what
  * leads there is read of the model's own file, however large that is.
@@ -35,20 +42,52 @@ const fieldsAtOnce = 2 ** 18;
  * @throws StartupError ModelInvalid for a file that is outside of the model's folder, or for too many; the reason of the signal
  */
 export async function externalDataOf(path: string, signal: AbortSignal): Promise<readonly string[]> {
+  const found = await readNeeds(path, signal);
+  return Array.from(found?.locations ?? []).sort();
+}
+
+/**
+ * The operators of a model that are neither ONNX's own nor functions of the model itself, as DOMAIN.TYPE. Of its file is read what
+ * leads there.
+ *
+ * @returns none for what is no ONNX model
+ * @throws StartupError ModelInvalid; the reason of the signal
+ */
+export async function foreignOperatorsOf(path: string, signal: AbortSignal): Promise<readonly string[]> {
+  const { operators, functions } = (await readNeeds(path, signal)) ?? {
+    operators: new Set<string>(),
+    functions: new Set(),
+  };
+  return Array.from(operators)
+    .filter((operator) => !functions.has(operator))
+    .sort();
+}
+
+/** What a model has need of beside its own file. */
+interface Needs {
+  readonly locations: Set<string>;
+  /** Those of its operators that are not ONNX's own. */
+  readonly operators: Set<string>;
+  /** What it has as functions. */
+  readonly functions: Set<string>;
+}
+
+/** @returns undefined for what is no ONNX model */
+async function readNeeds(path: string, signal: AbortSignal): Promise<Needs | undefined> {
   const file = new Pages(path);
-  const found = new Set<string>();
+  const found: Needs = { locations: new Set(), operators: new Set(), functions: new Set() };
   try {
     for (const _ of walk(file, 'model', 0, Number.POSITIVE_INFINITY, 0, found)) {
       await immediate();
       signal.throwIfAborted();
     }
+    return found;
   } catch (error) {
-    if (error instanceof NoModel) return [];
+    if (error instanceof NoModel) return undefined;
     throw error;
   } finally {
     file.close();
   }
-  return Array.from(found).sort();
 }
 
 class NoModel extends Error {}
@@ -56,15 +95,30 @@ class NoModel extends Error {}
 /** Where others may have their turn. */
 type Pauses = Generator<undefined, void>;
 
-function* walk(file: Pages, message: Message, start: number, end: number, depth: number, into: Set<string>): Pauses {
+function* walk(file: Pages, message: Message, start: number, end: number, depth: number, into: Needs): Pauses {
   if (depth > mostDepth) throw new NoModel();
+  const texts = new Map<number, Field>();
   for (const field of fieldsOf(file, start, end)) {
     if (field === undefined) yield;
-    const inner = field && nested[message][field.field];
-    if (inner === undefined || field?.from === undefined) continue;
-    if (inner === 'tensor') yield* readTensor(file, field.from, field.to, into);
-    else yield* walk(file, inner, field.from, field.to, depth + 1, into);
+    if (field?.from === undefined) continue;
+    const inner = nested[message][field.field];
+    if (inner === 'tensor') yield* readTensor(file, field.from, field.to, into.locations);
+    else if (inner !== undefined) yield* walk(file, inner, field.from, field.to, depth + 1, into);
+    else if (message === 'node' || message === 'function') texts.set(field.field, field);
   }
+  if (message === 'node') note(into.operators, textOf(file, texts, node.domain), () => textOf(file, texts, node.type));
+  if (message === 'function')
+    note(into.functions, textOf(file, texts, functionOf.domain), () => textOf(file, texts, functionOf.name));
+}
+
+function textOf(file: Pages, texts: ReadonlyMap<number, Field>, number: number): string {
+  const field = texts.get(number);
+  if (field?.from === undefined) return '';
+  return file.text(field.from, Math.min(field.to, field.from + mostLocation));
+}
+
+function note(into: Set<string>, domain: string, type: () => string): void {
+  if (!ownDomains.includes(domain) && into.size < mostKinds) into.add(`${domain}.${type()}`);
 }
 
 function* readTensor(file: Pages, start: number, end: number, into: Set<string>): Pauses {
