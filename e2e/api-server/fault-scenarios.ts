@@ -165,7 +165,7 @@ export const scenarios: readonly FaultScenario[] = [
     async prepare(user) {
       // Tokens are of an account, which a pod has by itself where the API server gives it one.
       const pod = { serviceAccountName: 'default' };
-      await created(user, { runtime: { cache: 'Node' }, rollout: { prefetch: 'Nodes' }, pod });
+      await created(user, { replicas: 4, runtime: { cache: 'Node' }, rollout: { prefetch: 'Nodes' }, pod });
       await bindPods(user.client, user.namespace);
     },
     act: (user) => user.change({ model: { version: '2' } }),

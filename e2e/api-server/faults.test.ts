@@ -48,9 +48,9 @@ beforeAll(async () => {
   nodes = await startNodes(client);
   podLife = startPodLife();
 });
-afterAll(() => {
+afterAll(async () => {
   podLife.stop();
-  nodes.stop();
+  await nodes.stop();
 });
 
 /** @param expected the end to wait for; without it, the end is what is there when nothing has been written for a while */

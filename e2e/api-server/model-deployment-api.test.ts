@@ -270,6 +270,15 @@ describe('bad manifests are refused with a message that names the field and the 
       ['spec.runtime.cache must be Node for spec.rollout.prefetch Nodes'],
     ],
     [
+      'a folder of MLflow that is to be fetched to nodes',
+      {
+        model: { ...model, uri: 's3://models/iris/MLmodel', sha256: 'a'.repeat(64) },
+        runtime: { cache: 'Node' },
+        rollout: { prefetch: 'Nodes' },
+      },
+      ['spec.model.uri must name the model itself'],
+    ],
+    [
       'resources of a handler without a container',
       { model, runtime: { handler: { resources: { limits: { memory: '64Mi' } } } } },
       ['spec.runtime.handler.resources', 'set isolation to Container'],

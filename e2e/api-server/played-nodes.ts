@@ -3,13 +3,13 @@ import type { KubeClient } from '../../operator/src/kube/client.ts';
 import { pathOf } from '../../operator/src/kube/objects.ts';
 
 /** Nodes that run nothing: they are there, and say that they live. */
-export const playedNodes = ['node-a', 'node-b'] as const;
+export const playedNodes = ['node-a', 'node-b', 'node-c', 'node-d'] as const;
 const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
 /** Those that are silent for 50 s are taken for dead. */
 const beatMilliseconds = 10_000;
 
-/** Makes the nodes, and keeps them alive until `stop`. */
-export async function startNodes(client: KubeClient): Promise<{ stop(): void }> {
+/** Makes the nodes, and keeps them alive until `stop`, which takes them away. */
+export async function startNodes(client: KubeClient): Promise<{ stop(): Promise<void> }> {
   for (const name of playedNodes) {
     await client.call('POST', '/api/v1/nodes', { body: { metadata: { name } } });
     await client.call('POST', leases, { body: { metadata: { name }, spec: { holderIdentity: name } } });
@@ -30,7 +30,15 @@ export async function startNodes(client: KubeClient): Promise<{ stop(): void }> 
     ).catch(() => undefined);
   await beat();
   const timer = setInterval(() => void beat(), beatMilliseconds);
-  return { stop: () => clearInterval(timer) };
+  return {
+    async stop() {
+      clearInterval(timer);
+      for (const name of playedNodes) {
+        await client.call('DELETE', `/api/v1/nodes/${name}`);
+        await client.call('DELETE', `${leases}/${name}`);
+      }
+    },
+  };
 }
 
 function merge(body: object) {

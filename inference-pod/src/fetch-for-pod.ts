@@ -85,6 +85,11 @@ export async function offerToCache(
  * @throws StartupError
  */
 export async function prefetch(settings: ServerSettings, log: Logger, signal: AbortSignal): Promise<void> {
+  if (!mayBeCached(settings.modelUri))
+    throw new StartupError(
+      'InvalidConfiguration',
+      'a folder of MLflow is in no cache: name the model itself in spec.model.uri, or leave spec.rollout.prefetch out',
+    );
   const credentials = new Credentials(settings.credentialsDirectory, process.env);
   const file = await fetchForPod(settings, credentials, log);
   if (await offerToCache(settings, file, log, signal)) return;

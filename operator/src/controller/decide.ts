@@ -73,7 +73,7 @@ export function decide(observed: Observed, now: Date, policy: Policy): Decision 
   const gate = afterPrefetch(observed, asked, asksFirst, prefetchProblem(observed), now);
   // Until it may be rolled out, everything goes on as if the spec did not ask for it yet.
   const target = gate.kind === 'open' ? asked : gate.running;
-  const wanted = wantedRevision(observed, target, now);
+  const wanted = wantedRevision(observed, target, gate.kind === 'open', now);
   const { progress, state } = rolloutOf(observed, wanted, now);
   const children = conflicts.length > 0 ? [] : childDecisions(observed, wanted, policy.publicKeys, now);
   const routes = routeDecisions(observed, wanted, now);

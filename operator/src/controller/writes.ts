@@ -7,6 +7,7 @@ import type { EventRecord } from '../kube/events.ts';
 import type { OwnerReference } from '../kube/objects.ts';
 import type { CanaryFigures } from '../metrics.ts';
 import type { LinkOrder, LiveChild, LiveDeployment } from '../observed.ts';
+import { prefetchWriteName } from '../rollout/prefetch.ts';
 import type { Revision } from '../rollout/revision.ts';
 import { type RuleChange, routeInWords } from '../rollout/routes.ts';
 
@@ -75,5 +76,6 @@ export interface Decision {
 export function nameOf(write: Write): string {
   if (write.kind === 'patch-route') return `${write.kind} ${routeInWords(write.route)}`;
   if (write.kind === 'forget-scaling') return `${write.kind} ${write.name}`;
+  if (write.kind === 'create-prefetch') return prefetchWriteName(write.manifest.metadata.name);
   return 'child' in write ? `${write.kind} ${write.child}` : write.kind;
 }

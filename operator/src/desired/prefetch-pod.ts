@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { IPod } from 'kubernetes-models/v1';
+import type { IContainer, IPod } from 'kubernetes-models/v1';
 import { environment } from '../../../contract/src/settings.ts';
 import type { ModelDeployment } from '../api/model-deployment.ts';
 import { rolloutPolicyOf } from '../api/model-deployment.ts';
@@ -14,6 +14,12 @@ export const prefetchTrack = 'prefetch';
 
 /** What it takes to pass a model on from its store to the cache of a node, however large that is. */
 const fetchResources = { requests: { cpu: '50m', memory: '96Mi' }, limits: { memory: '256Mi' } } as const;
+
+/** A quota may want a limit of processor time of every pod: it has that of the pods that serve, where they have one. */
+function resourcesOf({ resources }: Pick<IContainer, 'resources'>) {
+  const cpu = resources?.limits?.['cpu'];
+  return cpu === undefined ? fetchResources : { ...fetchResources, limits: { ...fetchResources.limits, cpu } };
+}
 
 /**
  * A pod that fetches the model of a revision to the cache of a node, and ends. It is given its node: where there is no room, or it may not be,
@@ -51,7 +57,9 @@ export function renderPrefetchPod(
       containers: containers.flatMap((container) => {
         if (container.name !== modelContainer) return [];
         const { ports: _, readinessProbe: __, livenessProbe: ___, env = [], ...kept } = container;
-        return [{ ...kept, env: [...env, { name: environment.prefetch, value: '1' }], resources: fetchResources }];
+        return [
+          { ...kept, env: [...env, { name: environment.prefetch, value: '1' }], resources: resourcesOf(container) },
+        ];
       }),
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: 5,

@@ -445,3 +445,29 @@ describe('with an autoscaler', () => {
     expect(life.state.autoscaler?.spec).toMatchObject({ minReplicas: 2 });
   });
 });
+
+describe('a canary of a version that the spec asks for no more', () => {
+  const validation = { contract: 'Backward' } as const;
+
+  test('goes at once where the spec asks for what serves, which nobody has to check', () => {
+    const life = afterTwo().ask('3').ask('2', { validation });
+    expect([life.canary, life.running]).toEqual([undefined, [life.nameOf('2'), undefined]]);
+    expect(conditionsOf(life.state.model)).toMatchObject({ Ready: 'True Ready', UpToDate: 'True AllPodsUpdated' });
+  });
+
+  test('is given no more while another is checked, and goes on when the spec asks for it again', () => {
+    const life = afterTwo().ask('3').ask('4', { validation });
+    const held = { revision: life.nameOf('3'), state: 'Holding', weight: 5 };
+    expect(conditionsOf(life.state.model)).toMatchObject({ UpToDate: 'False Preflight' });
+    life.pass(900);
+    expect([life.canary, life.running]).toMatchObject([held, [life.nameOf('2'), life.nameOf('3')]]);
+    life.ask('3', { validation }).pass(30);
+    expect(life.canary).toMatchObject({ revision: life.nameOf('3'), weight: 50 });
+  });
+
+  test('is taken back all the same when it fails', () => {
+    const life = afterTwo().ask('3').ask('4', { validation });
+    life.pass(120, { failed: 50 });
+    expect([life.canary, life.running]).toEqual([undefined, [life.nameOf('2'), undefined]]);
+  });
+});

@@ -99,8 +99,10 @@ export function beginCanary(observed: Observed, target: Revision, now: Date): Ca
  *
  * `abort` takes it back and `promote` goes to Promoting from every state; `pause` keeps it from going on until `resume`, which
  * also ends a hold that is Manual. With onFailure Pause, what would be taken back is Failed instead.
+ *
+ * @param isAsked whether the spec still asks for it: while another waits to be rolled out, it is given no more
  */
-export function followCanary(observed: Observed, target: Revision, now: Date): CanaryOutcome {
+export function followCanary(observed: Observed, target: Revision, isAsked: boolean, now: Date): CanaryOutcome {
   const { model, revisions } = observed;
   const record = model.status?.rollout?.canary;
   const stable = revisions.find(({ metadata }) => metadata.name === record?.stableRevision);
@@ -118,9 +120,9 @@ export function followCanary(observed: Observed, target: Revision, now: Date): C
   if (commands.has('promote') && record.state !== 'Promoting') return underWay(canary, promoting(canary.record, now));
   switch (record.state) {
     case 'Scaling':
-      return followScaling(observed, canary, now);
+      return followScaling(observed, canary, isAsked, now);
     case 'Holding':
-      return followHolding(observed, canary, commands.has('resume'), now);
+      return followHolding(observed, canary, { isResumed: commands.has('resume'), isAsked }, now);
     case 'Promoting':
       return isPromoted(observed, target) ? none : underWay(canary, canary.record);
     case 'Failed':
@@ -185,7 +187,7 @@ function isPromoted({ deployment }: Observed, { metadata }: Revision): boolean {
   );
 }
 
-function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOutcome {
+function followScaling(observed: Observed, canary: Canary, isAsked: boolean, now: Date): CanaryOutcome {
   const { record } = canary;
   const { weight } = stepOf(observed, record);
   // Less is given at once, whatever is there.
@@ -196,12 +198,13 @@ function followScaling(observed: Observed, canary: Canary, now: Date): CanaryOut
   const isToBeTaken = record.weight === weight || ownRoutes(observed.model.spec).length > 0;
   const missing = whatIsMissing(observed, canary) ?? (isToBeTaken ? notTaken(observed, canary) : undefined);
   const { message: _, ...rest } = record;
-  if (missing === undefined && record.paused === undefined) {
+  const mayGoOn = isAsked && record.paused === undefined;
+  if (missing === undefined && mayGoOn) {
     if (record.weight !== weight) return underWay(canary, { ...rest, weight });
     return underWay(canary, { ...rest, state: 'Holding', time: timestamp(now) });
   }
   const { late, seconds } = lateness(observed, Date.parse(record.time), now);
-  if (missing?.isOfCanary === true && late && record.paused === undefined)
+  if (missing?.isOfCanary === true && late && mayGoOn)
     return failed(
       observed,
       canary,
@@ -218,7 +221,15 @@ function lateness({ model }: Observed, since: number, now: Date) {
   return { late: now.getTime() >= since + seconds * 1000, seconds };
 }
 
-function followHolding(observed: Observed, canary: Canary, isResumed: boolean, now: Date): CanaryOutcome {
+/** By whom a canary may go on to its next step. */
+interface Leave {
+  readonly isResumed: boolean;
+  readonly isAsked: boolean;
+}
+
+const isPaused = ({ paused }: CanaryRecord) => paused !== undefined;
+
+function followHolding(observed: Observed, canary: Canary, { isResumed, isAsked }: Leave, now: Date): CanaryOutcome {
   const { record } = canary;
   const step = stepOf(observed, record);
   // Somebody has edited the steps: the share follows as it does from one step to the next.
@@ -230,7 +241,7 @@ function followHolding(observed: Observed, canary: Canary, isResumed: boolean, n
   if (inability !== undefined) return failed(observed, canary, 'ProgressDeadline', inability, measured, now);
 
   const isOver = hasEnded(step, record, judged.length > 0 ? figures : undefined, now);
-  const mayGoOn = isResumed || (isOver && record.paused === undefined);
+  const mayGoOn = isAsked && (isResumed || (isOver && !isPaused(record)));
   const { message: _, ...rest } = record;
   if (!mayGoOn) return underWay(canary, withNews(observed, rest, measured, false, now), measured);
   const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));

@@ -1,10 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ModelDeploymentSpec } from '../api/model-deployment.ts';
 import { decide } from '../controller/decide.ts';
-import { renderPrefetchPod } from '../desired/prefetch-pod.ts';
+import { prefetchName, renderPrefetchPod } from '../desired/prefetch-pod.ts';
 import type { LivePod, Observed } from '../observed.ts';
 import { change, conditionsOf, kinds, now, pass, perform, policy, settle, undo } from '../testing/simulation.ts';
 import { modelDeployment, observed, pod } from '../testing/test-objects.ts';
+import { prefetchWriteName } from './prefetch.ts';
 import { templateRevision } from './revision.ts';
 
 const sha256 = 'a'.repeat(64);
@@ -26,6 +27,14 @@ const serving = (() => {
   return { ...state, pods: podsOn('b', 'a', 'a', undefined) };
 })();
 const one = live(serving);
+/** The pods of the next version are refused on these nodes. */
+const refusedOn = (nodes: readonly string[], told: { readonly message: string; readonly failures: number }) =>
+  new Map(
+    nodes.map((node) => [
+      prefetchWriteName(prefetchName(fetching.model.status?.prefetch?.revision ?? '', node)),
+      { ...told, retryAt: 0 },
+    ]),
+  );
 const fetching = run(asking(serving, '2'));
 const two = (kind: string) => [kind, kind];
 
@@ -97,17 +106,33 @@ describe('a model that is to be on the nodes before its rollout', () => {
   });
 
   test('is not waited for where the namespace takes no such pods, and says why', () => {
-    const refusals = new Map([['create-prefetch', { message: 'exceeded quota', failures: 3, retryAt: 0 }]]);
+    const refusals = refusedOn(['a', 'b'], { message: 'exceeded quota', failures: 3 });
     const state = run({ ...fetching, prefetchPods: [], refusals });
     expect(live(state)).not.toBe(one);
     expect(state.model.status?.prefetch?.message).toBe('0 of 2 nodes had the model before the rollout: exceeded quota');
   });
 
   test('is waited for where one was refused that may be made already, and not seen yet', () => {
-    const refusals = new Map([['create-prefetch', { message: 'already exists', failures: 1, retryAt: 0 }]]);
+    const refusals = refusedOn(['a', 'b'], { message: 'already exists', failures: 1 });
     const next = pass({ ...fetching, prefetchPods: [], refusals });
     expect(kinds(next)).toContain('create-prefetch');
     expect(kinds(next)).not.toContain('apply Deployment');
+  });
+
+  test('is waited for on the other nodes where one is refused, whose turn is over', () => {
+    const refusals = refusedOn(['a'], { message: 'exceeded quota', failures: 3 });
+    const state = run({ ...fetching, prefetchPods: [], refusals });
+    expect(state.prefetchPods.map(({ node }) => node)).toEqual(['b']);
+    expect([live(state), state.model.status?.rollout?.message]).toEqual([one, 'prefetching 1/2']);
+    const next = run(ended({ ...state, refusals }, 'Succeeded'));
+    expect(next.model.status?.prefetch?.message).toBe('1 of 2 nodes had the model before the rollout: exceeded quota');
+  });
+
+  test('is not fetched anew to go back to what serves', () => {
+    const half = run(ended(fetching, 'Succeeded', 'Succeeded'));
+    expect(live(half)).not.toBe(one);
+    const back = run(asking(half, '1'));
+    expect([live(back), back.prefetchPods.length]).toEqual([one, 0]);
   });
 
   test('a pod that is being deleted, and one that runs no more, tell nothing', () => {
@@ -161,6 +186,14 @@ test('the pod that fetches has its node, little memory, no probes, and nobody is
   expect(others).toEqual([]);
   expect(container?.env).toContainEqual({ name: 'SLIPWAY_PREFETCH', value: '1' });
   expect(container).toMatchObject({ resources: { limits: { memory: '256Mi' } } });
+  expect(container?.resources?.limits).not.toHaveProperty('cpu');
+  const [own] = template.spec?.containers ?? [];
+  const limited = own === undefined ? [] : [{ ...own, resources: { limits: { cpu: '2', memory: '4Gi' } } }];
+  const ofLimited = renderPrefetchPod(model, 'iris-x', 'a', {
+    ...template,
+    spec: { ...template.spec, containers: limited },
+  });
+  expect(ofLimited.spec?.containers[0]?.resources?.limits).toEqual({ cpu: '2', memory: '256Mi' });
   expect(container).not.toHaveProperty('readinessProbe');
   expect(container).not.toHaveProperty('livenessProbe');
 });

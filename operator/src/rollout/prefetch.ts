@@ -2,7 +2,7 @@ import { type ModelDeploymentStatus, rolloutPolicyOf } from '../api/model-deploy
 import { withinCharacters } from '../api/text.ts';
 import { timestamp } from '../api/time.ts';
 import { prefetchName } from '../desired/prefetch-pod.ts';
-import type { LivePod, Observed } from '../observed.ts';
+import type { LivePod, Observed, Refusal } from '../observed.ts';
 import type { Gate } from './preflight.ts';
 import type { Revision } from './revision.ts';
 
@@ -30,25 +30,28 @@ export function afterPrefetch(
   const running = observed.revisions.find(({ metadata }) => metadata.name === status.updateRevision);
   const policy = rolloutPolicyOf(spec);
   const isOver = known?.finishTime !== undefined || running === undefined || running.metadata.name === revision;
-  if (isOver || policy.prefetch !== 'Nodes') return { ...gate, prefetch: known };
-  const nodes = nodesOf(observed).map((node) => ({ node, pod: prefetchPodOf(observed, revision, node) }));
-  // Where the namespace takes no such pods, none is waited for.
-  const refusal = observed.refusals.get('create-prefetch');
-  const isRefused = refusal !== undefined && refusal.failures >= lastingRefusals;
-  const ended = nodes.filter(({ pod }) => (pod === undefined ? isRefused : hasEnded(pod)));
+  // What serves already is there: nobody waits to go back to it.
+  if (isOver || status.currentRevision === revision || policy.prefetch !== 'Nodes') return { ...gate, prefetch: known };
+  const nodes = nodesOf(observed).map((node) => {
+    const pod = prefetchPodOf(observed, revision, node);
+    const refusal = pod === undefined ? lastingRefusal(observed, revision, node) : undefined;
+    return { node, pod, refusal, isEnded: pod === undefined ? refusal !== undefined : hasEnded(pod) };
+  });
+  const ended = nodes.filter(({ isEnded }) => isEnded);
   const startTime = known?.startTime ?? timestamp(now);
   const isLate = now.getTime() > Date.parse(startTime) + policy.progressDeadlineSeconds * 1000;
   if (isLate || ended.length === nodes.length) {
     const fetched = ended.filter(({ pod }) => pod?.phase === 'Succeeded').length;
-    const why = isRefused ? `: ${refusal.message}` : '';
+    const refusal = ended.find((one) => one.refusal !== undefined)?.refusal;
+    const why = refusal === undefined ? '' : `: ${refusal.message}`;
     const message = withinCharacters(
       `${fetched} of ${nodes.length} nodes had the model before the rollout${why}`,
       mostMessage,
     );
     return { ...gate, prefetch: { revision, startTime, finishTime: timestamp(now), message } };
   }
-  const fetching = nodes.filter((each) => each.pod !== undefined && !ended.includes(each));
-  const missing = nodes.filter(({ pod }) => pod === undefined).map(({ node }) => node);
+  const fetching = nodes.filter(({ pod, isEnded }) => pod !== undefined && !isEnded);
+  const missing = nodes.filter(({ pod, isEnded }) => pod === undefined && !isEnded).map(({ node }) => node);
   return {
     kind: 'prefetching',
     running,
@@ -63,6 +66,12 @@ export function afterPrefetch(
 
 /** What is refused once may be made already, only not seen yet. */
 const lastingRefusals = 3;
+
+/** Why the pod of a node is not taken, again and again: where the namespace takes none, none is waited for. */
+function lastingRefusal({ refusals }: Observed, revision: string, node: string): Refusal | undefined {
+  const refusal = refusals.get(prefetchWriteName(prefetchName(revision, node)));
+  return refusal !== undefined && refusal.failures >= lastingRefusals ? refusal : undefined;
+}
 
 /** As long as the CRD allows. */
 const mostMessage = 1024;
@@ -81,4 +90,9 @@ function nodesOf({ pods }: Observed): readonly string[] {
 function prefetchPodOf({ prefetchPods }: Observed, revision: string, node: string): LivePod | undefined {
   const name = prefetchName(revision, node);
   return prefetchPods.find(({ metadata }) => metadata.name === name);
+}
+
+/** What the write is called that makes a pod which fetches to a node: one that is refused says nothing of the others. */
+export function prefetchWriteName(pod: string): string {
+  return `create-prefetch ${pod}`;
 }

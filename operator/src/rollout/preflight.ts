@@ -55,7 +55,9 @@ export function gateOf(observed: Observed, asked: Revision, problem: string | un
   const { model, revisions } = observed;
   const status = model.status ?? {};
   const running = revisions.find(({ metadata }) => metadata.name === status.updateRevision);
-  const isNew = running !== undefined && running.metadata.name !== asked.metadata.name;
+  // What serves already needs no check: nobody waits to go back to it.
+  const serves = status.currentRevision === asked.metadata.name;
+  const isNew = running !== undefined && running.metadata.name !== asked.metadata.name && !serves;
   const known = status.preflight?.revision === asked.metadata.name ? status.preflight : undefined;
   const before = known?.verdict === 'Failed' && isAskedAgain(observed, asked) ? undefined : known;
   if (!isNew || contractOf(model.spec) !== 'Backward') return { kind: 'open', preflight: before };

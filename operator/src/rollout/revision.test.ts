@@ -52,6 +52,9 @@ describe('the name of a revision', () => {
       meant({ runtime: { handler: { isolation: 'Container', resources: { requests } } } });
     expect(meant({ runtime: { cache: 'None' } })).toBe(meant({}));
     expect(meant({ runtime: { handler: { isolation: 'Process' } } })).toBe(meant({ runtime: { handler: {} } }));
+    const ofModels = (...models: string[]) => meant({ runtime: { handler: { models, files: models.toReversed() } } });
+    expect(ofModels('a.onnx', 'b.onnx')).toBe(ofModels('b.onnx', 'a.onnx'));
+    expect(ofModels('a.onnx')).not.toBe(ofModels('b.onnx'));
     expect(handled({ cpu: 1, memory: '1Gi' })).toBe(handled({ cpu: '1000m', memory: '1024Mi' }));
     expect(meant({ pod: { labels: { a: '' } } })).not.toBe(meant({}));
     const tolerations = [{ key: 'a', value: 'b' }];

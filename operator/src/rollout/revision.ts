@@ -88,6 +88,9 @@ function meaningOf({ metadata }: ModelDeployment, { model, resources, runtime, p
           : {
               ...handler,
               isEnabled: true,
+              // Sets, as the API server takes them.
+              files: handler.files?.toSorted(),
+              models: handler.models?.toSorted(),
               isolation: handler.isolation === 'Process' ? undefined : handler.isolation,
               resources: amountsOfResources(handler.resources),
             },

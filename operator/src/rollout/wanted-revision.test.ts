@@ -72,7 +72,7 @@ describe('which revision is wanted', () => {
     const name = revisionName(state.model, state.revisions);
     const target = state.revisions.find(({ metadata }) => metadata.name === name);
     if (target === undefined) throw new Error('the revision is not recorded');
-    const wanted = wantedRevision(state, target, now);
+    const wanted = wantedRevision(state, target, true, now);
     expect(wanted).toMatchObject(expected);
     expect(wanted.revision.data.inputs.model.version).toBe(version);
   });
@@ -82,7 +82,7 @@ describe('which revision is wanted', () => {
     const asked = pass(asking(two, '3')).writes.slice(0, 1).reduce(perform, asking(undone, '3'));
     const target = asked.revisions.find(({ data }) => data.inputs.model.version === '3');
     if (target === undefined) throw new Error('the revision is not recorded');
-    const wanted = wantedRevision(asked, target, now);
+    const wanted = wantedRevision(asked, target, true, now);
     expect([wanted.kind, isUndoOverruled(wanted)]).toEqual(['forward', true]);
   });
 });

@@ -87,9 +87,10 @@ const maxFieldManagerLength = 128;
  * 6. the canary of the spec's revision is to be taken back, or that has missed its deadline: rolled back;
  * 7. otherwise forward: the spec's revision, which may not have been put there yet, or what serves beside its canary.
  *
- * @param target the revision that the spec asks for
+ * @param target the revision that the spec asks for, or has asked for before while that waits to be rolled out
+ * @param isAsked whether it is the former
  */
-export function wantedRevision(observed: Observed, target: Revision, now: Date): Wanted {
+export function wantedRevision(observed: Observed, target: Revision, isAsked: boolean, now: Date): Wanted {
   const { model } = observed;
   const status = model.status ?? {};
   const undo = findUndo(observed);
@@ -111,7 +112,7 @@ export function wantedRevision(observed: Observed, target: Revision, now: Date):
 
   const mistakenRetry = hold === undefined ? undefined : asked;
   return hold === undefined
-    ? withoutHold(observed, target, { undo, retry, mistakenRetry }, now)
+    ? withoutHold(observed, target, isAsked, { undo, retry, mistakenRetry }, now)
     : withHold(hold, observed, target, { undo, retry, mistakenRetry }, now);
 }
 
@@ -148,9 +149,9 @@ function isAnsweredBy({ undone, undoneGeneration }: Rollback, { revision }: Undo
   return isIt && revision.metadata.name === undone;
 }
 
-function withoutHold(observed: Observed, target: Revision, along: Along, now: Date): Wanted {
+function withoutHold(observed: Observed, target: Revision, isAsked: boolean, along: Along, now: Date): Wanted {
   const { undo } = along;
-  const outcome = followCanary(observed, target, now);
+  const outcome = followCanary(observed, target, isAsked, now);
   if (outcome.kind === 'failed') {
     const { stable, trigger, message } = outcome;
     const rollback = { ...rollbackTo(stable, target, trigger, now), message };
