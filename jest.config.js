@@ -18,6 +18,7 @@ export default {
     project('node-cache', ['<rootDir>/node-cache/src']),
     project('operator', ['<rootDir>/operator/src']),
     project('cli', ['<rootDir>/cli/src']),
+    project('examples', ['<rootDir>/examples']),
     // Against a real API server, with the controllers of Kubernetes and no node.
     project('api-server', ['<rootDir>/e2e/api-server'], {
       globalSetup: '<rootDir>/e2e/api-server/setup.ts',

@@ -58,6 +58,7 @@ test.each([
     { scheme: 'mlflow', model: 'iris', reference: { kind: 'alias', alias: 'champion' }, path: 'onnx/model.onnx' },
   ],
   ['pvc://models/iris/1.onnx', { scheme: 'pvc', volume: 'models', path: 'iris/1.onnx' }],
+  ['pvc://models/a\u2028b\r.onnx', { scheme: 'pvc', volume: 'models', path: 'a\u2028b\r.onnx' }],
   ['configmap://iris-1/model.onnx', { scheme: 'configmap', volume: 'iris-1', path: 'model.onnx' }],
   [
     `image://registry.example:5000/models/iris@sha256:${'a'.repeat(64)}/models/iris.onnx`,

@@ -170,7 +170,7 @@ function readRegisteredModel(uri: string): ModelUri {
 }
 
 function readVolume(uri: string) {
-  const [, volume, path] = /^[a-z]+:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+  const [, volume, path] = /^[a-z]+:\/\/([^/]+)\/(.+)$/s.exec(uri) ?? [];
   if (volume === undefined || path === undefined) throw new InvalidModelUri(uri, 'names no file in the volume');
   return { volume, path };
 }

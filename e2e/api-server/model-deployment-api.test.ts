@@ -160,6 +160,8 @@ describe('bad manifests are refused with a message that names the field and the 
       withModel({ uri: 'pvc://models/m.onnx', secretName: 'store' }),
       ['spec.model.secretName', 'secretName goes only with a uri that is fetched over the network'],
     ],
+    ['a line break in a path', withUri('pvc://models/a\nb.onnx'), ['spec.model.uri', 'control characters']],
+    ['a line separator in a path', withUri('s3://models/a\u2028b.onnx'), ['spec.model.uri', 'line separators']],
     ['a claim without a path', withUri('pvc://models'), ['spec.model.uri', 'must be pvc://CLAIM/PATH']],
     ['a claim with a folder', withUri('pvc://models/iris/'), ['spec.model.uri', 'PATH is a file']],
     ['a path that leaves its claim', withUri('pvc://models/../secret'), ['spec.model.uri', "no '.' or '..' step"]],

@@ -13,13 +13,15 @@ const characters = ['', ...readFileSync(new URL('characters.txt', import.meta.ur
 /** The detector takes sides of whole steps, the shorter of so many pixels. */
 const step = 32;
 const shortSide = 736;
-const longestSide = 2016;
+const longestSide = 1600;
 /** Of lines, as both models of lines take them. */
 const rows = 48;
 const columnsOfDirection = 192;
 const leastColumns = 320;
 const mostColumns = 3200;
 const batchSize = 8;
+/** Of all lines of a batch: the recognizer gives 26 KB for eight of them. */
+const mostColumnsOfBatch = 12_000;
 /** Less sure, a line is left as it is. */
 const sureOfDirection = 0.9;
 /** Less sure, a text is none. */
@@ -51,7 +53,7 @@ async function find(picture: Picture, run: Run): Promise<Frame[]> {
 
 async function turnedRight(picture: Picture, lines: readonly Frame[], run: Run): Promise<Frame[]> {
   const turned: Frame[] = [];
-  for (const batch of batches(lines)) {
+  for (const batch of batches(lines, () => columnsOfDirection)) {
     const scores = only(await run({ x: sampled(picture, batch, columnsOfDirection) }, { model: 'direction.onnx' }));
     for (const [index, line] of batch.entries())
       turned.push(Number(scores.data[2 * index + 1]) > sureOfDirection ? upsideDown(line) : line);
@@ -62,9 +64,8 @@ async function turnedRight(picture: Picture, lines: readonly Frame[], run: Run):
 async function read(picture: Picture, lines: readonly Frame[], run: Run) {
   const byLength = lines.map((line, index) => ({ line, index })).toSorted((a, b) => ratioOf(a.line) - ratioOf(b.line));
   const found: { text: string; score: number; box: number[][] }[] = [];
-  for (const batch of batches(byLength)) {
-    const longest = Math.max(...batch.map(({ line }) => ratioOf(line)));
-    const columns = Math.min(mostColumns, Math.max(leastColumns, Math.ceil(rows * longest)));
+  for (const batch of batches(byLength, ({ line }) => columnsOf(line))) {
+    const columns = Math.max(...batch.map(({ line }) => columnsOf(line)));
     const input = sampled(
       picture,
       batch.map(({ line }) => line),
@@ -106,6 +107,10 @@ function decoded({ shape, data }: OutputTensor, line: number): { text: string; s
   return { text: text.trim(), score };
 }
 
+function columnsOf(line: Frame): number {
+  return Math.min(mostColumns, Math.max(leastColumns, Math.ceil(rows * ratioOf(line))));
+}
+
 function ratioOf({ right, down }: Frame): number {
   return Math.hypot(...right) / Math.hypot(...down);
 }
@@ -139,8 +144,14 @@ function floats({ data }: OutputTensor): Float32Array {
   return data instanceof Float32Array ? data : Float32Array.from(data, Number);
 }
 
-function batches<T>(all: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(all.length / batchSize) }, (_, at) =>
-    all.slice(at * batchSize, (at + 1) * batchSize),
-  );
+/** @param columnsOf rises, so that the last of a batch says how many each of its lines has */
+function batches<T>(all: readonly T[], columnsOf: (one: T) => number): T[][] {
+  const made: T[][] = [];
+  for (const one of all) {
+    const batch = made.at(-1);
+    const size = (batch?.length ?? 0) + 1;
+    if (batch !== undefined && size <= batchSize && size * columnsOf(one) <= mostColumnsOfBatch) batch.push(one);
+    else made.push([one]);
+  }
+  return made;
 }

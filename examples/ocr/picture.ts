@@ -1,3 +1,4 @@
+import { inflateSync } from 'node:zlib';
 import { convertIndexedToRgb, decode as decodePng } from 'fast-png';
 import jpeg from 'jpeg-js';
 
@@ -19,11 +20,19 @@ export interface Frame {
 }
 
 const mostPixels = 16_000_000;
+/** Longer strips are no pages. */
+const mostRatio = 50;
 
 /** @throws what a client is told, for what is no PNG or JPEG, or is too large */
 export function pictureIn(body: Uint8Array): Picture {
   try {
-    return body[0] === 0xff ? jpegIn(body) : pngIn(body);
+    const picture = body[0] === 0xff ? jpegIn(body) : pngIn(body);
+    const { width, height } = picture;
+    if (Math.max(width, height) > mostRatio * Math.min(width, height))
+      throw new Error(
+        `it is ${width} x ${height}, and one side may be ${mostRatio} times as long as the other at most`,
+      );
+    return picture;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw Object.assign(new Error(`the body is no picture that can be read, in PNG or JPEG: ${why}`), { status: 400 });
@@ -37,18 +46,86 @@ function jpegIn(body: Uint8Array): Picture {
 }
 
 function pngIn(body: Uint8Array): Picture {
-  // A chunk of the picture's size comes first.
-  const head = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  if (body.length < 24) throw new Error('it is cut short');
-  if (head.getUint32(16) * head.getUint32(20) > mostPixels) throw new Error(`it has more than ${mostPixels} pixels`);
-  const decoded = decodePng(body);
+  const decoded = decodePng(plainPng(body));
   const { width, height, depth, channels, data, palette } = decoded;
   if (palette !== undefined) {
-    const pixels = Uint8Array.from(convertIndexedToRgb(decoded));
-    return { width, height, channels: pixels.length / (width * height), pixels };
+    const pixels = convertIndexedToRgb(decoded);
+    return onWhite({ width, height, channels: pixels.length / (width * height), pixels });
   }
-  const [most, least] = [2 ** depth - 1, 255];
-  return { width, height, channels, pixels: Uint8Array.from(data, (value) => (value / most) * least) };
+  return onWhite({ width, height, channels, pixels: bytesOf(data, depth, width * channels, height) });
+}
+
+/** Elements of a byte each: those of 16 bits lose the lower ones, and several of 1, 2 or 4 bits are packed in a byte. */
+function bytesOf(data: ArrayLike<number>, depth: number, perRow: number, rows: number): Uint8Array {
+  if (depth === 8 && data instanceof Uint8Array) return data;
+  const bytes = new Uint8Array(perRow * rows);
+  if (depth === 16) {
+    for (let at = 0; at < bytes.length; at++) bytes[at] = Number(data[at]) >> 8;
+    return bytes;
+  }
+  const rowBytes = Math.ceil((perRow * depth) / 8);
+  const most = 2 ** depth - 1;
+  for (let at = 0; at < bytes.length; at++) {
+    const bit = (at % perRow) * depth;
+    const packed = Number(data[Math.floor(at / perRow) * rowBytes + (bit >> 3)]);
+    bytes[at] = (((packed >> (8 - depth - (bit & 7))) & most) * 255) / most;
+  }
+  return bytes;
+}
+
+/** What is transparent is white, as paper is. */
+function onWhite(picture: Picture): Picture {
+  const { channels, pixels } = picture;
+  if (channels !== 2 && channels !== 4) return picture;
+  for (let at = 0; at < pixels.length; at += channels) {
+    const alpha = Number(pixels[at + channels - 1]) / 255;
+    if (alpha === 1) continue;
+    for (let colour = 0; colour < channels - 1; colour++)
+      pixels[at + colour] = 255 - alpha * (255 - Number(pixels[at + colour]));
+  }
+  return picture;
+}
+
+const signatureBytes = 8;
+/** Of a chunk, beside its data: how long that is, its type, and a checksum. */
+const chunkBytes = 12;
+const samplesOf: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+
+/**
+ * A PNG (W3C, Portable Network Graphics) with nothing but its pixels, of which there are no more than it says.
+ *
+ * @throws Error for what is none, or is too large
+ */
+function plainPng(body: Uint8Array): Uint8Array {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const kept: Uint8Array[] = [body.subarray(0, signatureBytes)];
+  const data: Uint8Array[] = [];
+  let most: number | undefined;
+  for (let at = signatureBytes; at + chunkBytes <= body.length; ) {
+    const length = view.getUint32(at);
+    const type = String.fromCharCode(...body.subarray(at + 4, at + 8));
+    const end = at + chunkBytes + length;
+    if (end > body.length) throw new Error('it is cut short');
+    if (type === 'IHDR' && most !== undefined) throw new Error('it has two headers');
+    if (most === undefined) most = mostBytesOf(type, view, at + 8);
+    if (type === 'IDAT') data.push(body.subarray(at + 8, end - 4));
+    if (['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND'].includes(type)) kept.push(body.subarray(at, end));
+    at = end;
+  }
+  if (most === undefined) throw new Error('it has no header');
+  // More than its header says is nothing that a picture has need of.
+  inflateSync(Buffer.concat(data), { maxOutputLength: most });
+  return Buffer.concat(kept);
+}
+
+/** What the pixels take before they are packed, by the header of a picture, with what interlacing may add. */
+function mostBytesOf(type: string, view: DataView, header: number): number {
+  if (type !== 'IHDR') throw new Error('it does not begin with its header');
+  const [width, height] = [view.getUint32(header), view.getUint32(header + 4)];
+  if (width === 0 || height === 0) throw new Error('it has no pixels');
+  if (width * height > mostPixels) throw new Error(`it has more than ${mostPixels} pixels`);
+  const bits = view.getUint8(header + 8) * (samplesOf[view.getUint8(header + 9)] ?? 4);
+  return 2 * height * (Math.ceil((width * bits) / 8) + 2) + 64;
 }
 
 /** Where what is sampled is put. */

@@ -84,7 +84,7 @@ const integer = (least: number, most: number) => (text: string) => {
 };
 
 const fileNames = (text: string) => {
-  const names = text.split(',').filter((name) => name !== '');
+  const names = Array.from(new Set(text.split(','))).filter((name) => name !== '');
   if (names.every((name) => /^[A-Za-z0-9][\w.-]*$/.test(name))) return names;
   throw new InvalidArgumentError('It must be names of files beside the model, with commas between.');
 };

@@ -114,7 +114,9 @@ describe('a model is served from', () => {
       (await failToStart(...argumentsOf('hub.tar.gz', '--task', 'TextClassification'))).terminationMessage,
     ).toMatchObject({
       reason: 'ModelNotFound',
-      message: expect.stringContaining("the model's task needs config.json beside 'embedder/onnx/model.onnx'"),
+      message: expect.stringContaining(
+        "the model's task or handler needs config.json beside 'embedder/onnx/model.onnx'",
+      ),
     });
   });
 

@@ -272,6 +272,63 @@ describe('a handler of several models', () => {
     expect((await post(url, {})).status).toBe(500);
   });
 
+  test('waits for no run of another request: that costs the request, and nobody else', async () => {
+    const url = await serveTwo(`
+      let shared;
+      export async function predict(request, run) {
+        shared ??= run({ X: [[5, 3, 1, 0]] }, { model: 'second.onnx' });
+        return Number((await shared).label.data[0]);
+      }`);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post(url, {})));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 500]));
+    expect((await post(url, {})).json).toBe(0);
+    expect((await get(`${pod?.controlUrl}/metrics`)).text).toContain('slipway_handler_restarts_total 0');
+    await logged('it waits for what never comes');
+  });
+
+  test('is told that a run ends with its request, and nothing of one that it does not wait for', async () => {
+    const url = await serveTwo(`
+      let ended = 0;
+      let waits;
+      export async function predict(request, run) {
+        switch (request.query.get('kind')) {
+          case 'refused':
+            waits = run({ X: [1] }).catch(() => (ended += 1));
+            await waits;
+            return 'never';
+          case 'careless':
+            run({ y: [1] });
+            run({ X: [1] });
+            throw Object.assign(new Error('not this one'), { status: 422 });
+          default:
+            await waits;
+            return ended;
+        }
+      }`);
+    expect((await post(`${url}?kind=refused`, {})).status).toBe(500);
+    expect((await post(url, {})).json).toBe(1);
+    expect((await post(`${url}?kind=careless`, {})).status).toBe(422);
+    expect((await get(`${pod?.controlUrl}/metrics`)).text).toContain('slipway_handler_restarts_total 0');
+  });
+
+  test('that goes on and on keeps nobody from being answered', async () => {
+    const url = await serveTwo(`
+      export async function predict(request, run) {
+        if (request.query.get('kind') !== 'long') return 'short';
+        for (let at = 0; at < 60; at++) {
+          for (const end = performance.now() + 20; performance.now() < end;);
+          await run({ X: [[5, 3, 1, 0]] }, { model: at % 2 ? 'second.onnx' : undefined });
+        }
+        return 'long';
+      }`);
+    const order: string[] = [];
+    const ask = async (kind: string) => order.push((await post(`${url}?kind=${kind}`, {})).text);
+    const long = Array.from({ length: 4 }, () => ask('long'));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await Promise.all([...long, ask('short'), ask('short')]);
+    expect(order.slice(0, 2)).toEqual(['short', 'short']);
+  });
+
   test('goes on where it may when a run was wrong, refuses with its own words, and ends with its time', async () => {
     const url = await serveTwo(
       `

@@ -265,7 +265,7 @@ test.each([
     undefined,
     'onnx/model.onnx',
     'ModelNotFound',
-    "the model's task needs tokenizer.json beside it, or above its folder if that is called onnx: there is no",
+    "the model's task or handler needs tokenizer.json beside it, or above its folder if that is called onnx: there is no",
   ],
   [
     'has one that is none',

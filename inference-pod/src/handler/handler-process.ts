@@ -57,6 +57,23 @@ async function done(work: HandlerWork, { frame, body }: Message): Promise<Said |
   }
 }
 
+/** A call that waits for what only a later message can bring, such as a run of another request, would wait for ever. */
+async function orStuck(work: HandlerWork, message: Message): Promise<Said | undefined> {
+  const { promise: stuck, resolve } = Promise.withResolvers<Said>();
+  const onStuck = () => {
+    work.forget(message.frame.job);
+    resolve({ code: 'failed', head: undefined, body: [Buffer.from(stuckMessage)] });
+  };
+  // Told when nothing is left that could go on.
+  process.once('beforeExit', onStuck);
+  const said = await Promise.race([done(work, message), stuck]);
+  process.off('beforeExit', onStuck);
+  return said;
+}
+
+const stuckMessage =
+  'it waits for what never comes: a run of a model goes on for the request that has asked for it alone';
+
 async function main(): Promise<void> {
   const [first] = channel.readBatch() ?? [];
   if (first === undefined) return;
@@ -72,7 +89,7 @@ async function main(): Promise<void> {
   say(openedJob, { code: 'opened', head: undefined, body: [] });
   for (let batch = channel.readBatch(); batch !== undefined; batch = channel.readBatch()) {
     for (const message of batch) {
-      const said = await done(work, message);
+      const said = await orStuck(work, message);
       // What the call has left behind is dealt with before it is answered: a rejection of nobody's is its own.
       await immediate();
       if (said !== undefined) say(message.frame.job, said);

@@ -8,6 +8,7 @@ import type {
   OutputTensor,
   Predict,
   Prepared,
+  Run,
   RunOptions,
 } from '@slipway/handler';
 import { writeBinaryTensor } from '../protocol/binary-tensors.ts';
@@ -72,11 +73,15 @@ export class HandlerWork {
     const head: RequestHead = JSON.parse(bytes.subarray(0, headLength).toString());
     // A handler may keep what it is given, and the memory of messages is used again.
     const request = requestOf(head, Buffer.from(bytes.subarray(headLength)));
-    const prediction = new Prediction((ask) =>
-      said(async () =>
-        this.#answer(await this.#predict(request, (inputs, options) => this.#run(inputs, options, ask))),
-      ),
-    );
+    const prediction = new Prediction((ask) => {
+      const run: Run = (inputs, options) => {
+        const outputs = this.#run(inputs, options, ask);
+        // Whoever does not wait for them is told nothing of what went wrong.
+        outputs.catch(() => undefined);
+        return outputs;
+      };
+      return said(async () => this.#answer(await this.#predict(request, run)));
+    });
     return this.#next(job, prediction);
   }
 
@@ -95,6 +100,7 @@ export class HandlerWork {
   }
 
   forget(job: number): void {
+    this.#predictions.get(job)?.end();
     this.#predictions.delete(job);
   }
 

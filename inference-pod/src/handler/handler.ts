@@ -77,6 +77,8 @@ interface Call {
 const startMilliseconds = 60_000;
 const firstRestartMilliseconds = 100;
 const lastRestartMilliseconds = 10_000;
+/** So many in a row, while others wait to begin. */
+const mostResumed = 4;
 /** Of one that was loaded before, in a row. */
 const mostStarts = 5;
 
@@ -92,6 +94,8 @@ export class Handler {
   #lastJob = openedJob;
   #restarts = 0;
   #underWay = 0;
+  /** How many calls in a row were of requests that had begun before. */
+  #resumed = 0;
   #inModel = 0;
   #idle: (() => void)[] = [];
 
@@ -203,7 +207,7 @@ export class Handler {
   #next(): void {
     const worker = this.#worker;
     if (worker === undefined || this.#current !== undefined) return;
-    const call = this.#queue.shift();
+    const call = this.#nextCall();
     if (call === undefined) return;
     if (call.isAbandoned()) {
       call.settle(undefined);
@@ -229,6 +233,14 @@ export class Handler {
       if (this.#current === call && message.frame.job === call.job) this.#answered(call, message, worker);
       else distrust(worker);
     };
+  }
+
+  /** What has been begun, as a rule; but those that go on and on keep nobody from beginning. */
+  #nextCall(): Call | undefined {
+    const begin = this.#queue.findIndex(({ code }) => code === asks.begin);
+    const [call] = this.#queue.splice(begin > 0 && this.#resumed >= mostResumed ? begin : 0, 1);
+    this.#resumed = call?.code === asks.resume ? this.#resumed + 1 : 0;
+    return call;
   }
 
   #answered(call: Call, message: Message, worker: HandlerWorker): void {

@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { OutputTensor } from '@slipway/handler';
 import type { Said } from './handler-work.ts';
 
@@ -30,8 +31,16 @@ export class Prediction {
     return this.#current;
   }
 
+  /** Nobody waits for the answer any more: what it waits for does not come. */
+  end(): void {
+    const ended = new Error('the request that has asked for this run has ended');
+    for (const run of [this.#current, ...this.#asked.splice(0)]) run?.reject(ended);
+  }
+
   /** What is said next: an answer, or a run that was asked for, in their order and one at a time. */
   async next(): Promise<Said> {
+    // A call that has asked for a run without waiting for it may be about to end.
+    await immediate();
     const asked = new Promise<undefined>((resolve) => {
       this.#onAsked = () => resolve(undefined);
       if (this.#asked.length > 0) resolve(undefined);

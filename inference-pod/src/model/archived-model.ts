@@ -47,7 +47,7 @@ export async function unpackModel(
     if (found === undefined)
       throw missing(
         files,
-        `the model's task needs ${companion} beside '${shorten(model)}', or above its folder if that is called onnx`,
+        `the model's task or handler needs ${companion} beside '${shorten(model)}', or above its folder if that is called onnx`,
       );
     const own = posix.join(posix.dirname(model), companion);
     if (files.some((file) => file.startsWith(`${own}/`)))

@@ -264,7 +264,7 @@ async function copyCompanion(base: string, companion: string, copy: (uri: string
       cause ??= error;
     }
   }
-  const message = `the model's task needs ${companion} beside it, or above its folder if that is called onnx: ${cause?.message}`;
+  const message = `the model's task or handler needs ${companion} beside it, or above its folder if that is called onnx: ${cause?.message}`;
   throw new StartupError('ModelNotFound', message, { cause });
 }
 

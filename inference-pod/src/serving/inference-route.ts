@@ -239,8 +239,10 @@ async function byHandler(
     const answered = await asks.infer(call, deadline, () => response.destroyed);
     if (answered === undefined) return undefined;
     seconds = (seconds ?? 0) + (answered.seconds ?? 0);
-    if (answered.kind === 'refused')
-      throw new HandlerProblem(500, `the model refuses what its handler has made of the request: ${answered.message}`);
+    if (answered.kind === 'refused') {
+      const what = answered.status < 500 ? 'refuses what its handler has made' : 'failed at what its handler has made';
+      throw new HandlerProblem(500, `the model ${what} of the request: ${answered.message}`);
+    }
     const { body: given } = answered;
     const bytes = typeof given === 'string' ? Buffer.from(given) : Buffer.concat(given);
     return { body: bytes, headerLength: answered.headerLength };

@@ -202,6 +202,7 @@ describe('a pod template', () => {
 
   test.each([
     ['https://models.example/m.onnx', undefined],
+    ['oci://registry.example:99999/iris:1/m.onnx', undefined],
     ['pvc://claim/a/b.onnx', { name: 'source', persistentVolumeClaim: { claimName: 'claim', readOnly: true } }],
     ['configmap://map/m.onnx', { name: 'source', configMap: { name: 'map', defaultMode: 0o444 } }],
     [
