@@ -20,7 +20,7 @@ import { reflectionMethods } from './serving/grpc-reflection-service.ts';
 import { type GrpcServer, listenGrpc } from './serving/grpc-server.ts';
 import { createInferenceApp } from './serving/inference-app.ts';
 import { createInference } from './serving/inference-route.ts';
-import { Lifecycle, type ServedModel } from './serving/lifecycle.ts';
+import { Lifecycle, type ServedModel, schedulersOf } from './serving/lifecycle.ts';
 import { createPodLink, type PodLink } from './serving/link.ts';
 import { close, type HttpServer, listen } from './serving/listener.ts';
 import { PictureAddresses } from './serving/picture-addresses.ts';
@@ -159,7 +159,7 @@ export async function startServer(
   const loading = new Loading(log);
   const telemetry = createTelemetry(() => ({
     inFlight: inFlightOf(lifecycle.model),
-    restarts: sumOf(schedulersOf(lifecycle.model), ({ restarts }) => restarts),
+    restarts: restartsOf(lifecycle.model),
     handlerRestarts: lifecycle.model?.handler?.restarts ?? 0,
     servingThreadRuns: lifecycle.model?.scheduler.servingThreadRuns ?? 0,
     transferBytes: transfers.bytes,
@@ -246,13 +246,13 @@ export async function startServer(
   };
 }
 
-/** Of the model itself, and of those that only its handler runs. */
-function schedulersOf(model: ServedModel | undefined): readonly Scheduler[] {
-  return model === undefined ? [] : [model.scheduler, ...model.handledModels];
+function inFlightOf(model: ServedModel | undefined): number {
+  if (model === undefined) return 0;
+  return sumOf(schedulersOf(model), ({ inFlight }) => inFlight) + (model.handler?.inFlight ?? 0);
 }
 
-function inFlightOf(model: ServedModel | undefined): number {
-  return sumOf(schedulersOf(model), ({ inFlight }) => inFlight) + (model?.handler?.inFlight ?? 0);
+function restartsOf(model: ServedModel | undefined): number {
+  return model === undefined ? 0 : sumOf(schedulersOf(model), ({ restarts }) => restarts);
 }
 
 function sumOf<T>(items: readonly T[], amountOf: (item: T) => number): number {

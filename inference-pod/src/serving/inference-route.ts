@@ -27,7 +27,7 @@ import {
   send,
 } from './answer.ts';
 import { type Body, readBody } from './body.ts';
-import type { Lifecycle, ServedModel } from './lifecycle.ts';
+import { type Lifecycle, type ServedModel, schedulersOf } from './lifecycle.ts';
 import type { PictureAddresses } from './picture-addresses.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
@@ -224,16 +224,17 @@ async function byPictures(
 
 async function byHandler(
   { request, response }: Exchange,
-  { handler, scheduler, handledModels }: ServedModel,
+  served: ServedModel,
   body: Body,
   deadline: Deadline,
 ): Promise<Made | undefined> {
+  const { handler } = served;
   if (handler === undefined) throw new RequestError(404, 'the model has no handler');
   let seconds: number | undefined;
   const run = async ({ model = -1, ...asked }: ModelRun): Promise<ModelMessage | undefined> => {
     // It has been read.
     body.release();
-    const asks = [scheduler, ...handledModels][model];
+    const asks = schedulersOf(served)[model];
     if (asks === undefined) throw new HandlerProblem(500, 'the handler asks for a model that is not there');
     const call = { ...asked, wire: 'open-inference' } as const;
     const answered = await asks.infer(call, deadline, () => response.destroyed);

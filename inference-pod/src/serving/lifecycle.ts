@@ -51,8 +51,9 @@ export function nextState(state: PodState, event: PodEvent): PodState {
   }
 }
 
-function isAble({ scheduler, handledModels }: ServedModel): boolean {
-  return [scheduler, ...handledModels].every(({ isAble }) => isAble);
+/** Of the model itself, and of those that only its handler runs. */
+export function schedulersOf({ scheduler, handledModels }: ServedModel): readonly [Scheduler, ...Scheduler[]] {
+  return [scheduler, ...handledModels];
 }
 
 /** The life of one pod. */
@@ -69,7 +70,7 @@ export class Lifecycle {
   }
 
   get isReady(): boolean {
-    return this.#state.kind === 'serving' && isAble(this.#state.model);
+    return this.#state.kind === 'serving' && schedulersOf(this.#state.model).every(({ isAble }) => isAble);
   }
 
   /** @returns whether the state changed */
