@@ -227,10 +227,14 @@ interface Leave {
   readonly isAsked: boolean;
 }
 
-const isPaused = ({ paused }: CanaryRecord) => paused !== undefined;
+/** @param isOver whether the time of its step is */
+function mayLeave({ isResumed, isAsked }: Leave, isOver: boolean, { paused }: CanaryRecord): boolean {
+  return isAsked && (isResumed || (isOver && paused === undefined));
+}
 
-function followHolding(observed: Observed, canary: Canary, { isResumed, isAsked }: Leave, now: Date): CanaryOutcome {
+function followHolding(observed: Observed, canary: Canary, leave: Leave, now: Date): CanaryOutcome {
   const { record } = canary;
+  const { isResumed } = leave;
   const step = stepOf(observed, record);
   // Somebody has edited the steps: the share follows as it does from one step to the next.
   if (record.weight !== step.weight) return underWay(canary, scaling(record, now));
@@ -241,9 +245,9 @@ function followHolding(observed: Observed, canary: Canary, { isResumed, isAsked 
   if (inability !== undefined) return failed(observed, canary, 'ProgressDeadline', inability, measured, now);
 
   const isOver = hasEnded(step, record, judged.length > 0 ? figures : undefined, now);
-  const mayGoOn = isAsked && (isResumed || (isOver && !isPaused(record)));
   const { message: _, ...rest } = record;
-  if (!mayGoOn) return underWay(canary, withNews(observed, rest, measured, false, now), measured);
+  if (!mayLeave(leave, isOver, record))
+    return underWay(canary, withNews(observed, rest, measured, false, now), measured);
   const open = judged.flatMap(({ measurement, isPassable }) => (isPassable ? [] : [measurement]));
   const obstacle = isResumed ? undefined : obstacleOf(observed, canary, figures);
   // What a leader has not counted itself is no want of evidence.
