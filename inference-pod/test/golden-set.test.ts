@@ -135,18 +135,20 @@ test('a preflight pod waits for a set that is not there yet, or not the right on
   const output = { name: 'label', datatype: 'INT64', shape: [1], data: [0] };
   const text = JSON.stringify({ requests: [{ request, response: { outputs: [output] } }] });
   const sha256 = createHash('sha256').update(text).digest('hex');
+  const { promise: waited, resolve } = Promise.withResolvers<void>();
+  const onLine = ({ msg }: { readonly msg?: unknown }) => {
+    if (msg === 'the golden set is waited for') resolve();
+  };
   const starting = startPodIn(
-    { environment: { SLIPWAY_PREFLIGHT: '1' } },
+    { environment: { SLIPWAY_PREFLIGHT: '1' }, onLine },
     ...['--model', iris, '--golden-set', path, '--golden-set-sha256', sha256],
   );
-  await sleep(1500);
+  await waited;
   await writeFile(path, 'another');
   await sleep(1500);
   await writeFile(path, text);
-  const pod = await starting;
-  await pod.stop();
-  expect(pod.logs).toContainEqual(expect.objectContaining({ msg: 'the golden set is waited for' }));
-}, 30_000);
+  await (await starting).stop();
+}, 60_000);
 
 test('a pod of a revision that was healthy once only warns', async () => {
   await writeFile(join(directory, 'healthy-revisions.json'), '["iris-good"]');

@@ -34,6 +34,8 @@ export interface Surroundings {
   readonly environment?: Readonly<Record<string, string>>;
   /** How many files it may have open. */
   readonly openFiles?: number;
+  /** Told each line of its log as it comes. */
+  readonly onLine?: (line: Readonly<Record<string, unknown>>) => void;
 }
 
 /** Starts a pod and waits until it serves. */
@@ -43,6 +45,7 @@ export function startPod(...args: string[]): Promise<RunningPod> {
 
 export async function startPodIn(surroundings: Surroundings, ...args: string[]): Promise<RunningPod> {
   const { process, logs, output, exit } = launch(['--drain-seconds', '0', ...args], surroundings);
+  if (surroundings.onLine !== undefined) logs.onLine(surroundings.onLine);
   const ports = await new Promise<Readonly<Record<string, unknown>>>((resolve, reject) => {
     logs.onLine((line) => {
       if (line['port'] !== undefined) resolve(line);

@@ -65,7 +65,7 @@ describe('the serving thread', () => {
     } finally {
       await pod.stop();
     }
-  });
+  }, 300_000);
 
   test.each([
     ['BYTES', Buffer.alloc(4 * 500_000)],
