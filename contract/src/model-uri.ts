@@ -69,6 +69,16 @@ export function parseModelUri(uri: string): ModelUri {
   return reader(uri);
 }
 
+/** The parts of a model URI that somebody else has let through; undefined for one that names no model. */
+export function knownModelUri(uri: string): ModelUri | undefined {
+  try {
+    return parseModelUri(uri);
+  } catch (error) {
+    if (error instanceof InvalidModelUri) return undefined;
+    throw error;
+  }
+}
+
 const readers: ReadonlyMap<string, (uri: string) => ModelUri> = new Map<string, (uri: string) => ModelUri>([
   ['https', () => ({ scheme: 'https' })],
   ['http', () => ({ scheme: 'http' })],

@@ -1,6 +1,6 @@
 import type { IContainer, IPodSpec, IVolume } from 'kubernetes-models/v1';
 import { linkVersion } from '../../../contract/src/link.ts';
-import { InvalidModelUri, type ModelUri, parseModelUri } from '../../../contract/src/model-uri.ts';
+import { knownModelUri } from '../../../contract/src/model-uri.ts';
 import { nodeCache } from '../../../contract/src/node-cache.ts';
 import { ports, routes } from '../../../contract/src/ports.ts';
 import { defaults, environment, paths } from '../../../contract/src/settings.ts';
@@ -353,7 +353,8 @@ const nodeCacheVolume: IVolume = {
 
 /** The volume that a pvc://, configmap:// or image:// model is on. */
 function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {
-  const source = knownUri(spec.model.uri);
+  // Of one that nobody can read, the pod tells what is wrong with it.
+  const source = knownModelUri(spec.model.uri);
   switch (source?.scheme) {
     case 'pvc':
       return { name: 'source', persistentVolumeClaim: { claimName: source.volume, readOnly: true } };
@@ -363,15 +364,5 @@ function sourceVolume({ spec }: ModelDeployment): IVolume | undefined {
       return { name: 'source', image: { reference: source.image, pullPolicy: 'IfNotPresent' } };
     default:
       return undefined;
-  }
-}
-
-/** What the API server has let through and nobody can read is on no volume: the pod tells what is wrong with it. */
-function knownUri(uri: string): ModelUri | undefined {
-  try {
-    return parseModelUri(uri);
-  } catch (error) {
-    if (error instanceof InvalidModelUri) return undefined;
-    throw error;
   }
 }
